@@ -1,0 +1,1 @@
+"""What the cluster agrees on (records, image) and how it agrees (quorum, log, wire)."""

@@ -1,0 +1,1 @@
+"""Kafka's configuration definitions, held as data: types, defaults, ranges, synonyms, documentation."""

@@ -1,0 +1,1 @@
+"""Answers that are read from an image: Metadata, DescribeCluster, DescribeTopicPartitions, DescribeConfigs (pure)."""
