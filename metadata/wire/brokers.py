@@ -1,13 +1,14 @@
-"""What brokers and controllers say about themselves and their partitions: registration, heartbeats, ISR changes.
+"""What brokers and controllers say about themselves: registration, heartbeats, ISR changes, directories.
 
-Plain values, the same for every version of an API. Names and meaning are those of Kafka's message definitions
-(KIP-500, KIP-631, KIP-858, KIP-903).
+Plain values, the same for every version of an API. Names and meaning are those of Kafka's message
+definitions (KIP-500, KIP-631, KIP-858, KIP-903).
 """
 
 import uuid
 from typing import ClassVar
 
 import attrs
+
 from quorate.metadata.checks import ErrorCode
 
 

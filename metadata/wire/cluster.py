@@ -1,12 +1,14 @@
-"""Asking what there is: ApiVersions, Metadata, DescribeCluster, DescribeTopicPartitions, reassignments; and UpdateFeatures.
+"""Asking what there is: ApiVersions, Metadata, DescribeCluster and their kin; and UpdateFeatures.
 
-Plain values, the same for every version of an API. Names and meaning are those of Kafka's message definitions.
+Plain values, the same for every version of an API. Names and meaning are those of Kafka's message
+definitions.
 """
 
 import uuid
 from typing import ClassVar, Final
 
 import attrs
+
 from quorate.metadata.checks import ErrorCode
 from quorate.metadata.ids import ZERO_UUID
 

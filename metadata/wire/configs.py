@@ -1,12 +1,13 @@
 """Reading and changing configs: the requests, as values that no version colours.
 
-Names and meaning are those of Kafka's message definitions (KIP-133, KIP-226, KIP-339). The numbers for resource
-types, operations, sources and types are Kafka's; `config_keys` names them.
+Names and meaning are those of Kafka's message definitions (KIP-133, KIP-226, KIP-339). The numbers for
+resource types, operations, sources and types are Kafka's; `config_keys` names them.
 """
 
 from typing import ClassVar
 
 import attrs
+
 from quorate.metadata.checks import ErrorCode
 
 

@@ -6,6 +6,7 @@ The inner request and response are whole frames (header and body) in the client'
 from typing import ClassVar
 
 import attrs
+
 from quorate.metadata.checks import ErrorCode
 
 

@@ -1,14 +1,15 @@
-"""The quorum's own requests: votes, epochs, fetching the log and its snapshots, describing and changing voters.
+"""The quorum's own requests: votes, epochs, fetching the log and its snapshots, changing voters.
 
-Plain values, the same for every version of an API. Names and meaning are those of Kafka's message definitions
-(KIP-595, KIP-630, KIP-853); `convert` knows how each version says them. The topic of all of them is the metadata
-log: `__cluster_metadata` and partition 0, or our own topic id where a Fetch names one.
+Plain values, the same for every version of an API. Names and meaning are those of Kafka's message
+definitions (KIP-595, KIP-630, KIP-853); `convert` knows how each version says them. The topic of all of them is
+the metadata log: `__cluster_metadata` and partition 0, or our own topic id where a Fetch names one.
 """
 
 import uuid
 from typing import ClassVar, Final
 
 import attrs
+
 from quorate.metadata.checks import ErrorCode
 from quorate.metadata.ids import ZERO_UUID
 

@@ -8,6 +8,7 @@ import uuid
 from typing import ClassVar
 
 import attrs
+
 from quorate.metadata.checks import ErrorCode
 from quorate.metadata.ids import ZERO_UUID
 
