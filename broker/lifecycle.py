@@ -1,10 +1,10 @@
 """The life of a broker in the cluster: register, catch up, be unfenced, keep the session, leave in order.
 
-Pure: `BrokerLifecycle.step(event, now_ms) -> effects`, `next_deadline()`; jitter comes from the Random handed in. Requests
-leave as effects and come back as events; at most one is under way, and an answer to one that was given up
-is ignored. No socket, no image: the shell says what was published (`Published`) and sends what it is told.
+Pure: `BrokerLifecycle.step(event, now_ms) -> effects`, `next_deadline()`; jitter comes from the Random handed
+in. Requests leave as effects and come back as events; at most one is under way, and an answer to one that was
+given up is ignored. No socket, no image: the shell says what was published and sends what it is told.
 
-The states, their numbers and what they wait for are Kafka's (KIP-631); `TRANSITIONS` is all of it. Departures:
+The states, their numbers and what they wait for are Kafka's (KIP-631), `TRANSITIONS` is all of it. Departures:
 - A registration that the *committed* metadata no longer holds (UnregisterBroker, another process with this
   node id) is made again, by the same incarnation. Kafka's broker repeats its stale epoch until restarted.
 - While catching up a heartbeat leaves when the image shows this broker, not every 10 ms.
@@ -102,14 +102,14 @@ def become(state: BrokerState, why: Why) -> BrokerState:
 
 @attrs.frozen(kw_only=True)
 class LifecycleSettings:
-    """Kafka's settings of the same names; defaults are Kafka's but for the grace, which it does not let choose."""
+    """Kafka's settings and defaults of the same names, but for the grace, which it does not let choose."""
 
     heartbeat_interval_ms: int = 2_000
     session_timeout_ms: int = 9_000
     initial_registration_timeout_ms: int = 60_000
     controlled_shutdown_enable: bool = True
     controlled_shutdown_grace_ms: int = 30_000
-    """How long to wait for the controller's leave. Kafka waits 5 minutes, longer than what supervises it does."""
+    """How long to wait for the controller's leave. Kafka's 5 minutes outlast the patience of supervisors."""
 
     @property
     def request_timeout_ms(self) -> int:
@@ -408,7 +408,7 @@ class BrokerLifecycle:
     def _on_published_unregistered(self, before: SeenRegistration | None, now_ms: int) -> None:
         seen = self._seen
         if seen is not None and seen.incarnation_id == self._incarnation_id:
-            # The answer was lost or is late, but the record is committed, and only this process has the incarnation id.
+            # The answer was lost or is late, but the record is committed, and nobody else has the incarnation id.
             self._accept_registration(seen.broker_epoch, now_ms)
         elif before is not None and not before.fenced and (seen is None or seen.fenced):
             # Whoever held the id is gone (a killed process whose session has run out): no DUPLICATE any more.
@@ -449,7 +449,8 @@ class BrokerLifecycle:
             return
         holder = "nothing is registered under this node id"
         if self._seen is not None:
-            holder = f"the id belongs to incarnation {uuid_to_text(self._seen.incarnation_id)}, epoch {self._seen.broker_epoch}"
+            other = uuid_to_text(self._seen.incarnation_id)
+            holder = f"the id belongs to incarnation {other}, epoch {self._seen.broker_epoch}"
         self._note(f"broker epoch {epoch} is gone at offset {self._published_offset}: {holder}")
         self._broker_epoch = None
         self._in_flight = None

@@ -82,7 +82,8 @@ class _Player:
             case SendHeartbeat():
                 self.attempt = effect.attempt
                 wants = [name for name in ("want_fence", "want_shut_down") if getattr(effect, name)]
-                return f"heartbeat epoch {effect.broker_epoch} at {effect.current_metadata_offset} {' '.join(wants)}".rstrip()
+                where = f"epoch {effect.broker_epoch} at {effect.current_metadata_offset}"
+                return " ".join(["heartbeat", where, *wants])
             case Entered():
                 return f"{effect.state.name}: {effect.why.value}"
             case ShutDown():
