@@ -33,7 +33,17 @@ QUORATE_TOPIC: Final = "__quorate_metadata"
 QUORATE_TOPIC_ID: Final = uuid.UUID(bytes=b"quorate-metadata")
 """The same log in our own encoding, where a request carries a topic id (Fetch)."""
 
-_FIRST_FREE_UUID: Final = 100  # Kafka reserves the ids below (MIGRATING, UNASSIGNED, LOST directories)
+MIGRATING_DIRECTORY: Final = ZERO_UUID
+"""The log directory of a replica that was placed before its broker had named any directory (KIP-858)."""
+
+UNASSIGNED_DIRECTORY: Final = uuid.UUID(int=1)
+"""The broker has several log directories and will say which one it picked for the replica (KIP-858)."""
+
+LOST_DIRECTORY: Final = uuid.UUID(int=2)
+"""The directory of the replica went offline before its broker had said which one it was (KIP-858)."""
+
+FIRST_FREE_UUID: Final = 100
+"""Kafka reserves the ids below this number: no topic, directory or incarnation may have one."""
 
 
 @attrs.frozen
@@ -117,5 +127,5 @@ def random_uuid(rng: random.Random) -> uuid.UUID:
     """A new id that Kafka accepts everywhere: not a reserved one, and no leading "-" in its text form."""
     while True:
         value = uuid.UUID(int=rng.getrandbits(128))
-        if value.int >= _FIRST_FREE_UUID and not uuid_to_text(value).startswith("-"):
+        if value.int >= FIRST_FREE_UUID and not uuid_to_text(value).startswith("-"):
             return value
