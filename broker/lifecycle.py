@@ -4,7 +4,7 @@ Pure: `BrokerLifecycle.step(event, now_ms) -> effects`, `next_deadline()`; jitte
 in. Requests leave as effects and come back as events; at most one is under way, and an answer to one that was
 given up is ignored. No socket, no image: the shell says what was published and sends what it is told.
 
-The states, their numbers and what they wait for are Kafka's (KIP-631), `TRANSITIONS` is all of it. Departures:
+The states, their numbers and what they wait for are Kafka's (KIP-631); `TRANSITIONS` has all. Departures:
 - A registration that the *committed* metadata no longer holds (UnregisterBroker, another process with this
   node id) is made again, by the same incarnation. Kafka's broker repeats its stale epoch until restarted.
 - While catching up a heartbeat leaves when the image shows this broker, not every 10 ms.
@@ -408,7 +408,7 @@ class BrokerLifecycle:
     def _on_published_unregistered(self, before: SeenRegistration | None, now_ms: int) -> None:
         seen = self._seen
         if seen is not None and seen.incarnation_id == self._incarnation_id:
-            # The answer was lost or is late, but the record is committed, and nobody else has the incarnation id.
+            # The answer was lost or is late, but the record is committed, and the incarnation id is ours alone.
             self._accept_registration(seen.broker_epoch, now_ms)
         elif before is not None and not before.fenced and (seen is None or seen.fenced):
             # Whoever held the id is gone (a killed process whose session has run out): no DUPLICATE any more.

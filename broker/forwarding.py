@@ -1,0 +1,369 @@
+"""Handing a client's write to the active controller: what goes where, what goes again, what the client is told.
+
+Pure: `Forwarder.step(event, now_ms) -> effects`, `next_deadline()`. The request travels as the client wrote
+it, inside an Envelope with the client's principal and address (KIP-590); the answer travels back untouched.
+Many envelopes are under way at once on one connection; the controller starts them in the order in which they
+came. The shell (`server`) owns the connections.
+
+What a client may conclude from the outcome is the point of this file:
+- A controller that answers NOT_CONTROLLER has not appended the request, or knows that it was replaced. It
+  goes to the next controller. So does what was never written to a socket.
+- A write that was written to a connection which then broke may have been applied. It is never sent again: a
+  second CreateTopics would answer TOPIC_ALREADY_EXISTS for a topic that the first one made. The client is
+  told REQUEST_TIMED_OUT, and the text says that the outcome is unknown. A read is sent again instead.
+- REQUEST_TIMED_OUT for a request that never left says that nothing was changed.
+"""
+
+import enum
+import heapq
+from typing import Final, NewType, assert_never
+
+import attrs
+
+from quorate.metadata.checks import ErrorCode
+from quorate.metadata.ids import Endpoint, Epoch, NodeId
+from quorate.metadata.wire.envelope import EnvelopeRequest, EnvelopeResponse
+
+FORWARD_TIMEOUT_MS: Final = 60_000
+"""How long a request waits for an answer at most, as in Kafka."""
+MAX_IN_FLIGHT: Final = 64
+"""Envelopes under way at once. Below what a listener parks per connection, so it never pushes back."""
+MAX_WAITING: Final = 10_000
+MAX_WAITING_BYTES: Final = 64 * 1024 * 1024
+RETRY_MS: Final = 50
+"""Wait before the same controller, which says that it is none, is asked again; doubles."""
+MAX_RETRY_MS: Final = 1_000
+
+Ticket = NewType("Ticket", int)
+"""Names a client's request; later requests have higher tickets. Chosen by the shell."""
+
+Attempt = NewType("Attempt", int)
+"""Names one sending of a request, so that the answer to one that was given up is told from the others."""
+
+
+class Failure(enum.Enum):
+    """Why an envelope got no answer."""
+
+    NOT_WRITTEN = "it could not be sent"
+    """Refused connection, or a connection that broke before the first byte left."""
+    LOST = "the connection broke before the answer came"
+    TIMED_OUT = "no answer came in time"
+    UNSUPPORTED = "the controller does not take envelopes"
+
+
+@attrs.frozen
+class Controller:
+    """The active controller of an epoch, and where it is reached."""
+
+    node_id: NodeId
+    epoch: Epoch
+    endpoint: Endpoint
+
+    def __str__(self) -> str:
+        return f"controller {self.node_id} ({self.endpoint.host}:{self.endpoint.port})"
+
+
+# --- events ---------------------------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class Submitted:
+    """A client's request. `is_read`: it changes nothing, so sending it twice is harmless."""
+
+    ticket: Ticket
+    envelope: EnvelopeRequest
+    deadline_ms: int
+    is_read: bool
+
+
+@attrs.frozen
+class Answered:
+    attempt: Attempt
+    response: EnvelopeResponse
+
+
+@attrs.frozen
+class Failed:
+    attempt: Attempt
+    failure: Failure
+
+
+@attrs.frozen
+class ControllerChanged:
+    """Who is active now; None while nobody is known to be."""
+
+    controller: Controller | None
+
+
+@attrs.frozen
+class Abandoned:
+    """The client has gone. What is under way runs on; nobody waits for it."""
+
+    ticket: Ticket
+
+
+@attrs.frozen
+class TimePassed:
+    """`next_deadline()` is reached."""
+
+
+Event = Submitted | Answered | Failed | ControllerChanged | Abandoned | TimePassed
+
+
+# --- effects --------------------------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class Send:
+    """Write the envelope to that controller; report back with the attempt."""
+
+    attempt: Attempt
+    controller: Controller
+    envelope: EnvelopeRequest
+    timeout_ms: int
+
+
+@attrs.frozen
+class Deliver:
+    """The controller's answer: the client's response frame, header and body, without its length."""
+
+    ticket: Ticket
+    response_data: bytes
+
+
+@attrs.frozen
+class Refuse:
+    """Answer the client with an error of its API's own shape."""
+
+    ticket: Ticket
+    code: ErrorCode
+    message: str
+
+
+Effect = Send | Deliver | Refuse
+
+_PASSED_ON: Final = frozenset({ErrorCode.unsupported_version, ErrorCode.request_timed_out})
+"""Envelope errors that mean the same to the client. Others are between the broker and the controller."""
+
+
+@attrs.define
+class _Request:
+    submitted: Submitted
+    queued: bool = False
+    attempt: Attempt | None = None
+    sent_to: Controller | None = None
+    refused_by: Controller | None = None
+
+
+class Forwarder:
+    """All requests of this broker's clients that wait for, or are with, the active controller."""
+
+    def __init__(self) -> None:
+        self._controller: Controller | None = None
+        self._requests: dict[Ticket, _Request] = {}
+        self._waiting: list[Ticket] = []  # a heap: what comes back goes in front of what came later
+        self._waiting_bytes = 0
+        self._in_flight: dict[Attempt, Ticket] = {}
+        self._deadlines: list[tuple[int, Ticket]] = []  # a heap; entries of finished requests are skipped
+        self._attempts = 0
+        self._retry_at_ms: int | None = None
+        self._refusals = 0
+        self._effects: list[Effect] = []
+
+    @property
+    def waiting(self) -> int:
+        """Requests that no controller has at the moment."""
+        return len(self._requests) - len(self._in_flight)
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._in_flight)
+
+    def next_deadline(self) -> int | None:
+        """When `TimePassed` is due, or None if only an event can change anything."""
+        while self._deadlines and self._deadlines[0][1] not in self._requests:
+            heapq.heappop(self._deadlines)
+        waits = [self._deadlines[0][0]] if self._deadlines else []
+        if self._retry_at_ms is not None and self.waiting:
+            waits.append(self._retry_at_ms)
+        return min(waits, default=None)
+
+    def step(self, event: Event, now_ms: int) -> tuple[Effect, ...]:
+        """Takes one event; returns what to do, in this order."""
+        self._effects = []
+        match event:
+            case Submitted():
+                self._on_submitted(event)
+            case Answered():
+                self._on_answered(event, now_ms)
+            case Failed():
+                self._on_failed(event, now_ms)
+            case ControllerChanged():
+                self._on_controller_changed(event.controller)
+            case Abandoned():
+                self._finish(event.ticket)
+            case TimePassed():
+                pass
+            case _:
+                assert_never(event)
+        self._expire(now_ms)
+        self._pump(now_ms)
+        return tuple(self._effects)
+
+    # --- events -----------------------------------------------------------------------------------------
+
+    def _on_submitted(self, event: Submitted) -> None:
+        size = len(event.envelope.request_data)
+        if self.waiting >= MAX_WAITING or self._waiting_bytes + size > MAX_WAITING_BYTES:
+            self._effects.append(
+                Refuse(
+                    event.ticket,
+                    ErrorCode.request_timed_out,
+                    f"this broker already holds {self.waiting} requests ({self._waiting_bytes} bytes) "
+                    f"for a controller: {self._whereabouts()}; nothing was changed, try again later",
+                )
+            )
+            return
+        self._requests[event.ticket] = _Request(event)
+        heapq.heappush(self._deadlines, (event.deadline_ms, event.ticket))
+        self._put_back(event.ticket)
+
+    def _on_answered(self, event: Answered, now_ms: int) -> None:
+        request = self._take_back(event.attempt)
+        if request is None:
+            return
+        ticket, response = request.submitted.ticket, event.response
+        if response.error_code is ErrorCode.not_controller:
+            self._send_again(request, now_ms)
+        elif response.error_code in _PASSED_ON:
+            self._refuse(ticket, response.error_code, f"{request.sent_to} refused the forwarded request")
+        elif response.error_code is not ErrorCode.none or response.response_data is None:
+            code = response.error_code.name.upper()
+            text = f"{request.sent_to} answered the envelope with {code}; see its log"
+            self._refuse(ticket, ErrorCode.unknown_server_error, text)
+        else:
+            self._refusals = 0
+            self._finish(ticket)
+            self._effects.append(Deliver(ticket, response.response_data))
+
+    def _on_failed(self, event: Failed, now_ms: int) -> None:
+        request = self._take_back(event.attempt)
+        if request is None:
+            return
+        ticket = request.submitted.ticket
+        match event.failure:
+            case Failure.NOT_WRITTEN:
+                self._send_again(request, now_ms)
+            case Failure.LOST | Failure.TIMED_OUT:
+                if request.submitted.is_read:
+                    self._send_again(request, now_ms)
+                else:
+                    text = f"{event.failure.value} ({request.sent_to}): {_UNKNOWN_OUTCOME}"
+                    self._refuse(ticket, ErrorCode.request_timed_out, text)
+            case Failure.UNSUPPORTED:
+                text = f"{request.sent_to} does not take forwarded requests; upgrade it"
+                self._refuse(ticket, ErrorCode.unsupported_version, text)
+            case _:
+                assert_never(event.failure)
+
+    def _on_controller_changed(self, controller: Controller | None) -> None:
+        if controller == self._controller:
+            return
+        self._controller = controller
+        self._retry_at_ms = None
+        self._refusals = 0
+        if controller is None:
+            return
+        # The old controller may yet answer writes (it follows the new leader's log); reads need not wait.
+        for attempt, ticket in list(self._in_flight.items()):
+            if self._requests[ticket].submitted.is_read:
+                self._take_back(attempt)
+                self._put_back(ticket)
+
+    # --- sending ----------------------------------------------------------------------------------------
+
+    def _pump(self, now_ms: int) -> None:
+        if self._controller is None or (self._retry_at_ms is not None and now_ms < self._retry_at_ms):
+            return
+        self._retry_at_ms = None
+        while self._waiting and len(self._in_flight) < MAX_IN_FLIGHT:
+            ticket = heapq.heappop(self._waiting)
+            request = self._requests.get(ticket)
+            if request is None:
+                continue
+            self._unqueue(request)
+            self._attempts += 1
+            attempt = request.attempt = Attempt(self._attempts)
+            request.sent_to = self._controller
+            self._in_flight[attempt] = ticket
+            self._effects.append(
+                Send(
+                    attempt=attempt,
+                    controller=self._controller,
+                    envelope=request.submitted.envelope,
+                    timeout_ms=request.submitted.deadline_ms - now_ms,
+                )
+            )
+
+    def _take_back(self, attempt: Attempt) -> _Request | None:
+        ticket = self._in_flight.pop(attempt, None)
+        if ticket is None:
+            return None
+        request = self._requests[ticket]
+        request.attempt = None
+        return request
+
+    def _put_back(self, ticket: Ticket) -> None:
+        heapq.heappush(self._waiting, ticket)
+        request = self._requests[ticket]
+        request.queued = True
+        self._waiting_bytes += len(request.submitted.envelope.request_data)
+
+    def _unqueue(self, request: _Request) -> None:
+        request.queued = False
+        self._waiting_bytes -= len(request.submitted.envelope.request_data)
+
+    def _send_again(self, request: _Request, now_ms: int) -> None:
+        """Back in line; if the controller that did not take it is still the one we know, not at once."""
+        request.refused_by = request.sent_to
+        self._put_back(request.submitted.ticket)
+        if request.sent_to == self._controller and self._retry_at_ms is None:
+            self._retry_at_ms = now_ms + min(MAX_RETRY_MS, RETRY_MS << min(self._refusals, 10))
+            self._refusals += 1
+
+    # --- endings ----------------------------------------------------------------------------------------
+
+    def _expire(self, now_ms: int) -> None:
+        while self._deadlines and self._deadlines[0][0] <= now_ms:
+            _, ticket = heapq.heappop(self._deadlines)
+            request = self._requests.get(ticket)
+            if request is None:
+                continue
+            if request.attempt is None:
+                text = f"{self._whereabouts(request)}; nothing was changed, try again later"
+            else:
+                text = f"{Failure.TIMED_OUT.value} ({request.sent_to}): {_UNKNOWN_OUTCOME}"
+            self._refuse(ticket, ErrorCode.request_timed_out, text)
+
+    def _whereabouts(self, request: _Request | None = None) -> str:
+        if self._controller is None:
+            return "no active controller is known to this broker (is there a majority of controllers?)"
+        if request is not None and request.refused_by is not None:
+            return f"{request.refused_by} did not take the request and no other one is known"
+        return f"{self._controller} does not keep up"
+
+    def _refuse(self, ticket: Ticket, code: ErrorCode, message: str) -> None:
+        self._finish(ticket)
+        self._effects.append(Refuse(ticket, code, message))
+
+    def _finish(self, ticket: Ticket) -> None:
+        request = self._requests.pop(ticket, None)
+        if request is None:
+            return
+        if request.attempt is not None:
+            del self._in_flight[request.attempt]
+        if request.queued:
+            self._unqueue(request)
+
+
+_UNKNOWN_OUTCOME: Final = "whether it was carried out is unknown; look before you repeat it"

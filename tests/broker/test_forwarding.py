@@ -1,0 +1,342 @@
+"""Forwarding: each way in which an envelope can end, and what the client is told."""
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quorate.broker.forwarding import (
+    MAX_IN_FLIGHT,
+    MAX_RETRY_MS,
+    MAX_WAITING,
+    MAX_WAITING_BYTES,
+    RETRY_MS,
+    Abandoned,
+    Answered,
+    Attempt,
+    Controller,
+    ControllerChanged,
+    Deliver,
+    Effect,
+    Failed,
+    Failure,
+    Forwarder,
+    Refuse,
+    Send,
+    Submitted,
+    Ticket,
+    TimePassed,
+)
+from quorate.metadata.checks import ErrorCode
+from quorate.metadata.ids import Endpoint, Epoch, NodeId
+from quorate.metadata.wire.envelope import EnvelopeRequest, EnvelopeResponse
+
+ONE = Controller(NodeId(1), Epoch(4), Endpoint("CONTROLLER", "one", 9093))
+TWO = Controller(NodeId(2), Epoch(5), Endpoint("CONTROLLER", "two", 9093))
+
+
+def _submit(ticket: int, *, deadline_ms: int = 60_000, is_read: bool = False, size: int = 10) -> Submitted:
+    envelope = EnvelopeRequest(request_data=bytes(size), client_host_address=b"\x7f\0\0\1")
+    return Submitted(ticket=Ticket(ticket), envelope=envelope, deadline_ms=deadline_ms, is_read=is_read)
+
+
+def _forwarder(controller: Controller | None = ONE) -> Forwarder:
+    forwarder = Forwarder()
+    assert not forwarder.step(ControllerChanged(controller), 0)
+    return forwarder
+
+
+def _send(effects: tuple[Effect, ...]) -> Send:
+    (effect,) = effects
+    assert isinstance(effect, Send)
+    return effect
+
+
+def _refusal(effects: tuple[Effect, ...]) -> Refuse:
+    (effect,) = effects
+    assert isinstance(effect, Refuse)
+    return effect
+
+
+def _error(code: ErrorCode) -> EnvelopeResponse:
+    return EnvelopeResponse(error_code=code)
+
+
+def test_an_answer_travels_back_untouched() -> None:
+    forwarder = _forwarder()
+
+    send = _send(forwarder.step(_submit(7, deadline_ms=900), 100))
+    effects = forwarder.step(Answered(send.attempt, EnvelopeResponse(response_data=b"frame")), 110)
+
+    assert (send.controller, send.timeout_ms) == (ONE, 800)
+    assert effects == (Deliver(Ticket(7), b"frame"),)
+    assert forwarder.next_deadline() is None
+
+
+def test_many_are_under_way_at_once_and_the_rest_follows_in_order() -> None:
+    forwarder = _forwarder()
+    sent = [effect for n in range(MAX_IN_FLIGHT + 3) for effect in forwarder.step(_submit(n), 0)]
+    assert len(sent) == MAX_IN_FLIGHT
+    assert forwarder.waiting == 3
+
+    first, second = sent[0], sent[1]
+    assert isinstance(first, Send)
+    assert isinstance(second, Send)
+    after_first = forwarder.step(Answered(first.attempt, EnvelopeResponse(response_data=b"1")), 1)
+    assert isinstance(after_first[1], Send)
+    after_second = forwarder.step(Answered(after_first[1].attempt, EnvelopeResponse(response_data=b"2")), 1)
+
+    assert after_second[0] == Deliver(Ticket(MAX_IN_FLIGHT), b"2")
+
+
+def test_not_controller_goes_to_the_next_controller_before_what_came_later() -> None:
+    forwarder = _forwarder()
+    first = _send(forwarder.step(_submit(1), 0))
+    assert not forwarder.step(Answered(first.attempt, _error(ErrorCode.not_controller)), 1)
+    assert not forwarder.step(_submit(2), 2)
+
+    resent, later = forwarder.step(ControllerChanged(TWO), 3)
+
+    assert isinstance(resent, Send)
+    assert isinstance(later, Send)
+    assert (resent.controller, later.controller) == (TWO, TWO)
+    assert forwarder.step(Answered(resent.attempt, EnvelopeResponse(response_data=b"x")), 4) == (
+        Deliver(Ticket(1), b"x"),
+    )
+
+
+def test_not_controller_from_a_former_controller_is_sent_again_at_once() -> None:
+    forwarder = _forwarder()
+    first = _send(forwarder.step(_submit(1), 0))
+    forwarder.step(ControllerChanged(TWO), 1)
+
+    assert (
+        _send(forwarder.step(Answered(first.attempt, _error(ErrorCode.not_controller)), 2)).controller == TWO
+    )
+
+
+def test_the_same_controller_is_asked_again_later_and_ever_more_rarely() -> None:
+    forwarder = _forwarder()
+    send = _send(forwarder.step(_submit(1, deadline_ms=10**9), 0))
+    now_ms, waits = 0, []
+    for _ in range(8):
+        forwarder.step(Answered(send.attempt, _error(ErrorCode.not_controller)), now_ms)
+        deadline = forwarder.next_deadline()
+        assert deadline is not None
+        assert not forwarder.step(TimePassed(), deadline - 1)
+        waits.append(deadline - now_ms)
+        now_ms = deadline
+        send = _send(forwarder.step(TimePassed(), now_ms))
+
+    assert waits == [RETRY_MS, 100, 200, 400, 800, MAX_RETRY_MS, MAX_RETRY_MS, MAX_RETRY_MS]
+
+
+def test_a_refused_connection_sends_again() -> None:
+    forwarder = _forwarder()
+    send = _send(forwarder.step(_submit(1), 0))
+
+    assert not forwarder.step(Failed(send.attempt, Failure.NOT_WRITTEN), 1)
+    assert _send(forwarder.step(TimePassed(), 1 + RETRY_MS)).attempt != send.attempt
+
+
+@pytest.mark.parametrize("failure", [Failure.LOST, Failure.TIMED_OUT])
+def test_a_write_that_may_have_arrived_is_never_sent_again(failure: Failure) -> None:
+    forwarder = _forwarder()
+    send = _send(forwarder.step(_submit(1), 0))
+
+    refusal = _refusal(forwarder.step(Failed(send.attempt, failure), 1))
+
+    assert refusal.code is ErrorCode.request_timed_out
+    assert "unknown" in refusal.message
+    assert "controller 1 (one:9093)" in refusal.message
+    assert not forwarder.step(ControllerChanged(TWO), 2)
+
+
+def test_a_read_that_may_have_arrived_is_sent_again() -> None:
+    forwarder = _forwarder()
+    send = _send(forwarder.step(_submit(1, is_read=True), 0))
+
+    assert not forwarder.step(Failed(send.attempt, Failure.LOST), 1)
+
+    assert _send(forwarder.step(ControllerChanged(TWO), 2)).controller == TWO
+
+
+def test_a_new_controller_gets_the_reads_at_once_and_writes_wait_for_the_old_one() -> None:
+    forwarder = _forwarder()
+    write = _send(forwarder.step(_submit(1), 0))
+    read = _send(forwarder.step(_submit(2, is_read=True), 0))
+
+    again = _send(forwarder.step(ControllerChanged(TWO), 1))
+
+    assert (again.controller, again.envelope) == (TWO, read.envelope)
+    assert not forwarder.step(Answered(read.attempt, EnvelopeResponse(response_data=b"old")), 2)
+    assert forwarder.step(Answered(write.attempt, EnvelopeResponse(response_data=b"w")), 3) == (
+        Deliver(Ticket(1), b"w"),
+    )
+
+
+def test_a_controller_without_envelopes() -> None:
+    forwarder = _forwarder()
+    send = _send(forwarder.step(_submit(1), 0))
+
+    assert _refusal(forwarder.step(Failed(send.attempt, Failure.UNSUPPORTED), 1)).code is (
+        ErrorCode.unsupported_version
+    )
+
+
+@pytest.mark.parametrize(
+    ("response", "code"),
+    [
+        (_error(ErrorCode.unsupported_version), ErrorCode.unsupported_version),
+        (_error(ErrorCode.request_timed_out), ErrorCode.request_timed_out),
+        (_error(ErrorCode.cluster_authorization_failed), ErrorCode.unknown_server_error),
+        (_error(ErrorCode.principal_deserialization_failure), ErrorCode.unknown_server_error),
+        (EnvelopeResponse(), ErrorCode.unknown_server_error),
+    ],
+)
+def test_a_refused_envelope(response: EnvelopeResponse, code: ErrorCode) -> None:
+    forwarder = _forwarder()
+    send = _send(forwarder.step(_submit(1), 0))
+
+    assert _refusal(forwarder.step(Answered(send.attempt, response), 1)).code is code
+    assert forwarder.in_flight == 0
+
+
+def test_nobody_to_ask_until_the_deadline() -> None:
+    forwarder = _forwarder(None)
+    assert not forwarder.step(_submit(1, deadline_ms=500), 0)
+    assert forwarder.next_deadline() == 500
+
+    refusal = _refusal(forwarder.step(TimePassed(), 500))
+
+    assert refusal.code is ErrorCode.request_timed_out
+    assert "nothing was changed" in refusal.message
+    assert "no active controller" in refusal.message
+
+
+def test_no_answer_until_the_deadline() -> None:
+    forwarder = _forwarder()
+    send = _send(forwarder.step(_submit(1, deadline_ms=500), 0))
+
+    assert "unknown" in _refusal(forwarder.step(TimePassed(), 500)).message
+    assert not forwarder.step(Answered(send.attempt, EnvelopeResponse(response_data=b"late")), 501)
+
+
+def test_limits_are_refused_early() -> None:
+    forwarder = _forwarder(None)
+    for n in range(MAX_WAITING):
+        assert not forwarder.step(_submit(n), 0)
+    assert _refusal(forwarder.step(_submit(MAX_WAITING), 0)).code is ErrorCode.request_timed_out
+
+    forwarder = _forwarder(None)
+    assert not forwarder.step(_submit(1, size=MAX_WAITING_BYTES), 0)
+    assert "nothing was changed" in _refusal(forwarder.step(_submit(2, size=1), 0)).message
+    # What leaves makes room.
+    forwarder.step(Abandoned(Ticket(1)), 1)
+    assert not forwarder.step(_submit(3, size=MAX_WAITING_BYTES), 1)
+
+
+def test_an_abandoned_request_is_not_sent_and_its_answer_is_ignored() -> None:
+    forwarder = _forwarder(None)
+    forwarder.step(_submit(1), 0)
+    forwarder.step(Abandoned(Ticket(1)), 1)
+    assert not forwarder.step(ControllerChanged(ONE), 2)
+
+    send = _send(forwarder.step(_submit(2), 3))
+    assert not forwarder.step(Abandoned(Ticket(2)), 4)
+    assert not forwarder.step(Answered(send.attempt, EnvelopeResponse(response_data=b"x")), 5)
+
+
+class _World:
+    """Controllers that carry out writes, or not, and connections that break; the truth behind the answers."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self.rng = rng
+        self.forwarder = Forwarder()
+        self.now_ms = 0
+        self.applied: dict[bytes, int] = {}
+        self.under_way: list[Send] = []
+        self.endings: dict[Ticket, Deliver | Refuse] = {}
+
+    def step(self, event: Submitted | Answered | Failed | ControllerChanged | TimePassed) -> None:
+        for effect in self.forwarder.step(event, self.now_ms):
+            if isinstance(effect, Send):
+                self.under_way.append(effect)
+            else:
+                assert not isinstance(effect, Abandoned)
+                assert effect.ticket not in self.endings
+                self.endings[effect.ticket] = effect
+
+    def resolve_one(self) -> None:
+        if not self.under_way:
+            return
+        send = self.under_way.pop(self.rng.randrange(len(self.under_way)))
+        key = send.envelope.request_data
+        match self.rng.randrange(6):
+            case 0:
+                self.step(Failed(send.attempt, Failure.NOT_WRITTEN))
+            case 1:
+                self.applied[key] = self.applied.get(key, 0) + self.rng.randrange(2)
+                self.step(Failed(send.attempt, self.rng.choice([Failure.LOST, Failure.TIMED_OUT])))
+            case 2 | 3:
+                self.step(Answered(send.attempt, _error(ErrorCode.not_controller)))
+            case 4:
+                self.applied[key] = self.applied.get(key, 0) + 1
+                self.step(Answered(send.attempt, EnvelopeResponse(response_data=key)))
+            case _:  # carried out, and the answer never comes
+                self.applied[key] = self.applied.get(key, 0) + 1
+
+
+@given(st.integers(0, 2**32), st.integers(1, 120))
+def test_no_write_is_carried_out_twice_and_nobody_is_told_a_lie(seed: int, steps: int) -> None:
+    rng = random.Random(seed)
+    world = _World(rng)
+    submitted: list[Submitted] = []
+    for n in range(steps):
+        world.now_ms += rng.randrange(0, 400)
+        match rng.randrange(5):
+            case 0 | 1:
+                envelope = EnvelopeRequest(request_data=b"%d" % n, client_host_address=b"")
+                event = Submitted(
+                    ticket=Ticket(n),
+                    envelope=envelope,
+                    deadline_ms=world.now_ms + rng.randrange(1, 9000),
+                    is_read=rng.random() < 0.3,
+                )
+                submitted.append(event)
+                world.step(event)
+            case 2:
+                world.step(ControllerChanged(rng.choice([None, ONE, TWO])))
+            case 3:
+                world.resolve_one()
+        world.step(TimePassed())
+        deadline = world.forwarder.next_deadline()
+        assert deadline is None or deadline > world.now_ms
+    world.now_ms += 60_000
+    world.step(TimePassed())
+    assert world.forwarder.next_deadline() is None
+    assert (world.forwarder.waiting, world.forwarder.in_flight) == (0, 0)
+    for request in submitted:
+        applied = world.applied.get(request.envelope.request_data, 0)
+        ending = world.endings.pop(request.ticket)
+        assert request.is_read or applied <= 1
+        if isinstance(ending, Deliver):
+            assert ending.response_data == request.envelope.request_data
+            assert applied >= 1
+        elif not request.is_read and "nothing was changed" in ending.message:
+            assert applied == 0
+        else:
+            assert request.is_read or "unknown" in ending.message
+    assert not world.endings
+
+
+def test_attempts_are_never_used_twice() -> None:
+    forwarder = _forwarder()
+    seen: set[Attempt] = set()
+    send = _send(forwarder.step(_submit(1), 0))
+    for now_ms in range(1, 5):
+        assert send.attempt not in seen
+        seen.add(send.attempt)
+        forwarder.step(Answered(send.attempt, _error(ErrorCode.not_controller)), now_ms)
+        send = _send(forwarder.step(ControllerChanged(TWO if now_ms % 2 else ONE), now_ms))
