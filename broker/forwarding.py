@@ -1,4 +1,4 @@
-"""Handing a client's write to the active controller: what goes where, what goes again, what the client is told.
+"""Handing a client's write to the active controller: what goes where, what goes again, what the client hears.
 
 Pure: `Forwarder.step(event, now_ms) -> effects`, `next_deadline()`. The request travels as the client wrote
 it, inside an Envelope with the client's principal and address (KIP-590); the answer travels back untouched.

@@ -408,7 +408,7 @@ class BrokerLifecycle:
     def _on_published_unregistered(self, before: SeenRegistration | None, now_ms: int) -> None:
         seen = self._seen
         if seen is not None and seen.incarnation_id == self._incarnation_id:
-            # The answer was lost or is late, but the record is committed, and the incarnation id is ours alone.
+            # The answer is lost or late, but the record is committed, and the incarnation id is ours alone.
             self._accept_registration(seen.broker_epoch, now_ms)
         elif before is not None and not before.fenced and (seen is None or seen.fenced):
             # Whoever held the id is gone (a killed process whose session has run out): no DUPLICATE any more.
