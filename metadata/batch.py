@@ -76,7 +76,10 @@ class RecordBatch:
             MalformedRecord: an unknown type or version, or bytes that the codec would not have written.
         """
         found = decode_payload(self.payload)
-        check(len(found) == self.record_count, f"batch at {self.base_offset} holds {len(found)} records, its header says {self.record_count}")
+        check(
+            len(found) == self.record_count,
+            f"batch at {self.base_offset} holds {len(found)} records, its header says {self.record_count}",
+        )
         return found
 
     @classmethod
@@ -90,10 +93,15 @@ class RecordBatch:
         is_control: bool = False,
     ) -> Self:
         """Encodes records into a batch that will never change again."""
-        check(0 < len(records) <= MAX_BATCH_RECORDS, f"a batch holds 1 to {MAX_BATCH_RECORDS} records, not {len(records)}")
+        check(
+            0 < len(records) <= MAX_BATCH_RECORDS,
+            f"a batch holds 1 to {MAX_BATCH_RECORDS} records, not {len(records)}",
+        )
         payload = encode_payload(records)
         tail = (
-            _AFTER_CRC.pack(BATCH_FORMAT, CONTROL if is_control else 0, base_offset, epoch, len(records), append_time_ms)
+            _AFTER_CRC.pack(
+                BATCH_FORMAT, CONTROL if is_control else 0, base_offset, epoch, len(records), append_time_ms
+            )
             + payload
         )
         size = _LENGTH_AND_CRC.size + len(tail)
@@ -121,7 +129,13 @@ class RecordBatch:
         actual = crc32c(data[_LENGTH_AND_CRC.size :])
         if actual != crc:
             raise CorruptBatch(f"crc is {actual:#010x}, the header says {crc:#010x}")
-        if form != BATCH_FORMAT or attributes & ~CONTROL or base_offset < 0 or epoch < 0 or not 0 < count <= MAX_BATCH_RECORDS:
+        if (
+            form != BATCH_FORMAT
+            or attributes & ~CONTROL
+            or base_offset < 0
+            or epoch < 0
+            or not 0 < count <= MAX_BATCH_RECORDS
+        ):
             raise CorruptBatch("impossible batch header")
         return cls(Offset(base_offset), Epoch(epoch), time_ms, count, bool(attributes & CONTROL), data)
 

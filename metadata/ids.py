@@ -19,6 +19,8 @@ Epoch = NewType("Epoch", int)
 Offset = NewType("Offset", int)
 """The position of a record in the metadata log, control records included."""
 
+FIRST_OFFSET: Final = Offset(0)
+
 ZERO_UUID: Final = uuid.UUID(int=0)
 
 METADATA_TOPIC: Final = "__cluster_metadata"

@@ -101,7 +101,9 @@ class Log(Protocol):
         """Begins a snapshot of our own; nothing is visible before its `finish`."""
         ...
 
-    def read_snapshot_chunk(self, snapshot_id: OffsetAndEpoch, position: int, max_bytes: int) -> tuple[int, bytes]:
+    def read_snapshot_chunk(
+        self, snapshot_id: OffsetAndEpoch, position: int, max_bytes: int
+    ) -> tuple[int, bytes]:
         """(size of the whole snapshot, the bytes at `position`).
 
         Raises:

@@ -1,1 +1,1 @@
-"""The Raft core: a pure `step(event, now) -> Effects`. No clock, no socket, no file, no thread, no chance of its own."""
+"""The Raft core: a pure `step(event, now) -> Effects`. No clock, socket, file, thread, or chance of its own."""

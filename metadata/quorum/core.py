@@ -1,0 +1,435 @@
+"""RaftCore: one replica of the metadata log, as a pure state machine.
+
+`step(event, now_ms) -> Effects` is the whole interface, with `next_deadline()` for the moment at which the next
+`TimePassed` is wanted. Same events, same times, same `random.Random`: same effects. The parts, by their question:
+
+- `elections`   who leads (Vote, BeginQuorumEpoch, EndQuorumEpoch, suspicion, resignation)
+- `replication` what the log holds (Fetch on both sides, divergence, flushes, the high watermark)
+- `snapshots`   how a replica that is too far behind gets there (FetchSnapshot), what may be dropped
+- `transitions` which role may follow which · `invariants` what must hold after every step
+
+This file keeps the state, hands events to those parts, and collects the effects of one step.
+"""
+
+import random
+from typing import Final, assert_never
+
+import attrs
+
+from quorate.metadata.batch import RecordBatch
+from quorate.metadata.checks import ErrorCode, RequestRejected, check
+from quorate.metadata.ids import Endpoint, Epoch, NodeId, Offset, OffsetAndEpoch, ReplicaKey
+from quorate.metadata.log.interface import LogSummary
+from quorate.metadata.quorum import elections, replication, snapshots
+from quorate.metadata.quorum.effects import (
+    DropPrefix,
+    Effects,
+    Flush,
+    Outgoing,
+    Peer,
+    RejectClusterId,
+    SendRequest,
+    SendResponse,
+    SnapshotChunk,
+)
+from quorate.metadata.quorum.election_state import ElectionState
+from quorate.metadata.quorum.epochs import EpochHistory
+from quorate.metadata.quorum.events import (
+    Correlation,
+    Event,
+    Failure,
+    LogFlushed,
+    Proposed,
+    RequestFailed,
+    RequestReceived,
+    ResignRequested,
+    ResponseReceived,
+    ShutdownRequested,
+    SnapshotCreated,
+    SnapshotInstalled,
+    Started,
+    TimePassed,
+    Token,
+)
+from quorate.metadata.quorum.messages import (
+    BeginQuorumEpochRequest,
+    EndQuorumEpochRequest,
+    FetchRequest,
+    FetchSnapshotRequest,
+    LeaderAndEpoch,
+    Request,
+    Response,
+    VoteRequest,
+)
+from quorate.metadata.quorum.roles import Candidate, Follower, Leader, Prospective, Resigned, Role, Unattached
+from quorate.metadata.quorum.transitions import Why, next_role
+from quorate.metadata.quorum.voters import VoterHistory, VoterSet
+
+BOOTSTRAP_PEER_IDS: Final = -2
+"""Bootstrap servers are peers -2, -3, …, as in Kafka."""
+
+
+@attrs.frozen(kw_only=True)
+class QuorumConfig:
+    """Who this replica is, and its timers (Kafka's `controller.quorum.*`, in milliseconds)."""
+
+    replica: ReplicaKey
+    cluster_id: str
+    listener: str = "CONTROLLER"
+    """The listener of the voters' endpoints that this replica dials."""
+    bootstrap: tuple[Endpoint, ...] = ()
+    durable: bool = True
+    """False for brokers: their log is a cache, so a Fetch need not wait for a flush."""
+    wall_offset_ms: int = 0
+    """Wall clock minus the clock of `step`: for the append times written in batches, which decide nothing."""
+    election_timeout_ms: int = 1000
+    fetch_timeout_ms: int = 2000
+    election_backoff_max_ms: int = 1000
+    request_timeout_ms: int = 2000
+    retry_backoff_ms: int = 20
+    fetch_max_wait_ms: int = 500
+    fetch_max_bytes: int = 8 * 1024 * 1024
+    snapshot_max_bytes: int = 1024 * 1024
+    suspicion_interval_ms: int = 250
+    suspicion_delay_ms: tuple[int, int] = (10, 150)
+
+
+@attrs.define(eq=False)
+class LogState:
+    """What the core knows of its own log; the bytes themselves are the shell's."""
+
+    start: Offset
+    end: OffsetAndEpoch
+    epochs: EpochHistory
+    snapshots: tuple[OffsetAndEpoch, ...]
+    voters: VoterHistory
+    flushed_end: Offset
+    generation: int = 0
+    """Raised by each truncation, install and reset: flushes that began before it prove nothing."""
+    flush_running: bool = False
+
+    @classmethod
+    def of(cls, summary: LogSummary) -> "LogState":
+        """From disk. All that recovery kept is durable: it ends with an fsync."""
+        return cls(
+            start=summary.start,
+            end=summary.end,
+            epochs=EpochHistory.of(summary.epochs),
+            snapshots=summary.snapshots,
+            voters=VoterHistory.of(summary.control),
+            flushed_end=summary.end.offset,
+        )
+
+    @property
+    def newest_snapshot(self) -> OffsetAndEpoch | None:
+        """The newest snapshot that may be shipped: 0-0 never is."""
+        return self.snapshots[-1] if self.snapshots and self.snapshots[-1].offset > 0 else None
+
+
+@attrs.frozen
+class Outstanding:
+    """A request of ours that has no answer yet."""
+
+    peer: Peer
+    request: Request
+    deadline_ms: int
+
+
+@attrs.define(eq=False)
+class _Step:
+    """The effects of the running step, as they gather."""
+
+    election: ElectionState | None = None
+    truncate_to: Offset | None = None
+    snapshot_chunk: SnapshotChunk | None = None
+    install_snapshot: OffsetAndEpoch | None = None
+    append: list[RecordBatch] = attrs.Factory(list)
+    send: list[Outgoing] = attrs.Factory(list)
+    flush: Flush | None = None
+    committed: Offset | None = None
+    drop_prefix: DropPrefix | None = None
+    notes: list[str] = attrs.Factory(list)
+
+    def effects(self, flushed_to: Offset) -> Effects:
+        return Effects(
+            election=self.election,
+            truncate_to=self.truncate_to,
+            snapshot_chunk=self.snapshot_chunk,
+            install_snapshot=self.install_snapshot,
+            append=tuple(self.append),
+            flushed_to=flushed_to,
+            send=tuple(self.send),
+            flush=self.flush,
+            committed=self.committed,
+            drop_prefix=self.drop_prefix,
+            notes=tuple(self.notes),
+        )
+
+
+class RaftCore:
+    """One replica. See the module's docstring."""
+
+    def __init__(
+        self, config: QuorumConfig, election: ElectionState, log: LogSummary, rng: random.Random
+    ) -> None:
+        """From what the disk holds; `Started` must be the first event."""
+        self.config = config
+        self.rng = rng
+        self.election = election
+        self.log = LogState.of(log)
+        self.role: Role = Unattached(None)
+        self.high_watermark: Offset | None = None
+        """Everything below is committed. None until known; never goes back, not even over changes of role."""
+        self.outstanding: dict[Correlation, Outstanding] = {}
+        self.fetch_at_ms = 0
+        """No Fetch goes out before this: the pause after one that failed."""
+        self.elections_lost = 0
+        self.installing: OffsetAndEpoch | None = None
+        self.shutting_down = False
+        self._last_correlation = 0
+        self._step = _Step()
+
+    # ---- the interface -------------------------------------------------------------------------------
+
+    def step(self, event: Event, now_ms: int) -> Effects:
+        """Takes one event.
+
+        Raises:
+            RequestRejected: a proposal by a controller that does not lead this epoch; nothing has changed.
+            InvariantViolated: the process must end.
+        """
+        check(
+            self.installing is None or isinstance(event, SnapshotInstalled),
+            "a snapshot is being installed: nothing else may happen before its end",
+        )
+        self._step = _Step()
+        self._handle(event, now_ms)
+        if self.installing is None:
+            self._after_event(now_ms)
+        return self._step.effects(self.log.flushed_end)
+
+    def next_deadline(self) -> int | None:
+        """When `TimePassed` is wanted next; None: not before something else happens."""
+        role = self.role
+        deadlines: list[int | None] = [pending.deadline_ms for pending in self.outstanding.values()]
+        if replication.may_fetch(self):
+            deadlines.append(self.fetch_at_ms)
+        match role:
+            case Unattached():
+                deadlines.append(role.election_deadline_ms)
+            case Prospective():
+                deadlines += [role.election_deadline_ms, role.stand_at_ms, *role.resend_at_ms.values()]
+            case Candidate():
+                deadlines += [role.election_deadline_ms, role.retry_at_ms, *role.resend_at_ms.values()]
+            case Leader():
+                deadlines += [role.begin_quorum_at_ms, role.check_quorum_at_ms]
+                deadlines += [
+                    one.parked.deadline_ms for one in role.progress.values() if one.parked is not None
+                ]
+            case Follower():
+                if self.is_voter:
+                    deadlines += [role.fetch_deadline_ms, role.suspect_at_ms]
+            case Resigned():
+                deadlines += [role.election_deadline_ms, *role.resend_at_ms.values()]
+            case _:
+                assert_never(role)
+        return min((deadline for deadline in deadlines if deadline is not None), default=None)
+
+    @property
+    def leader_and_epoch(self) -> LeaderAndEpoch:
+        """Who leads, as this replica would tell others. A resigned leader names nobody: it is not one any more."""
+        epoch = self.election.epoch
+        match self.role:
+            case Leader():
+                endpoint = self.voters.endpoint(self.id, self.config.listener)
+                return LeaderAndEpoch(epoch, self.id, endpoint)
+            case Follower(leader_id=leader_id, endpoint=endpoint):
+                return LeaderAndEpoch(epoch, leader_id, endpoint)
+            case Prospective(leader=(leader_id, endpoint)):
+                return LeaderAndEpoch(epoch, leader_id, endpoint)
+            case _:
+                return LeaderAndEpoch(epoch)
+
+    @property
+    def id(self) -> NodeId:
+        return self.config.replica.id
+
+    @property
+    def voters(self) -> VoterSet:
+        """In force: the last set appended here, committed or not (KIP-853)."""
+        return self.log.voters.last
+
+    @property
+    def is_voter(self) -> bool:
+        return self.voters.contains(self.config.replica)
+
+    @property
+    def leads(self) -> bool:
+        return isinstance(self.role, Leader)
+
+    @property
+    def shutdown_complete(self) -> bool:
+        """After ShutdownRequested: whether the process may end without hurting the others."""
+        return self.shutting_down and not isinstance(self.role, Leader | Resigned)
+
+    # ---- events --------------------------------------------------------------------------------------
+
+    def _handle(self, event: Event, now_ms: int) -> None:
+        match event:
+            case Started():
+                elections.start(self, now_ms)
+            case TimePassed():
+                pass
+            case RequestReceived():
+                self._on_request(event, now_ms)
+            case ResponseReceived():
+                self._on_response(event.correlation, event.response, now_ms)
+            case RequestFailed():
+                self._on_failure(event.correlation, event.failure, now_ms)
+            case Proposed():
+                self._on_proposed(event, now_ms)
+            case LogFlushed():
+                replication.on_flushed(self, event, now_ms)
+            case SnapshotInstalled():
+                snapshots.on_installed(self, event.summary, now_ms)
+            case SnapshotCreated():
+                snapshots.on_created(self, event.snapshot_id)
+            case ResignRequested():
+                if self.leads and self.election.epoch == event.epoch:
+                    elections.resign(self, now_ms, event.reason)
+            case ShutdownRequested():
+                self.shutting_down = True
+                if self.leads:
+                    elections.resign(self, now_ms, "it is shutting down")
+            case _:
+                assert_never(event)
+
+    def _after_event(self, now_ms: int) -> None:
+        """Timers come after the event: after a long pause, what waits in the inbox is heard before a timer acts."""
+        for correlation, pending in list(self.outstanding.items()):
+            if pending.deadline_ms <= now_ms:
+                self._on_failure(correlation, Failure.TIMED_OUT, now_ms)
+        elections.poll(self, now_ms)
+        replication.poll(self, now_ms)
+
+    def _on_request(self, event: RequestReceived, now_ms: int) -> None:
+        if event.cluster_id is not None and event.cluster_id != self.config.cluster_id:
+            self.note(
+                f"refuses a request for cluster {event.cluster_id}: this is cluster {self.config.cluster_id}"
+            )
+            self._step.send.append(RejectClusterId(event.token))
+            return
+        request, token = event.request, event.token
+        match request:
+            case VoteRequest():
+                elections.on_vote_request(self, token, request, now_ms)
+            case BeginQuorumEpochRequest():
+                elections.on_begin_quorum_epoch(self, token, request, now_ms)
+            case EndQuorumEpochRequest():
+                elections.on_end_quorum_epoch(self, token, request, now_ms)
+            case FetchRequest():
+                replication.on_fetch(self, token, request, now_ms)
+            case FetchSnapshotRequest():
+                snapshots.on_fetch_snapshot(self, token, request, now_ms)
+            case _:
+                assert_never(request)
+
+    def _on_response(self, correlation: Correlation, response: Response, now_ms: int) -> None:
+        pending = self.outstanding.pop(correlation, None)
+        if pending is None:
+            return  # given up before: acting on it now could append the same offset twice
+        match pending.request:
+            case VoteRequest() as request:
+                elections.on_vote_response(self, pending.peer, request, response, now_ms)
+            case BeginQuorumEpochRequest():
+                elections.observe(self, response.leader, now_ms)
+            case EndQuorumEpochRequest():
+                elections.on_end_quorum_response(self, pending.peer, response, now_ms)
+            case FetchRequest() as request:
+                replication.on_fetch_response(self, pending.peer, request, response, now_ms)
+            case FetchSnapshotRequest() as request:
+                snapshots.on_fetch_snapshot_response(self, request, response, now_ms)
+            case _:
+                assert_never(pending.request)
+
+    def _on_failure(self, correlation: Correlation, failure: Failure, now_ms: int) -> None:
+        pending = self.outstanding.pop(correlation, None)
+        if pending is None:
+            return
+        match pending.request:
+            case VoteRequest() as request:
+                elections.on_vote_failure(self, pending.peer, request, failure, now_ms)
+            case BeginQuorumEpochRequest():
+                pass  # announced anew every half fetch timeout
+            case EndQuorumEpochRequest():
+                elections.on_end_quorum_failure(self, pending.peer, failure, now_ms)
+            case FetchRequest() | FetchSnapshotRequest():
+                replication.on_fetch_failure(self, pending.peer, failure, now_ms)
+            case _:
+                assert_never(pending.request)
+
+    def _on_proposed(self, event: Proposed, now_ms: int) -> None:
+        if not self.leads or event.epoch != self.election.epoch:
+            raise RequestRejected(
+                ErrorCode.not_controller,
+                f"node {self.id} does not lead epoch {event.epoch} (it is {self.role.name.value} in epoch "
+                f"{self.election.epoch}); ask the active controller",
+            )
+        replication.append(self, event.batches)
+        replication.after_leader_append(self, now_ms)
+
+    # ---- what the parts use --------------------------------------------------------------------------
+
+    def become(self, why: Why, role: Role, election: ElectionState, now_ms: int) -> None:
+        """The one place where a role changes: table, persistence, and what the old role leaves behind."""
+        old = self.role
+        check(next_role(old.name, why) is role.name, f"{why.name} does not make a {role.name.value} replica")
+        check(
+            election.epoch >= self.election.epoch, f"epoch {election.epoch} is behind {self.election.epoch}"
+        )
+        self.outstanding.clear()
+        self.fetch_at_ms = now_ms
+        self.role = role
+        if election != self.election:
+            self.election = election
+            self._step.election = election
+        self.note(f"{old.name.value} -> {role.name.value} in epoch {election.epoch}: {why.value}")
+        if isinstance(old, Leader):
+            replication.fail_parked(self, old)
+
+    def note(self, text: str) -> None:
+        self._step.notes.append(text)
+
+    def send(self, peer: Peer, request: Request, now_ms: int) -> None:
+        self._last_correlation += 1
+        correlation = Correlation(self._last_correlation)
+        self.outstanding[correlation] = Outstanding(peer, request, now_ms + self.config.request_timeout_ms)
+        self._step.send.append(SendRequest(peer, correlation, request))
+
+    def reply(self, token: Token, response: Response) -> None:
+        self._step.send.append(SendResponse(token, response))
+
+    @property
+    def effects(self) -> _Step:
+        """The effects of the running step."""
+        return self._step
+
+    def other_voters(self) -> list[Peer]:
+        """The voters to talk to, by id; one without an endpoint on our listener cannot be reached."""
+        found = []
+        for node_id in self.voters.ids:
+            endpoint = self.voters.endpoint(node_id, self.config.listener)
+            if node_id != self.id and endpoint is not None:
+                found.append(Peer(node_id, endpoint))
+        return found
+
+    def wall_ms(self, now_ms: int) -> int:
+        return now_ms + self.config.wall_offset_ms
+
+    def next_epoch(self) -> Epoch:
+        return Epoch(self.election.epoch + 1)
+
+    def election_timeout(self) -> int:
+        """Uniform in [base, 2 × base), as Kafka draws it."""
+        base = self.config.election_timeout_ms
+        return base + self.rng.randrange(base)

@@ -1,0 +1,489 @@
+"""What the log holds: Fetch on both sides, divergence, flushes, the high watermark (KIP-595; Raft paper 5.3, 5.4.2).
+
+Replicas pull. A voter's Fetch at offset n says "all below n is on my disk": so a follower asks again only when what
+it appended is flushed, and the leader counts itself at its own flushed end. Who is no voter is served committed
+records only, and so never truncates.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from quorate.metadata.batch import RecordBatch
+from quorate.metadata.checks import ErrorCode, check
+from quorate.metadata.ids import Epoch, NodeId, Offset, OffsetAndEpoch, ReplicaKey
+from quorate.metadata.quorum import elections, snapshots
+from quorate.metadata.quorum.effects import Flush, Peer
+from quorate.metadata.quorum.events import Failure, LogFlushed, Token
+from quorate.metadata.quorum.messages import FetchRequest, FetchResponse, LogRead, Response
+from quorate.metadata.quorum.roles import Follower, Leader, Parked, Progress, Unattached
+from quorate.metadata.quorum.voters import BOOTSTRAP_OFFSET
+from quorate.metadata.records import LeaderChangeRecord, LeaderChangeVoter
+
+if TYPE_CHECKING:
+    from quorate.metadata.quorum.core import RaftCore
+
+_OBSERVER_FORGOTTEN_MS: Final = 5 * 60 * 1000
+_RETRY_WITHOUT_LEADER_MS: Final = 50
+
+
+# ---- appending, on either side -----------------------------------------------------------------------
+
+
+def append(core: "RaftCore", batches: Iterable[RecordBatch]) -> None:
+    """Adds batches that start exactly at the log's end; voters in them take effect at once (KIP-853)."""
+    log = core.log
+    for batch in batches:
+        check(
+            batch.base_offset == log.end.offset,
+            f"a batch at {batch.base_offset} cannot follow a log that ends at {log.end.offset}",
+        )
+        check(
+            batch.epoch <= core.election.epoch,
+            f"a batch of epoch {batch.epoch} in epoch {core.election.epoch}",
+        )
+        log.epochs = log.epochs.with_append(batch.epoch, batch.base_offset)
+        if batch.is_control:
+            for index, record in enumerate(batch.records()):
+                log.voters = log.voters.with_record(Offset(batch.base_offset + index), record)
+        log.end = batch.end
+        core.effects.append.append(batch)
+    if not core.config.durable:
+        log.flushed_end = log.end.offset
+
+
+def open_epoch(core: "RaftCore", granting: Sequence[NodeId], now_ms: int) -> None:
+    """The first batch of an epoch: LeaderChange, and the voters if only the bootstrap snapshot knows them.
+
+    Nothing of an earlier epoch is committed by counting replicas; once this record is, all before it is too (5.4.2).
+    """
+    voters = core.voters
+    zero = core.config.replica.directory_id
+    named = tuple(
+        LeaderChangeVoter(voter_id=voter.voter_id, voter_directory_id=voter.voter_directory_id)
+        for voter in voters.voters.values()
+    )
+    granted = tuple(one for one in named if one.voter_id in granting)
+    records = [
+        LeaderChangeRecord(
+            version=0 if zero is None else 1, leader_id=core.id, voters=named, granting_voters=granted
+        ),
+        *(snapshots.voter_records(core) if core.log.voters.last_offset == BOOTSTRAP_OFFSET else ()),
+    ]
+    batch = RecordBatch.seal(
+        records,
+        base_offset=core.log.end.offset,
+        epoch=core.election.epoch,
+        append_time_ms=core.wall_ms(now_ms),
+        is_control=True,
+    )
+    append(core, [batch])
+    after_leader_append(core, now_ms)
+
+
+def after_leader_append(core: "RaftCore", now_ms: int) -> None:
+    _advance_high_watermark(core, now_ms)
+    _answer_parked(core, now_ms)
+
+
+def on_flushed(core: "RaftCore", event: LogFlushed, now_ms: int) -> None:
+    """What was appended before that flush is durable, unless it was cut off since (then the generation tells)."""
+    log = core.log
+    log.flush_running = False
+    if event.generation != log.generation:
+        core.note(f"ignores a flush from before a truncation (generation {event.generation})")
+        return
+    check(event.end_offset <= log.end.offset, "a flush ended beyond the log")
+    log.flushed_end = max(log.flushed_end, event.end_offset)
+    _advance_high_watermark(core, now_ms)
+
+
+def poll(core: "RaftCore", now_ms: int) -> None:
+    """At the end of each step: parked answers that waited long enough, the next Fetch, the next flush."""
+    role = core.role
+    if isinstance(role, Leader):
+        _poll_parked(core, role, now_ms)
+        _forget_idle_observers(core, role, now_ms)
+    elif may_fetch(core) and core.fetch_at_ms <= now_ms:
+        _fetch(core, now_ms)
+    log = core.log
+    if log.flushed_end < log.end.offset and not log.flush_running and core.installing is None:
+        log.flush_running = True
+        core.effects.flush = Flush(log.end.offset, log.generation)
+
+
+# ---- the follower's side -----------------------------------------------------------------------------
+
+
+def may_fetch(core: "RaftCore") -> bool:
+    """Whether a Fetch (or FetchSnapshot) is owed. At most one is ever under way: two could append an offset twice."""
+    role = core.role
+    if not isinstance(role, Follower) and (core.is_voter or not isinstance(role, Unattached)):
+        return False
+    if core.installing is not None or core.log.flushed_end < core.log.end.offset:
+        return False
+    return not any(
+        snapshots.is_fetch(pending.request) or isinstance(pending.request, FetchRequest)
+        for pending in core.outstanding.values()
+    )
+
+
+def _fetch(core: "RaftCore", now_ms: int) -> None:
+    role = core.role
+    peer = _fetch_peer(core, now_ms)
+    if peer is None:
+        core.fetch_at_ms = now_ms + _RETRY_WITHOUT_LEADER_MS
+        return
+    if isinstance(role, Follower) and role.snapshot is not None and peer.id == role.leader_id:
+        snapshots.fetch(core, role.snapshot, peer, now_ms)
+        return
+    request = FetchRequest(
+        replica=core.config.replica,
+        epoch=core.election.epoch,
+        offset=core.log.end.offset,
+        last_fetched_epoch=core.log.end.epoch,
+        max_wait_ms=core.config.fetch_max_wait_ms,
+        max_bytes=core.config.fetch_max_bytes,
+        high_watermark=Offset(-1) if core.high_watermark is None else core.high_watermark,
+    )
+    core.send(peer, request, now_ms)
+
+
+def _fetch_peer(core: "RaftCore", now_ms: int) -> Peer | None:
+    """The leader; an observer that has none, or cannot reach it, asks around."""
+    role = core.role
+    if isinstance(role, Follower) and (core.is_voter or not role.reconnecting):
+        return Peer(role.leader_id, role.endpoint)
+    peers = [Peer(NodeId(-2 - index), endpoint) for index, endpoint in enumerate(core.config.bootstrap)]
+    known = {peer.endpoint for peer in peers}
+    peers += [peer for peer in core.other_voters() if peer.endpoint not in known]
+    return core.rng.choice(peers) if peers else None
+
+
+def on_fetch_response(
+    core: "RaftCore", peer: Peer, request: FetchRequest, response: Response, now_ms: int
+) -> None:
+    check(isinstance(response, FetchResponse), "a Fetch was answered with something else")
+    if not isinstance(response, FetchResponse):
+        return
+    epoch_before = core.election.epoch
+    elections.observe(core, response.leader, now_ms)
+    role = core.role
+    if core.election.epoch != epoch_before:
+        return  # the payload belongs to an epoch that we had not joined when we asked
+    if response.leader.epoch < core.election.epoch or response.error is not ErrorCode.none:
+        pause = core.config.retry_backoff_ms if isinstance(role, Follower) else _RETRY_WITHOUT_LEADER_MS
+        core.fetch_at_ms = now_ms + pause
+        return
+    if not isinstance(role, Follower) or request.offset != core.log.end.offset:
+        return
+    _heard_leader(core, role, now_ms)
+    if response.diverging is not None:
+        _truncate(core, response.diverging)
+    elif response.snapshot_id is not None:
+        snapshots.begin(core, role, response.snapshot_id)
+    else:
+        append(core, response.batches)
+        _follow_high_watermark(core, response.high_watermark)
+
+
+def _heard_leader(core: "RaftCore", role: Follower, now_ms: int) -> None:
+    """A Fetch succeeded: the leader lives, whatever was suspected."""
+    role.fetch_deadline_ms = now_ms + core.config.fetch_timeout_ms
+    role.has_fetched = True
+    role.reconnecting = False
+    role.suspect_at_ms = None
+    core.fetch_at_ms = now_ms
+
+
+def heard_leader_chunk(core: "RaftCore", role: Follower, now_ms: int) -> None:
+    """A part of a snapshot came: the same sign of life as a Fetch."""
+    _heard_leader(core, role, now_ms)
+
+
+def on_fetch_failure(core: "RaftCore", peer: Peer, failure: Failure, now_ms: int) -> None:
+    core.fetch_at_ms = now_ms + core.config.retry_backoff_ms
+    role = core.role
+    if isinstance(role, Follower) and peer.id == role.leader_id:
+        elections.on_leader_connection_lost(core, role, failure, now_ms)
+        if not core.is_voter:
+            role.reconnecting = True  # an observer asks somebody else next
+    elif not isinstance(role, Follower):
+        core.fetch_at_ms = now_ms + _RETRY_WITHOUT_LEADER_MS
+
+
+def _follow_high_watermark(core: "RaftCore", told: Offset | None) -> None:
+    if told is None:
+        return
+    reachable = min(told, core.log.end.offset)
+    known = core.high_watermark
+    check(
+        known is None or reachable >= known or told >= known,
+        f"the leader's high watermark {told} is behind {known}, which an earlier leader reported",
+    )
+    if known is None or reachable > known:
+        core.high_watermark = Offset(reachable)
+        core.effects.committed = Offset(reachable)
+
+
+def _truncate(core: "RaftCore", diverging: OffsetAndEpoch) -> None:
+    """Cuts the log back to where it can still agree with the leader's (KIP-595). May take several rounds."""
+    log = core.log
+    if diverging.epoch == 0:
+        cut = min(diverging.offset, log.end.offset)
+    else:
+        mine = log.epochs.end_for(diverging.epoch, log.end.offset)
+        if mine is None:
+            cut = log.start
+        elif mine.epoch == diverging.epoch:
+            cut = min(mine.offset, diverging.offset)
+        else:
+            cut = mine.offset
+    check(
+        core.high_watermark is None or cut >= core.high_watermark,
+        f"the leader asks to cut the log at {cut}, below the high watermark {core.high_watermark}",
+    )
+    if cut >= log.end.offset:
+        return
+    core.note(f"cuts its log from {log.end} back to {cut}: the leader has another history")
+    log.epochs = log.epochs.truncated_to(cut)
+    log.voters = log.voters.truncated_to(cut)
+    log.end = OffsetAndEpoch(cut, _epoch_before(core, cut))
+    log.flushed_end = min(log.flushed_end, cut)
+    log.generation += 1
+    core.effects.truncate_to = cut
+
+
+def _epoch_before(core: "RaftCore", end: Offset) -> Epoch:
+    """The epoch of the record just below `end`: from the log, or of the snapshot that the log starts behind."""
+    log = core.log
+    if end > log.start:
+        return log.epochs.epoch_before(end)
+    return next((one.epoch for one in reversed(log.snapshots) if one.offset == end), Epoch(0))
+
+
+# ---- the leader's side -------------------------------------------------------------------------------
+
+
+def refusal(core: "RaftCore", epoch: Epoch) -> ErrorCode:
+    """What only the leader of this epoch may answer, in Kafka's order; NONE if that is us."""
+    if epoch < core.election.epoch:
+        return ErrorCode.fenced_leader_epoch
+    if epoch > core.election.epoch:
+        return ErrorCode.unknown_leader_epoch
+    return ErrorCode.none if core.leads else ErrorCode.not_leader_or_follower
+
+
+def on_fetch(core: "RaftCore", token: Token, request: FetchRequest, now_ms: int) -> None:
+    error = refusal(core, request.epoch)
+    if request.max_wait_ms < 0 or request.offset < 0 or not 0 <= request.last_fetched_epoch <= request.epoch:
+        error = ErrorCode.invalid_request
+    role = core.role
+    if error is not ErrorCode.none or not isinstance(role, Leader):
+        core.reply(token, FetchResponse(leader=core.leader_and_epoch, error=error))
+        return
+    progress = _progress(core, role, request.replica)
+    if progress is not None:
+        _seen(core, role, progress, now_ms)
+    snapshot = _needs_snapshot(core, request)
+    diverging = None if snapshot is not None else _diverging(core, request)
+    if snapshot is not None or diverging is not None:
+        answer = attrs.evolve(_empty_answer(core, role), snapshot_id=snapshot, diverging=diverging)
+        core.reply(token, answer)
+        return
+    parked = Parked(token, request, now_ms + request.max_wait_ms)
+    if progress is None:
+        core.reply(token, _answer(core, role, request))
+        return
+    if progress.parked is not None:  # a replica has one Fetch under way: it gave this one up
+        core.reply(progress.parked.token, _empty_answer(core, role))
+    progress.parked = parked
+    _valid_fetch(core, role, progress, request, now_ms)
+    if progress.parked is parked:
+        _answer_if_ready(core, role, progress, now_ms)
+
+
+def _progress(core: "RaftCore", role: Leader, replica: ReplicaKey) -> Progress | None:
+    """What we know of a replica; None for readers that are none (a negative id). A voter is known by its set's key."""
+    if replica.id < 0 or replica.id == core.id:
+        return None
+    key = core.voters.key(replica.id) if core.voters.contains(replica) else replica
+    progress = role.progress.get(key)
+    if progress is None:
+        progress = role.progress[key] = Progress(key)
+    return progress
+
+
+def note_presence(core: "RaftCore", replica: ReplicaKey, now_ms: int) -> None:
+    """A FetchSnapshot is as good a sign of life as a Fetch."""
+    role = core.role
+    if isinstance(role, Leader):
+        progress = _progress(core, role, replica)
+        if progress is not None:
+            _seen(core, role, progress, now_ms)
+
+
+def _seen(core: "RaftCore", role: Leader, progress: Progress, now_ms: int) -> None:
+    progress.last_fetch_ms = now_ms
+    if progress.key.id not in core.voters.voters or not core.voters.contains(progress.key):
+        return
+    role.fetched_since_check.add(progress.key.id)
+    present = len(role.fetched_since_check) + (1 if core.is_voter else 0)
+    if present >= core.voters.majority and role.check_quorum_at_ms is not None:
+        role.check_quorum_at_ms = now_ms + core.config.fetch_timeout_ms * 3 // 2
+        role.fetched_since_check.clear()
+
+
+def _needs_snapshot(core: "RaftCore", request: FetchRequest) -> OffsetAndEpoch | None:
+    """The newest snapshot, for who is behind the log's start, or starts from nothing (cheaper than a replay)."""
+    log = core.log
+    newest = log.newest_snapshot
+    if newest is None:
+        return None
+    if request.offset == 0:
+        return newest
+    oldest = next(one for one in log.snapshots if one.offset > 0)
+    behind = request.offset < log.start or (
+        request.last_fetched_epoch < oldest.epoch and request.offset <= log.start
+    )
+    at_start = (
+        request.offset == log.start
+        and log.start > 0
+        and request.last_fetched_epoch != _epoch_before(core, log.start)
+    )
+    return newest if behind or at_start else None
+
+
+def _diverging(core: "RaftCore", request: FetchRequest) -> OffsetAndEpoch | None:
+    log = core.log
+    if request.offset == 0 or (request.offset == log.start and request.offset <= log.end.offset):
+        return None
+    found = log.epochs.end_for(request.last_fetched_epoch, log.end.offset)
+    if found is None:
+        return OffsetAndEpoch(log.start, _epoch_before(core, log.start))
+    if found.epoch == request.last_fetched_epoch and request.offset <= found.offset:
+        return None
+    return found
+
+
+def _valid_fetch(
+    core: "RaftCore", role: Leader, progress: Progress, request: FetchRequest, now_ms: int
+) -> None:
+    """A Fetch that continues our log: its offset counts, and may move the high watermark."""
+    end = core.log.end.offset
+    if request.offset >= end:
+        progress.last_caught_up_ms = now_ms
+    elif request.offset >= progress.leader_end_at_last_fetch and progress.end_offset is not None:
+        progress.last_caught_up_ms = progress.last_fetch_ms
+    progress.leader_end_at_last_fetch = end
+    if progress.end_offset is None or request.offset > progress.end_offset:
+        progress.end_offset = request.offset
+        _advance_high_watermark(core, now_ms)
+
+
+def _limit(core: "RaftCore", replica: ReplicaKey) -> Offset:
+    """Up to where a replica is served: voters to the log's end, all others committed records only."""
+    if core.voters.contains(replica):
+        return core.log.end.offset
+    return core.high_watermark or Offset(0)
+
+
+def _told_high_watermark(core: "RaftCore", role: Leader) -> Offset | None:
+    """Unknown until a record of our epoch is committed: an earlier leader may have reported a higher one."""
+    return core.high_watermark if role.high_watermark_known else None
+
+
+def _empty_answer(core: "RaftCore", role: Leader) -> FetchResponse:
+    return FetchResponse(
+        leader=core.leader_and_epoch,
+        high_watermark=_told_high_watermark(core, role),
+        log_start=core.log.start,
+    )
+
+
+def _answer(core: "RaftCore", role: Leader, request: FetchRequest) -> FetchResponse:
+    answer = _empty_answer(core, role)
+    limit = _limit(core, request.replica)
+    if request.offset < limit:
+        answer = attrs.evolve(answer, read=LogRead(request.offset, limit, request.max_bytes))
+    return answer
+
+
+def _answer_if_ready(core: "RaftCore", role: Leader, progress: Progress, now_ms: int) -> None:
+    """Answers a parked Fetch when it has data, news of the high watermark, or waited long enough."""
+    parked = progress.parked
+    if parked is None:
+        return
+    request = parked.request
+    told = _told_high_watermark(core, role)
+    known = progress.high_watermark_sent if request.high_watermark is None else request.high_watermark
+    # A watermark beyond the replica's own end is no news to it before the data is.
+    news = told is not None and (known is None or min(told, request.offset) > known)
+    if request.offset < _limit(core, request.replica) or news or parked.deadline_ms <= now_ms:
+        progress.parked = None
+        progress.high_watermark_sent = told
+        core.reply(parked.token, _answer(core, role, request))
+
+
+def _answer_parked(core: "RaftCore", now_ms: int) -> None:
+    role = core.role
+    if isinstance(role, Leader):
+        for progress in list(role.progress.values()):
+            _answer_if_ready(core, role, progress, now_ms)
+
+
+def _poll_parked(core: "RaftCore", role: Leader, now_ms: int) -> None:
+    for progress in list(role.progress.values()):
+        if progress.parked is not None and progress.parked.deadline_ms <= now_ms:
+            _answer_if_ready(core, role, progress, now_ms)
+
+
+def fail_parked(core: "RaftCore", role: Leader) -> None:
+    """Leadership is over: who waits is told where to turn."""
+    for progress in role.progress.values():
+        if progress.parked is not None:
+            answer = FetchResponse(leader=core.leader_and_epoch, error=ErrorCode.not_leader_or_follower)
+            core.reply(progress.parked.token, answer)
+            progress.parked = None
+
+
+def _forget_idle_observers(core: "RaftCore", role: Leader, now_ms: int) -> None:
+    idle = [
+        key
+        for key, progress in role.progress.items()
+        if progress.last_fetch_ms is not None
+        and progress.parked is None
+        and progress.last_fetch_ms + _OBSERVER_FORGOTTEN_MS <= now_ms
+        and not core.voters.contains(key)
+    ]
+    for key in idle:
+        del role.progress[key]
+
+
+def _advance_high_watermark(core: "RaftCore", now_ms: int) -> None:
+    """The offset that a majority of the voters holds on disk, once it covers a record of this epoch.
+
+    Counting replicas of an older epoch's record proves nothing: a leader that never saw it could still be elected and
+    replace it (Raft paper, figure 8).
+    """
+    role = core.role
+    if not isinstance(role, Leader):
+        return
+    ends = []
+    for node_id in core.voters.ids:
+        if node_id == core.id and core.is_voter:
+            ends.append(core.log.flushed_end)
+            continue
+        progress = role.progress.get(core.voters.key(node_id))
+        ends.append(Offset(-1) if progress is None or progress.end_offset is None else progress.end_offset)
+    ends.sort(reverse=True)
+    candidate = ends[core.voters.majority - 1] if ends else Offset(-1)
+    if candidate <= role.epoch_start or candidate <= (core.high_watermark or 0):
+        return
+    if not role.high_watermark_known:
+        role.high_watermark_known = True
+        core.note(f"leads epoch {core.election.epoch}: its first record is committed")
+    core.high_watermark = candidate
+    core.effects.committed = candidate
+    _answer_parked(core, now_ms)

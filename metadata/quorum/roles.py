@@ -1,0 +1,133 @@
+"""The roles of a replica: for each, just the state that has a meaning while it lasts.
+
+They are plain mutable values, changed by `elections`, `replication` and `snapshots` only, and replaced through
+`RaftCore.become`. All times are milliseconds of the clock that `step` is given.
+"""
+
+import attrs
+
+from quorate.metadata.ids import FIRST_OFFSET, Endpoint, NodeId, Offset, OffsetAndEpoch, ReplicaKey
+from quorate.metadata.quorum.events import Token
+from quorate.metadata.quorum.messages import FetchRequest
+from quorate.metadata.quorum.transitions import RoleName
+
+
+@attrs.define(eq=False)
+class Unattached:
+    """Knows no leader that it could fetch from. `election_deadline_ms` is None for observers, who never stand."""
+
+    election_deadline_ms: int | None
+    name = RoleName.UNATTACHED
+
+
+@attrs.define(eq=False)
+class Prospective:
+    """Asks whether it would be elected, before it disturbs anybody (KIP-996)."""
+
+    election_deadline_ms: int
+    granted: set[NodeId]
+    rejected: set[NodeId] = attrs.Factory(set)
+    resend_at_ms: dict[NodeId, int] = attrs.Factory(dict)
+    """Peers whose request failed, and when to ask again."""
+    leader: tuple[NodeId, Endpoint] | None = None
+    """The leader of this epoch that it came from."""
+    awaits_leader: bool = False
+    """It stands on a suspicion only: whatever others grant, the suspect must be found silent first."""
+    granted_equal: bool = False
+    """It granted a peer with an equal log: two such winners would split the vote, so it waits once more."""
+    stand_at_ms: int | None = None
+    """When that wait ends."""
+    name = RoleName.PROSPECTIVE
+
+
+@attrs.define(eq=False)
+class Candidate:
+    """Has a new epoch and its own vote in it. `retry_at_ms`: defeated, waits before it tries again."""
+
+    election_deadline_ms: int
+    granted: set[NodeId]
+    rejected: set[NodeId] = attrs.Factory(set)
+    resend_at_ms: dict[NodeId, int] = attrs.Factory(dict)
+    retry_at_ms: int | None = None
+    name = RoleName.CANDIDATE
+
+
+@attrs.define(eq=False)
+class Parked:
+    """A Fetch that waits for data or for a higher high watermark."""
+
+    token: Token
+    request: FetchRequest
+    deadline_ms: int
+
+
+@attrs.define(eq=False)
+class Progress:
+    """What the leader knows of one replica.
+
+    `end_offset`: where its last *valid* Fetch began, so all below is in its log; for a voter, on its disk.
+    Invariant: never goes back within an epoch of leadership.
+    """
+
+    key: ReplicaKey
+    end_offset: Offset | None = None
+    last_fetch_ms: int | None = None
+    last_caught_up_ms: int | None = None
+    leader_end_at_last_fetch: Offset = FIRST_OFFSET
+    high_watermark_sent: Offset | None = None
+    parked: Parked | None = None
+
+
+@attrs.define(eq=False)
+class Leader:
+    """Leads this epoch. `epoch_start` is the offset of its LeaderChange record."""
+
+    epoch_start: Offset
+    begin_quorum_at_ms: int
+    check_quorum_at_ms: int | None
+    """None: the only voter, which needs nobody's presence."""
+    progress: dict[ReplicaKey, Progress] = attrs.Factory(dict)
+    fetched_since_check: set[NodeId] = attrs.Factory(set)
+    high_watermark_known: bool = False
+    """Whether a record of this epoch is committed: before that, others may know a higher watermark than we do."""
+    name = RoleName.LEADER
+
+
+@attrs.define(eq=False)
+class SnapshotFetch:
+    """A snapshot on its way here."""
+
+    snapshot_id: OffsetAndEpoch
+    position: int = 0
+
+
+@attrs.define(eq=False)
+class Follower:
+    """Fetches from the leader of this epoch."""
+
+    leader_id: NodeId
+    endpoint: Endpoint
+    fetch_deadline_ms: int
+    has_fetched: bool = False
+    """A successful Fetch in this epoch, and no sign of its leader's death since: then it grants no pre-vote."""
+    reconnecting: bool = False
+    """The connection broke once; the next Fetch goes out at once and tells whether the leader is there."""
+    suspect_at_ms: int | None = None
+    """When a suspicion is acted upon."""
+    no_suspicion_before_ms: int = 0
+    snapshot: SnapshotFetch | None = None
+    name = RoleName.FOLLOWER
+
+
+@attrs.define(eq=False)
+class Resigned:
+    """Was leader of this epoch, will never append in it again, and says so to the voters that have not heard."""
+
+    election_deadline_ms: int
+    unacknowledged: set[NodeId]
+    preferred: tuple[ReplicaKey, ...] = ()
+    resend_at_ms: dict[NodeId, int] = attrs.Factory(dict)
+    name = RoleName.RESIGNED
+
+
+Role = Unattached | Prospective | Candidate | Leader | Follower | Resigned
