@@ -1,0 +1,167 @@
+"""What a refused request is answered, API by API.
+
+Kafka has no common error answer: most responses carry one code at the top, the older ones one for each item that
+was asked for. A client looks only where its API keeps it, so a refusal must land there (Kafka: `getErrorResponse`
+of each request).
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import attrs
+
+from quorate.metadata.checks import ErrorCode
+from quorate.metadata.wire import cluster, configs, topics
+
+Refusal = Callable[[Any, ErrorCode, str | None], Any]
+"""(request, code, message) -> response"""
+
+
+def refusal_of(request: type, response: type) -> Refusal:
+    """How a request of this class is refused."""
+    return _PER_ITEM.get(request) or _at_the_top(response)
+
+
+def _at_the_top(response: type) -> Refusal:
+    """The response has one code, and perhaps a message beside it."""
+    if any(field.name == "error_message" for field in attrs.fields(response)):
+        return lambda request, code, message: response(error_code=code, error_message=message)
+    return lambda request, code, message: response(error_code=code)
+
+
+def _metadata(request: cluster.MetadataRequest, code: ErrorCode, message: str | None) -> Any:
+    return cluster.MetadataResponse(
+        error_code=code,
+        topics=tuple(
+            cluster.MetadataResponseTopic(
+                # Only versions that know topic ids can leave the name out, and theirs may be null.
+                error_code=code,
+                name=topic.name,
+                topic_id=topic.topic_id,
+            )
+            for topic in request.topics or ()
+        ),
+    )
+
+
+def _describe_topic_partitions(
+    request: cluster.DescribeTopicPartitionsRequest, code: ErrorCode, message: str | None
+) -> Any:
+    return cluster.DescribeTopicPartitionsResponse(
+        topics=tuple(
+            cluster.DescribeTopicPartitionsResponseTopic(error_code=code, name=topic.name)
+            for topic in request.topics
+        )
+    )
+
+
+def _create_topics(request: topics.CreateTopicsRequest, code: ErrorCode, message: str | None) -> Any:
+    return topics.CreateTopicsResponse(
+        topics=tuple(
+            topics.CreatableTopicResult(name=topic.name, error_code=code, error_message=message)
+            for topic in request.topics
+        )
+    )
+
+
+def _delete_topics(request: topics.DeleteTopicsRequest, code: ErrorCode, message: str | None) -> Any:
+    return topics.DeleteTopicsResponse(
+        responses=tuple(
+            topics.DeletableTopicResult(
+                name=topic.name, topic_id=topic.topic_id, error_code=code, error_message=message
+            )
+            for topic in request.topics
+        )
+    )
+
+
+def _create_partitions(request: topics.CreatePartitionsRequest, code: ErrorCode, message: str | None) -> Any:
+    return topics.CreatePartitionsResponse(
+        results=tuple(
+            topics.CreatePartitionsTopicResult(name=topic.name, error_code=code, error_message=message)
+            for topic in request.topics
+        )
+    )
+
+
+def _elect_leaders(request: topics.ElectLeadersRequest, code: ErrorCode, message: str | None) -> Any:
+    # v0 has no code at the top, so each partition carries it as well.
+    return topics.ElectLeadersResponse(
+        error_code=code,
+        replica_election_results=tuple(
+            topics.ReplicaElectionResult(
+                topic=topic.topic,
+                partition_result=tuple(
+                    topics.PartitionResult(partition_id=partition, error_code=code, error_message=message)
+                    for partition in topic.partitions
+                ),
+            )
+            for topic in request.topic_partitions or ()
+        ),
+    )
+
+
+def _alter_reassignments(
+    request: topics.AlterPartitionReassignmentsRequest, code: ErrorCode, message: str | None
+) -> Any:
+    return topics.AlterPartitionReassignmentsResponse(
+        error_code=code,
+        error_message=message,
+        responses=tuple(
+            topics.ReassignableTopicResponse(
+                name=topic.name,
+                partitions=tuple(
+                    topics.ReassignablePartitionResponse(
+                        partition_index=partition.partition_index, error_code=code, error_message=message
+                    )
+                    for partition in topic.partitions
+                ),
+            )
+            for topic in request.topics
+        ),
+    )
+
+
+def _describe_configs(request: configs.DescribeConfigsRequest, code: ErrorCode, message: str | None) -> Any:
+    return configs.DescribeConfigsResponse(
+        results=tuple(
+            configs.DescribeConfigsResult(
+                error_code=code,
+                error_message=message,
+                resource_type=resource.resource_type,
+                resource_name=resource.resource_name,
+            )
+            for resource in request.resources
+        )
+    )
+
+
+def _alter_configs(response: type) -> Refusal:
+    def refuse(request: Any, code: ErrorCode, message: str | None) -> Any:
+        return response(
+            responses=tuple(
+                configs.AlterConfigsResourceResponse(
+                    error_code=code,
+                    error_message=message,
+                    resource_type=resource.resource_type,
+                    resource_name=resource.resource_name,
+                )
+                for resource in request.resources
+            )
+        )
+
+    return refuse
+
+
+_PER_ITEM: Final[dict[type, Refusal]] = {
+    cluster.MetadataRequest: _metadata,
+    cluster.DescribeTopicPartitionsRequest: _describe_topic_partitions,
+    topics.CreateTopicsRequest: _create_topics,
+    topics.DeleteTopicsRequest: _delete_topics,
+    topics.CreatePartitionsRequest: _create_partitions,
+    topics.ElectLeadersRequest: _elect_leaders,
+    topics.AlterPartitionReassignmentsRequest: _alter_reassignments,
+    configs.DescribeConfigsRequest: _describe_configs,
+    configs.AlterConfigsRequest: _alter_configs(configs.AlterConfigsResponse),
+    configs.IncrementalAlterConfigsRequest: _alter_configs(configs.IncrementalAlterConfigsResponse),
+}

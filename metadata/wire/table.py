@@ -1,0 +1,312 @@
+"""The one table of requests: what we speak, in which versions, who may ask, and what a refusal looks like.
+
+Versions are those that clients of today and of the last years need (KIP-896 dropped the older ones). What a node
+advertises is this table cut down to what its service declares. The headers live here too, because only the table
+knows which versions are flexible: request header v1 or v2, response header v0 or v1, and v0 always for the answer
+to ApiVersions, which a client must be able to read before it knows anything (KIP-511).
+"""
+
+import struct
+from collections.abc import Callable, Iterable, Mapping
+from enum import Enum, auto
+from functools import cache
+from types import ModuleType
+from typing import Any, Final
+
+import attrs
+
+from quorate.metadata.checks import ErrorCode, RemoteProtocolError
+from quorate.metadata.wire import brokers, cluster, configs, envelope, raft, topics
+from quorate.metadata.wire.convert import message_plan
+from quorate.metadata.wire.reading import read_message, skip_tags
+from quorate.metadata.wire.refusals import Refusal, refusal_of
+from quorate.metadata.wire.writing import write_message
+
+API_VERSIONS: Final = cluster.ApiVersionsRequest.api_key
+
+
+class Access(Enum):
+    """What a principal needs, on the cluster, before its request is looked at. The resources come after it."""
+
+    NOTHING = auto()
+    PER_RESOURCE = auto()
+    """The handler asks for each topic or config that the request names."""
+    CLUSTER_ACTION = auto()
+    """Only other nodes."""
+    DESCRIBE = auto()
+    ALTER = auto()
+
+
+@attrs.frozen(kw_only=True)
+class Api:
+    """One row: an API, and the versions of it that we speak, both ends included."""
+
+    key: int
+    name: str
+    first: int
+    last: int
+    request: type
+    response: type
+    access: Access
+    forwardable: bool
+    """Whether a broker may wrap it in an Envelope for the controller (KIP-590)."""
+    refuse: Refusal
+
+    def versions(self) -> cluster.ApiVersion:
+        return cluster.ApiVersion(api_key=self.key, min_version=self.first, max_version=self.last)
+
+
+def _row(
+    family: ModuleType, name: str, first: int, last: int, access: Access, *, forwardable: bool = False
+) -> Api:
+    request: type = getattr(family, name + "Request")
+    response: type = getattr(family, name + "Response")
+    return Api(
+        key=request.api_key,  # type: ignore[attr-defined]
+        name=name,
+        first=first,
+        last=last,
+        request=request,
+        response=response,
+        access=access,
+        forwardable=forwardable,
+        refuse=refusal_of(request, response),
+    )
+
+
+_ROWS: Final = (
+    _row(raft, "Fetch", 13, 18, Access.CLUSTER_ACTION),
+    _row(cluster, "Metadata", 0, 13, Access.PER_RESOURCE),
+    _row(cluster, "ApiVersions", 0, 4, Access.NOTHING),
+    _row(topics, "CreateTopics", 2, 7, Access.PER_RESOURCE, forwardable=True),
+    _row(topics, "DeleteTopics", 1, 6, Access.PER_RESOURCE, forwardable=True),
+    _row(configs, "DescribeConfigs", 1, 4, Access.PER_RESOURCE),
+    _row(configs, "AlterConfigs", 0, 2, Access.PER_RESOURCE, forwardable=True),
+    _row(topics, "CreatePartitions", 0, 3, Access.PER_RESOURCE, forwardable=True),
+    _row(topics, "ElectLeaders", 0, 2, Access.ALTER, forwardable=True),
+    _row(configs, "IncrementalAlterConfigs", 0, 1, Access.PER_RESOURCE, forwardable=True),
+    _row(topics, "AlterPartitionReassignments", 0, 1, Access.ALTER, forwardable=True),
+    _row(cluster, "ListPartitionReassignments", 0, 0, Access.DESCRIBE, forwardable=True),
+    _row(raft, "Vote", 0, 2, Access.CLUSTER_ACTION),
+    _row(raft, "BeginQuorumEpoch", 0, 1, Access.CLUSTER_ACTION),
+    _row(raft, "EndQuorumEpoch", 0, 1, Access.CLUSTER_ACTION),
+    _row(raft, "DescribeQuorum", 0, 2, Access.DESCRIBE, forwardable=True),
+    _row(brokers, "AlterPartition", 2, 3, Access.CLUSTER_ACTION),
+    _row(cluster, "UpdateFeatures", 0, 2, Access.ALTER, forwardable=True),
+    _row(envelope, "Envelope", 0, 0, Access.CLUSTER_ACTION),
+    _row(raft, "FetchSnapshot", 0, 1, Access.CLUSTER_ACTION),
+    _row(cluster, "DescribeCluster", 0, 2, Access.PER_RESOURCE),
+    _row(brokers, "BrokerRegistration", 0, 4, Access.CLUSTER_ACTION),
+    _row(brokers, "BrokerHeartbeat", 0, 2, Access.CLUSTER_ACTION),
+    _row(brokers, "UnregisterBroker", 0, 0, Access.ALTER, forwardable=True),
+    _row(brokers, "AllocateProducerIds", 0, 0, Access.CLUSTER_ACTION),
+    _row(brokers, "ControllerRegistration", 0, 0, Access.CLUSTER_ACTION),
+    _row(brokers, "AssignReplicasToDirs", 0, 0, Access.CLUSTER_ACTION),
+    _row(cluster, "DescribeTopicPartitions", 0, 0, Access.PER_RESOURCE),
+    _row(raft, "AddRaftVoter", 0, 1, Access.ALTER, forwardable=True),
+    _row(raft, "RemoveRaftVoter", 0, 0, Access.ALTER, forwardable=True),
+    _row(raft, "UpdateRaftVoter", 0, 0, Access.CLUSTER_ACTION),
+)
+
+APIS: Final[Mapping[int, Api]] = {row.key: row for row in _ROWS}
+"""Every API that we speak, by its key."""
+
+
+@attrs.frozen(kw_only=True)
+class RequestHeader:
+    """The head of every request. `client_id` is what the client calls itself; nothing depends on it."""
+
+    api_key: int
+    api_version: int
+    correlation_id: int
+    client_id: str | None
+
+
+@attrs.frozen(kw_only=True)
+class RequestFrame:
+    """A request as it came: head and value."""
+
+    api_key: int
+    api_version: int
+    correlation_id: int
+    client_id: str | None
+    body: Any
+
+
+class UnsupportedRequest(RemoteProtocolError):
+    """An API or a version that we do not speak. Its head is known, its body is not."""
+
+    def __init__(self, header: RequestHeader) -> None:
+        api = APIS.get(header.api_key)
+        what = f"API {header.api_key}" if api is None else f"{api.name} version {header.api_version}"
+        super().__init__(f"{what} is not spoken here; ApiVersions tells what is")
+        self.header = header
+
+
+_HEAD: Final = struct.Struct(">hhih")
+_SIZE_AND_ID: Final = struct.Struct(">ii")
+
+
+def decode_header(frame: bytes) -> tuple[RequestHeader, int]:
+    """The head of a request, and where its tagged fields or its body begin.
+
+    Raises:
+        RemoteProtocolError: too short, or the client id is no text.
+    """
+    try:
+        key, version, correlation_id, size = _HEAD.unpack_from(frame)
+        end = _HEAD.size + max(size, 0)
+        client_id = None if size < 0 else frame[_HEAD.size : end].decode()
+    except (struct.error, UnicodeDecodeError) as error:
+        raise RemoteProtocolError(f"a frame of {len(frame)} bytes is no request: {error}") from None
+    if end > len(frame):
+        raise RemoteProtocolError(f"a client id of {size} bytes in a frame of {len(frame)}")
+    header = RequestHeader(
+        api_key=key, api_version=version, correlation_id=correlation_id, client_id=client_id
+    )
+    return header, end
+
+
+def decode_request(frame: bytes | memoryview) -> RequestFrame:
+    """A whole request, without its length.
+
+    Raises:
+        UnsupportedRequest: an API or a version that is not in the table.
+        RemoteProtocolError: bytes that are no such request.
+    """
+    data = bytes(frame)
+    header, position = decode_header(data)
+    api = APIS.get(header.api_key)
+    if api is None or not api.first <= header.api_version <= api.last:
+        raise UnsupportedRequest(header)
+    if _is_flexible(api.request, header.api_version, is_request=True):
+        position = skip_tags(data, position)
+    return RequestFrame(
+        api_key=header.api_key,
+        api_version=header.api_version,
+        correlation_id=header.correlation_id,
+        client_id=header.client_id,
+        body=read_message(api.request, header.api_version, data, position, is_request=True),
+    )
+
+
+def encode_request(value: Any, version: int, correlation_id: int, client_id: str | None) -> bytes:
+    """A whole request with its length in front.
+
+    Raises:
+        UnsayableValue: this version cannot say it; a newer one might.
+    """
+    out = bytearray(_SIZE.size)
+    name = None if client_id is None else client_id.encode()
+    out += _HEAD.pack(value.api_key, version, correlation_id, -1 if name is None else len(name))
+    out += name or b""
+    value_class: type = type(value)
+    if _is_flexible(value_class, version, is_request=True):
+        out.append(0)
+    write_message(out, version, value, is_request=True)
+    _SIZE.pack_into(out, 0, len(out) - _SIZE.size)
+    return bytes(out)
+
+
+def encode_response(api_key: int, version: int, correlation_id: int, value: Any) -> bytes:
+    """A whole response with its length in front.
+
+    Raises:
+        UnsayableValue: a value of the wrong shape. A field that the version lacks is left out.
+    """
+    out = bytearray(_SIZE_AND_ID.size)
+    if api_key == API_VERSIONS:
+        value = _readable_by(version, value)
+    elif _is_flexible(APIS[api_key].response, version, is_request=False):
+        out.append(0)
+    write_message(out, version, value, is_request=False)
+    _SIZE_AND_ID.pack_into(out, 0, len(out) - _SIZE.size, correlation_id)
+    return bytes(out)
+
+
+_SIZE: Final = struct.Struct(">i")
+
+
+def correlation_id_of(frame: bytes) -> int:
+    """Which request a response answers.
+
+    Raises:
+        RemoteProtocolError: too short for a response.
+    """
+    if len(frame) < _SIZE.size:
+        raise RemoteProtocolError(f"a frame of {len(frame)} bytes is no response")
+    (found,) = _SIZE.unpack_from(frame)
+    return int(found)
+
+
+def decode_response(api_key: int, version: int, frame: bytes) -> Any:
+    """The value of a whole response, without its length. Its correlation id is `correlation_id_of(frame)`.
+
+    Raises:
+        RemoteProtocolError: bytes that are no such response.
+    """
+    correlation_id_of(frame)
+    response = APIS[api_key].response
+    position = _SIZE.size
+    if api_key != API_VERSIONS and _is_flexible(response, version, is_request=False):
+        position = skip_tags(frame, position)
+    return read_message(response, version, frame, position, is_request=False)
+
+
+@cache
+def _is_flexible(value_class: type, version: int, *, is_request: bool) -> bool:
+    return message_plan(value_class, version, is_request=is_request).flexible
+
+
+def _readable_by(version: int, answer: cluster.ApiVersionsResponse) -> cluster.ApiVersionsResponse:
+    """Parsers of the time of v3 break on a supported feature that begins at 0 (KIP-584, mended in v4)."""
+    if version > 3 or all(feature.min_version > 0 for feature in answer.supported_features):
+        return answer
+    shown = tuple(feature for feature in answer.supported_features if feature.min_version > 0)
+    return attrs.evolve(answer, supported_features=shown)
+
+
+def offered(keys: Iterable[int]) -> tuple[cluster.ApiVersion, ...]:
+    """What ApiVersions advertises for a service that serves these APIs, in the order of the keys."""
+    return tuple(APIS[key].versions() for key in sorted(keys))
+
+
+def unsupported_api_versions() -> cluster.ApiVersionsResponse:
+    """The answer to ApiVersions in a version that is not spoken; to be written as v0, which everybody reads."""
+    return cluster.ApiVersionsResponse(
+        error_code=ErrorCode.unsupported_version, api_keys=(APIS[API_VERSIONS].versions(),)
+    )
+
+
+def refusal(request: Any, code: ErrorCode, message: str | None = None) -> Any:
+    """The answer to a request that is refused as a whole, in the API's own shape.
+
+    Where the API has no error of its own, every item that the request names carries it. The message goes where
+    the version has a field for it.
+    """
+    return APIS[request.api_key].refuse(request, code, message)
+
+
+def holds_error(value: Any, code: ErrorCode) -> bool:
+    """Whether a response carries this code, at the top or in any item."""
+    value_class: type = type(value)
+    return _error_finder(value_class)(value, code)
+
+
+@cache
+def _error_finder(value_class: type) -> Callable[[Any, ErrorCode], bool]:
+    names = tuple(field.name for field in attrs.fields(value_class))
+
+    def find(value: Any, code: ErrorCode) -> bool:
+        for name in names:
+            found = getattr(value, name)
+            if found is code:
+                return True
+            if isinstance(found, tuple):
+                if any(attrs.has(type(item)) and holds_error(item, code) for item in found):
+                    return True
+            elif attrs.has(type(found)) and holds_error(found, code):
+                return True
+        return False
+
+    return find
