@@ -69,7 +69,7 @@ def open_epoch(core: "RaftCore", granting: Sequence[NodeId], now_ms: int) -> Non
         LeaderChangeRecord(
             version=0 if zero is None else 1, leader_id=core.id, voters=named, granting_voters=granted
         ),
-        *(snapshots.voter_records(core) if core.log.voters.last_offset == BOOTSTRAP_OFFSET else ()),
+        *(core.log.voters.records() if core.log.voters.last_offset == BOOTSTRAP_OFFSET else ()),
     ]
     batch = RecordBatch.seal(
         records,

@@ -23,7 +23,6 @@ from quorate.metadata.quorum.messages import (
     SnapshotRead,
 )
 from quorate.metadata.quorum.roles import Follower, SnapshotFetch
-from quorate.metadata.records import AnyRecord, KRaftVersionRecord
 
 if TYPE_CHECKING:
     from quorate.metadata.quorum.core import RaftCore
@@ -173,15 +172,6 @@ def on_created(core: "RaftCore", snapshot_id: OffsetAndEpoch) -> None:
 def max_snapshot_end(core: "RaftCore") -> Offset:
     """A snapshot may hold only what is committed, and on this disk: else a crash could leave a log behind it."""
     return min(core.high_watermark or Offset(0), core.log.flushed_end)
-
-
-def voter_records(core: "RaftCore", end: Offset | None = None) -> tuple[AnyRecord, ...]:
-    """KRaftVersion and Voters as they stood at `end`: what a snapshot that ends there must carry."""
-    history = core.log.voters
-    version, voters = (history.kraft_version, history.last) if end is None else history.at(end)
-    if version == 0:
-        return ()
-    return (KRaftVersionRecord(k_raft_version=version), voters.record())
 
 
 @attrs.define(eq=False)

@@ -116,6 +116,12 @@ class VoterHistory:
     def kraft_version(self) -> int:
         return self.versions[-1][1] if self.versions else 0
 
+    def records(self) -> tuple[AnyRecord, ...]:
+        """What is in force, as records; none with static voters (kraft.version 0)."""
+        if self.kraft_version == 0:
+            return ()
+        return (KRaftVersionRecord(k_raft_version=self.kraft_version), self.last.record())
+
     def at(self, end: Offset) -> tuple[int, VoterSet]:
         """kraft.version and voters in force for a snapshot that ends at `end`."""
         cut = self.truncated_to(end)

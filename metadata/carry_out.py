@@ -1,0 +1,106 @@
+"""Carrying out effects: the one synchronous plan that the node and the simulator share.
+
+The order is that of the fields of `Effects`, and it is the safety argument (see there). Whatever raises in here ends
+the process: the core has already moved on, and a core that is ahead of its disk must never speak again.
+"""
+
+from typing import Protocol
+
+import attrs
+
+from quorate.metadata.batch import CorruptBatch
+from quorate.metadata.checks import ErrorCode
+from quorate.metadata.ids import Offset
+from quorate.metadata.log.interface import Log, SnapshotNotFound
+from quorate.metadata.quorum.effects import Effects, Flush, RejectClusterId, SendRequest, SendResponse
+from quorate.metadata.quorum.election_state import ElectionState
+from quorate.metadata.quorum.events import SnapshotInstalled, Token
+from quorate.metadata.quorum.messages import FetchResponse, FetchSnapshotResponse, Response
+
+
+class World(Protocol):
+    """What a core's effects act upon: a disk, a network, and those who wait for commits."""
+
+    @property
+    def log(self) -> Log: ...
+
+    def write_election(self, election: ElectionState) -> None:
+        """Replaces the quorum-state file, durably, before it returns."""
+        ...
+
+    def wait_for_flush(self) -> None:
+        """Returns when no flush runs: the log must not be cut under one."""
+        ...
+
+    def send_request(self, request: SendRequest) -> None: ...
+
+    def send_response(self, token: Token, response: Response) -> None: ...
+
+    def reject_cluster_id(self, token: Token) -> None: ...
+
+    def start_flush(self, flush: Flush) -> None:
+        """Begins a flush; its end comes back as LogFlushed with the same two values."""
+        ...
+
+    def committed(self, high_watermark: Offset) -> None:
+        """Everything below is committed. Applying it may happen later."""
+        ...
+
+    def note(self, text: str) -> None: ...
+
+
+def carry_out(effects: Effects, world: World) -> SnapshotInstalled | None:
+    """Does what a step asked for. The event it returns, if any, must be the core's very next one."""
+    installed: SnapshotInstalled | None = None
+    for note in effects.notes:
+        world.note(note)
+    if effects.election is not None:
+        world.write_election(effects.election)
+    if effects.truncate_to is not None:
+        world.wait_for_flush()
+        world.log.truncate_to(effects.truncate_to)
+    if effects.snapshot_chunk is not None:
+        chunk = effects.snapshot_chunk
+        world.log.write_snapshot_chunk(chunk.snapshot_id, chunk.position, chunk.data)
+    if effects.install_snapshot is not None:
+        world.wait_for_flush()
+        try:
+            world.log.install_snapshot(effects.install_snapshot)
+        except CorruptBatch as problem:
+            world.note(f"the fetched snapshot {effects.install_snapshot} is damaged: {problem}")
+        installed = SnapshotInstalled(world.log.summary())
+    if effects.append:
+        world.log.append(effects.append, effects.flushed_to)
+    for message in effects.send:
+        match message:
+            case SendRequest():
+                world.send_request(message)
+            case SendResponse(token=token, response=response):
+                world.send_response(token, _with_data(world.log, response))
+            case RejectClusterId(token=token):
+                world.reject_cluster_id(token)
+    if effects.flush is not None:
+        world.start_flush(effects.flush)
+    if effects.committed is not None:
+        world.committed(effects.committed)
+    if effects.drop_prefix is not None:
+        world.log.drop_prefix(effects.drop_prefix.start, effects.drop_prefix.snapshots)
+    return installed
+
+
+def _with_data(log: Log, response: Response) -> Response:
+    """Reads what the answer names: log batches, or a part of a snapshot."""
+    match response:
+        case FetchResponse(read=read) if read is not None:
+            batches = log.read(read.start, read.end, read.max_bytes)
+            return attrs.evolve(response, read=None, batches=tuple(batches))
+        case FetchSnapshotResponse(read=read) if read is not None:
+            try:
+                size, data = log.read_snapshot_chunk(read.snapshot_id, read.position, read.max_bytes)
+            except SnapshotNotFound:
+                return attrs.evolve(response, read=None, error=ErrorCode.snapshot_not_found)
+            except ValueError:
+                return attrs.evolve(response, read=None, error=ErrorCode.position_out_of_range)
+            return attrs.evolve(response, read=None, size=size, data=data)
+        case _:
+            return response

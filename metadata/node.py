@@ -1,0 +1,412 @@
+"""RaftNode: the shell around one core. It owns the core, its inbox and its deadline, and carries out its effects.
+
+One task steps the core; everything else hands events to its inbox and wakes it. A turn takes all events that have
+gathered, applies what was committed, and lets the state machine propose: so whatever arrived together is appended
+together and flushed once (group commit, without a linger timer).
+
+The state machine (the controller, or a broker's metadata loader) is told of commits, snapshots and leaders through
+`StateMachine`; long work (loading a snapshot, applying a long log, writing a snapshot) is done in slices.
+"""
+
+import itertools
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final, Protocol
+
+import attrs
+import structlog
+import trio
+
+from quorate.metadata.batch import RecordBatch
+from quorate.metadata.carry_out import carry_out
+from quorate.metadata.checks import InvariantViolated, check
+from quorate.metadata.ids import FIRST_OFFSET, Epoch, NodeId, Offset, OffsetAndEpoch
+from quorate.metadata.log.interface import Log
+from quorate.metadata.log.snapshot_format import SnapshotComposer
+from quorate.metadata.quorum import snapshots
+from quorate.metadata.quorum.core import RaftCore
+from quorate.metadata.quorum.effects import Flush, SendRequest
+from quorate.metadata.quorum.election_state import ElectionState
+from quorate.metadata.quorum.events import (
+    Event,
+    LogFlushed,
+    Proposed,
+    RequestReceived,
+    ResignRequested,
+    ShutdownRequested,
+    SnapshotCreated,
+    Started,
+    TimePassed,
+    Token,
+)
+from quorate.metadata.quorum.messages import LeaderAndEpoch, Request, Response
+from quorate.metadata.quorum.roles import Leader
+from quorate.metadata.quorum.snapshots import SnapshotSchedule
+from quorate.metadata.records import AnyRecord, KRaftVersionRecord
+
+_APPLY_BYTES_PER_READ: Final = 1024 * 1024
+_SLICE_MS: Final = 20
+"""How long one turn may apply committed records before the inbox is looked at again."""
+_SNAPSHOT_SLICE_MS: Final = 4
+_SNAPSHOT_SHARE: Final = 4
+"""Writing a snapshot rests this many times as long as it works: a fifth of the loop at most."""
+_SNAPSHOT_BATCH_RECORDS: Final = 256
+_SNAPSHOT_RETRY_MS: Final = 1000
+
+Reply = Callable[[Response | None], None]
+"""Takes the answer to a request that came in; None: the request named another cluster."""
+
+
+@attrs.frozen
+class SnapshotSource:
+    """An image, as records, at a point of the log."""
+
+    snapshot_id: OffsetAndEpoch
+    append_time_ms: int
+    """Wall clock, of the last batch inside."""
+    records: Iterator[AnyRecord]
+
+
+class StateMachine(Protocol):
+    """What the log is for. All methods are called by the node's one task and must not block."""
+
+    def on_committed(self, batches: Sequence[RecordBatch], high_watermark: Offset) -> None:
+        """These batches, contiguous with what came before, are committed."""
+        ...
+
+    def load_snapshot(self, snapshot_id: OffsetAndEpoch, batches: Iterable[RecordBatch]) -> Iterator[None]:
+        """Replaces the whole state; yields between slices. Nothing else is called before it is exhausted."""
+        ...
+
+    def on_leader_change(self, leader: LeaderAndEpoch) -> None:
+        """Another leader or epoch. This node's own leadership is announced by `on_claimed` only."""
+        ...
+
+    def on_claimed(self, epoch: Epoch, next_offset: Offset) -> None:
+        """This node leads, a record of its epoch is committed, and all that is committed has been applied."""
+        ...
+
+    def propose(self, now_ms: int) -> Sequence[RecordBatch]:
+        """Batches to append, sealed for the log's end. Called on the claimed leader only, at the end of each turn."""
+        ...
+
+    def next_deadline(self) -> int | None:
+        """When it wants a turn without anything else happening."""
+        ...
+
+    def snapshot_source(self) -> SnapshotSource | None:
+        """The state as it is now; None if there is none yet, or it cannot be written (inside a transaction)."""
+        ...
+
+
+class ElectionStore(Protocol):
+    """Where the election state is kept."""
+
+    def write(self, election: ElectionState) -> None:
+        """Replaces it, durably, before returning."""
+        ...
+
+
+class Transport(Protocol):
+    """Requests to peers. Their outcome comes back as ResponseReceived or RequestFailed."""
+
+    def send(self, request: SendRequest) -> None: ...
+
+
+def now_ms() -> int:
+    """The node's clock: trio's, in whole milliseconds."""
+    return int(trio.current_time() * 1000)
+
+
+class RaftNode:
+    """See the module's docstring. `run` lives as long as the node."""
+
+    def __init__(
+        self,
+        *,
+        core: RaftCore,
+        log: Log,
+        elections: ElectionStore,
+        transport: Transport,
+        machine: StateMachine,
+        schedule: SnapshotSchedule,
+    ) -> None:
+        self.core = core
+        self.log = log
+        self.applied = FIRST_OFFSET
+        """Offset after the last record that the state machine has seen."""
+        self._elections = elections
+        self._transport = transport
+        self._machine = machine
+        self._schedule = schedule
+        self._inbox: deque[Event] = deque()
+        self._wake = trio.Event()
+        self._replies: dict[Token, Reply] = {}
+        self._last_token = 0
+        self._committed: Offset | None = None
+        self._loading: Iterator[None] | None = None
+        self._loading_end = FIRST_OFFSET
+        self._leader_told = LeaderAndEpoch(Epoch(-1))
+        self._claimed: Epoch | None = None
+        self._flush: Flush | None = None
+        self._flush_wanted = trio.Event()
+        self._flush_idle = threading.Event()
+        self._flush_idle.set()
+        self._snapshot_wanted = trio.Event()
+        self._snapshot_running = False
+        self._snapshot_after_ms = 0
+        self._handed_over = trio.Event()
+        self._stopped = trio.Event()
+        self._notes = structlog.get_logger("raft").bind(node=core.id)
+
+    # ---- from other tasks ----------------------------------------------------------------------------
+
+    def submit(self, event: Event) -> None:
+        """Hands an event to the core. Synchronous; the core is stepped by its own task."""
+        self._inbox.append(event)
+        self._wake.set()
+
+    def receive(self, request: Request, cluster_id: str | None, reply: Reply) -> None:
+        """A peer's request. `reply` is called once, unless the node stops first."""
+        self._last_token += 1
+        token = Token(self._last_token)
+        self._replies[token] = reply
+        self.submit(RequestReceived(token, request, cluster_id))
+
+    def wake(self) -> None:
+        """The state machine has something to propose."""
+        self._wake.set()
+
+    def resign(self, epoch: Epoch, reason: str) -> None:
+        self.submit(ResignRequested(epoch, reason))
+
+    @property
+    def leader(self) -> LeaderAndEpoch:
+        return self.core.leader_and_epoch
+
+    @property
+    def claimed_epoch(self) -> Epoch | None:
+        """The epoch that this node leads as active controller; None while it does not."""
+        return self._claimed
+
+    @property
+    def high_watermark(self) -> Offset | None:
+        return self.core.high_watermark
+
+    # ---- the tasks -----------------------------------------------------------------------------------
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Steps the core until `stop`. Any exception in here means that the process must end."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._flusher)
+            nursery.start_soon(self._snapshotter)
+            self._begin_with_snapshot()
+            self._step(Started())
+            task_status.started()
+            while not self._stopped.is_set():
+                busy = self._turn()
+                await self._rest(busy)
+            nursery.cancel_scope.cancel()
+
+    async def stop(self) -> None:
+        """An orderly end: a leader hands over first. Returns when the others can do without this node."""
+        self.submit(ShutdownRequested())
+        with trio.move_on_after(self.core.config.election_timeout_ms * 2 / 1000):
+            await self._handed_over.wait()
+        self._stopped.set()
+        self._wake.set()
+
+    async def _rest(self, busy: bool) -> None:
+        if busy or self._inbox:
+            await trio.lowlevel.checkpoint()
+            return
+        deadlines = (self.core.next_deadline(), self._machine.next_deadline())
+        deadline = min((one for one in deadlines if one is not None), default=None)
+        with trio.CancelScope(deadline=float("inf") if deadline is None else deadline / 1000):
+            await self._wake.wait()
+        self._wake = trio.Event()
+
+    def _turn(self) -> bool:
+        """One turn; True if work is left that needs no further event."""
+        while self._inbox:
+            self._step(self._inbox.popleft())
+        deadline = self.core.next_deadline()
+        if deadline is not None and deadline <= now_ms():
+            self._step(TimePassed())
+        busy = self._apply()
+        self._tell_leader()
+        if self._claimed is not None:
+            batches = self._machine.propose(now_ms())
+            if batches:
+                self._step(Proposed(self._claimed, tuple(batches)))
+                busy = busy or (self._committed is not None and self.applied < self._committed)
+        self._maybe_snapshot()
+        if self.core.shutdown_complete:
+            self._handed_over.set()
+        return busy
+
+    def _step(self, event: Event) -> None:
+        following: Event | None = event
+        while following is not None:
+            following = carry_out(self.core.step(following, now_ms()), self)
+
+    # ---- what carry_out acts upon (carry_out.World) --------------------------------------------------
+
+    def write_election(self, election: ElectionState) -> None:
+        self._elections.write(election)
+
+    def wait_for_flush(self) -> None:
+        self._flush_idle.wait()
+
+    def send_request(self, request: SendRequest) -> None:
+        self._transport.send(request)
+
+    def send_response(self, token: Token, response: Response) -> None:
+        self._replies.pop(token)(response)
+
+    def reject_cluster_id(self, token: Token) -> None:
+        self._replies.pop(token)(None)
+
+    def start_flush(self, flush: Flush) -> None:
+        check(self._flush is None, "a flush was asked for while another one runs")
+        self._flush = flush
+        self._flush_idle.clear()
+        self._flush_wanted.set()
+
+    def committed(self, high_watermark: Offset) -> None:
+        self._committed = high_watermark
+
+    def note(self, text: str) -> None:
+        self._notes.info(text)
+
+    # ---- flushing ------------------------------------------------------------------------------------
+
+    async def _flusher(self) -> None:
+        while True:
+            await self._flush_wanted.wait()
+            self._flush_wanted = trio.Event()
+            flush = self._flush
+            if flush is None:
+                raise InvariantViolated("woken for a flush that nobody asked for")
+            await trio.to_thread.run_sync(self._flush_in_worker)
+            self._flush = None
+            self.submit(LogFlushed(flush.end_offset, flush.generation))
+
+    def _flush_in_worker(self) -> None:
+        try:
+            self.log.flush()
+        finally:
+            self._flush_idle.set()
+
+    # ---- applying ------------------------------------------------------------------------------------
+
+    def _begin_with_snapshot(self) -> None:
+        newest = self.core.log.newest_snapshot
+        if newest is not None:
+            self._load(newest)
+
+    def _load(self, snapshot_id: OffsetAndEpoch) -> None:
+        self._claimed = None
+        self._loading = self._machine.load_snapshot(snapshot_id, self.log.snapshot_records(snapshot_id))
+        self._loading_end = snapshot_id.offset
+
+    def _apply(self) -> bool:
+        """Shows the state machine what was committed, for one slice; True if more is left."""
+        until = now_ms() + _SLICE_MS
+        if self.applied < self.core.log.start and self._loading_end < self.core.log.start:
+            newest = self.core.log.newest_snapshot
+            check(newest is not None, "the log starts behind what was applied, and there is no snapshot")
+            if newest is not None:
+                self._load(newest)
+        if self._loading is not None:
+            for _ in self._loading:
+                if now_ms() >= until:
+                    return True
+            self._loading = None
+            self.applied = self._loading_end
+        target = self._committed
+        while target is not None and self.applied < target:
+            batches = self.log.read(self.applied, target, _APPLY_BYTES_PER_READ)
+            self.applied = batches[-1].end_offset
+            self._schedule.applied(sum(len(batch.data) for batch in batches))
+            self._machine.on_committed(batches, target)
+            if now_ms() >= until:
+                return self.applied < target
+        return False
+
+    def _tell_leader(self) -> None:
+        leader = self.core.leader_and_epoch
+        if leader != self._leader_told:
+            self._leader_told = leader
+            self._claimed = None
+            self._machine.on_leader_change(leader)
+        role = self.core.role
+        if (
+            isinstance(role, Leader)
+            and self._claimed is None
+            and role.high_watermark_known
+            and self._loading is None
+            and self.applied == self._committed
+        ):
+            # Only now has it seen every record that an earlier leader may have committed.
+            self._claimed = self.core.election.epoch
+            self._machine.on_claimed(self._claimed, self.core.log.end.offset)
+
+    # ---- snapshots of our own ------------------------------------------------------------------------
+
+    def _maybe_snapshot(self) -> None:
+        now = now_ms()
+        if not self._snapshot_running and now >= self._snapshot_after_ms and self._schedule.due(now):
+            self._snapshot_running = True
+            self._snapshot_wanted.set()
+
+    async def _snapshotter(self) -> None:
+        while True:
+            await self._snapshot_wanted.wait()
+            self._snapshot_wanted = trio.Event()
+            source = self._machine.snapshot_source()
+            limit = snapshots.max_snapshot_end(self.core)
+            if source is None or source.snapshot_id.offset > limit or self._loading is not None:
+                self._snapshot_after_ms = now_ms() + _SNAPSHOT_RETRY_MS
+            elif source.snapshot_id not in self.core.log.snapshots:
+                await self._write_snapshot(source)
+            self._schedule.taken(now_ms())
+            self._snapshot_running = False
+
+    async def _write_snapshot(self, source: SnapshotSource) -> None:
+        """In slices, so that elections and heartbeats do not notice; flushed in a worker thread."""
+        writer = self.log.new_snapshot(source.snapshot_id)
+        try:
+            began = trio.current_time()
+            for batch in snapshot_batches(self.core, source):
+                writer.append(batch)
+                spent = trio.current_time() - began
+                if spent * 1000 >= _SNAPSHOT_SLICE_MS:
+                    await trio.sleep(spent * _SNAPSHOT_SHARE)
+                    began = trio.current_time()
+            await trio.to_thread.run_sync(writer.finish)
+        except BaseException:
+            writer.abort()
+            raise
+        self.submit(SnapshotCreated(source.snapshot_id))
+
+
+def snapshot_batches(core: RaftCore, source: SnapshotSource) -> Iterator[RecordBatch]:
+    """The batches of a snapshot: header and voters, the image's records, the footer (KIP-630)."""
+    composer = SnapshotComposer(source.snapshot_id, wall_ms=source.append_time_ms)
+    version, voters = core.log.voters.at(source.snapshot_id.offset)
+    dynamic = version > 0
+    yield composer.header(
+        last_contained_log_timestamp=source.append_time_ms,
+        kraft_version=KRaftVersionRecord(k_raft_version=version) if dynamic else None,
+        voters=voters.record() if dynamic else None,
+    )
+    while records := list(itertools.islice(source.records, _SNAPSHOT_BATCH_RECORDS)):
+        yield composer.data(records)
+    yield composer.footer()
+
+
+def leader_id_of(leader: LeaderAndEpoch) -> NodeId:
+    """As Kafka's answers say it: -1 where no leader is known."""
+    return NodeId(-1) if leader.leader_id is None else leader.leader_id
