@@ -1,0 +1,77 @@
+"""The configuration of a controller: what every node reads, and what only the active controller needs.
+
+Sessions, periodic tasks, defaults of new topics, quotas on changes, delegation tokens; limits of our own.
+"""
+
+from typing import ClassVar
+
+import attrs
+
+from quorate.metadata.config_keys import ConfigType
+from quorate.metadata.node_config import NodeConfig
+from quorate.metadata.settings import Reader, at_least, own_setting, seconds_as_ms, setting
+
+MAX_RECORDS_PER_BATCH = 10_000
+
+
+@attrs.frozen(kw_only=True)
+class ControllerConfig(NodeConfig):
+    """Kafka's keys keep Kafka's meaning and defaults."""
+
+    ROLE: ClassVar[str] = "controller"
+
+    broker_session_timeout_ms: int = setting("broker.session.timeout.ms", allowed=at_least(1), unit="ms")
+    max_idle_interval_ms: int = setting("metadata.max.idle.interval.ms", unit="ms")
+    """How often the active controller writes a NoOp; 0: never."""
+    auto_leader_rebalance_enable: bool = setting("auto.leader.rebalance.enable")
+    leader_imbalance_check_interval_ms: int = setting(
+        "leader.imbalance.check.interval.seconds", allowed=at_least(1), unit="seconds", convert=seconds_as_ms
+    )
+    unclean_leader_election_interval_ms: int = setting(
+        "unclean.leader.election.interval.ms", allowed=at_least(1), unit="ms"
+    )
+    delete_topic_enable: bool = setting("delete.topic.enable")
+    remote_log_storage_system_enable: bool = setting("remote.log.storage.system.enable")
+    quota_window_num: int = setting("controller.quota.window.num")
+    quota_window_size_ms: int = setting(
+        "controller.quota.window.size.seconds", unit="seconds", convert=seconds_as_ms
+    )
+    delegation_token_secret_key: str | None = setting("delegation.token.secret.key", secret=True)
+    delegation_token_max_lifetime_ms: int = setting("delegation.token.max.lifetime.ms", unit="ms")
+    delegation_token_expiry_time_ms: int = setting("delegation.token.expiry.time.ms", unit="ms")
+    delegation_token_expiry_check_interval_ms: int = setting(
+        "delegation.token.expiry.check.interval.ms", unit="ms"
+    )
+
+    max_records_per_operation: int = own_setting(
+        "max.records.per.operation",
+        ConfigType.INT,
+        str(MAX_RECORDS_PER_BATCH),
+        "How many changes one request may make. A larger one is refused, to be cut by the client.",
+        allowed=at_least(1, MAX_RECORDS_PER_BATCH),
+    )
+    max_parked_requests: int = own_setting(
+        "max.parked.requests",
+        ConfigType.INT,
+        "10000",
+        "How many requests may wait for their commit. Beyond it the controller answers that it is busy.",
+        allowed=at_least(1),
+    )
+    max_queued_requests: int = own_setting(
+        "max.queued.requests",
+        ConfigType.INT,
+        "10000",
+        "How many requests may wait for their turn. Beyond it the controller answers that it is busy.",
+        allowed=at_least(1),
+    )
+
+    @classmethod
+    def check(cls, reader: Reader) -> None:
+        lifetime, expiry = (
+            reader.values.get(f"delegation.token.{part}.ms") for part in ("max.lifetime", "expiry.time")
+        )
+        if lifetime is not None and expiry is not None and expiry > lifetime:
+            reader.problem(
+                "delegation.token.expiry.time.ms",
+                f"It must not exceed delegation.token.max.lifetime.ms, which is {lifetime}.",
+            )
