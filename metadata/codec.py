@@ -13,7 +13,7 @@ What a class needs at a version is worked out once, when the module is loaded.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from operator import attrgetter, ne
 from typing import Any, Final, NoReturn, TypeAlias, assert_never, cast
 from uuid import UUID
@@ -21,6 +21,7 @@ from uuid import UUID
 import attrs
 from cbor2 import CBORDecodeError, dumps, loads
 
+from quorate.metadata.ids import uuid_from_bytes
 from quorate.metadata.records import CONTROL_RECORDS, DATA_RECORDS, AnyRecord
 from quorate.metadata.records.declare import (
     INT_RANGES,
@@ -36,8 +37,6 @@ from quorate.metadata.records.declare import (
 
 _MAX_DEPTH: Final = 8
 """Payload, record, voters, voter, endpoints, endpoint: the deepest record needs six."""
-_UUIDS_KEPT: Final = 16_384
-"""Topic and directory ids come again and again; making a UUID costs ten times as much as finding it."""
 # Every tag that cbor2 6 decodes by itself; all others reach the tag hook.
 _BUILT_IN_TAGS: Final = (
     *(0, 1, 2, 3, 4, 5, 24, 25, 28, 29, 30, 35, 36, 37, 52, 54, 100, 256, 258, 260, 261, 1004, 43000, 55799),
@@ -220,13 +219,8 @@ def _pack_uuid(value: Any) -> Any:
 
 def _unpack_uuid(value: Any) -> Any:
     if type(value) is bytes and len(value) == 16:
-        return _uuid(value)
+        return uuid_from_bytes(value)
     raise _Unfit(f"16 bytes needed, not {value!r:.50}")
-
-
-@lru_cache(_UUIDS_KEPT)
-def _uuid(raw: bytes) -> UUID:
-    return UUID(bytes=raw)
 
 
 def _array(convert: _Convert) -> _Convert:

@@ -6,6 +6,7 @@ Words are KRaft's (KIP-595, KIP-853). Nothing here knows about files, sockets or
 import base64
 import random
 import uuid
+from functools import lru_cache
 from typing import Final, NewType
 
 import attrs
@@ -43,6 +44,8 @@ UNASSIGNED_DIRECTORY: Final = uuid.UUID(int=1)
 
 LOST_DIRECTORY: Final = uuid.UUID(int=2)
 """The directory of the replica went offline before its broker had said which one it was (KIP-858)."""
+
+_UUIDS_KEPT: Final = 16_384
 
 FIRST_FREE_UUID: Final = 100
 """Kafka reserves the ids below this number: no topic, directory or incarnation may have one."""
@@ -122,6 +125,12 @@ def uuid_from_text(text: str) -> uuid.UUID:
         raw = b""
     if len(raw) != 16 or len(text) != 22:
         raise ValueError(f"{text!r} is not an id: 22 characters of url-safe base64 are needed")
+    return uuid.UUID(bytes=raw)
+
+
+@lru_cache(_UUIDS_KEPT)
+def uuid_from_bytes(raw: bytes) -> uuid.UUID:
+    """The id of 16 bytes. The same few (directories, topics) are asked for again and again, and making one is slow."""
     return uuid.UUID(bytes=raw)
 
 
