@@ -47,6 +47,7 @@ from quorate.metadata.quorum.events import (
     ShutdownRequested,
     SnapshotCreated,
     SnapshotInstalled,
+    SpaceChanged,
     Started,
     TimePassed,
     Token,
@@ -185,6 +186,8 @@ class RaftCore:
         """No Fetch goes out before this: the pause after one that failed."""
         self.elections_lost = 0
         self.installing: OffsetAndEpoch | None = None
+        self.disk_low = False
+        """Below the free-space floor: it neither fetches nor stands for election, but still votes."""
         self.shutting_down = False
         self._last_correlation = 0
         self._step = _Step()
@@ -216,7 +219,7 @@ class RaftCore:
             deadlines.append(self.fetch_at_ms)
         match role:
             case Unattached():
-                deadlines.append(role.election_deadline_ms)
+                deadlines.append(role.election_deadline_ms if self.may_stand else None)
             case Prospective():
                 deadlines += [role.election_deadline_ms, role.stand_at_ms, *role.resend_at_ms.values()]
             case Candidate():
@@ -227,10 +230,11 @@ class RaftCore:
                     one.parked.deadline_ms for one in role.progress.values() if one.parked is not None
                 ]
             case Follower():
-                if self.is_voter:
+                if self.may_stand:
                     deadlines += [role.fetch_deadline_ms, role.suspect_at_ms]
             case Resigned():
-                deadlines += [role.election_deadline_ms, *role.resend_at_ms.values()]
+                waits = self.may_stand or self.shutting_down or not self.is_voter
+                deadlines += [role.election_deadline_ms if waits else None, *role.resend_at_ms.values()]
             case _:
                 assert_never(role)
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
@@ -262,6 +266,11 @@ class RaftCore:
     @property
     def is_voter(self) -> bool:
         return self.voters.contains(self.config.replica)
+
+    @property
+    def may_stand(self) -> bool:
+        """Whether it may try to become leader: a leader without room for its log would be none."""
+        return self.is_voter and not self.disk_low
 
     @property
     def leads(self) -> bool:
@@ -297,6 +306,9 @@ class RaftCore:
             case ResignRequested():
                 if self.leads and self.election.epoch == event.epoch:
                     elections.resign(self, now_ms, event.reason)
+            case SpaceChanged(low=low):
+                self.disk_low = low
+                elections.on_space_changed(self, now_ms)
             case ShutdownRequested():
                 self.shutting_down = True
                 if self.leads:

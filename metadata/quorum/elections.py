@@ -97,6 +97,8 @@ def poll(core: "RaftCore", now_ms: int) -> None:
 def _poll_unattached(core: "RaftCore", role: Unattached, deadline: int | None, now_ms: int) -> None:
     if not core.is_voter:
         role.election_deadline_ms = None
+    elif not core.may_stand:
+        return
     elif deadline is None:  # it became a voter by a record in its log
         role.election_deadline_ms = now_ms + core.election_timeout()
     elif deadline <= now_ms:
@@ -104,7 +106,7 @@ def _poll_unattached(core: "RaftCore", role: Unattached, deadline: int | None, n
 
 
 def _poll_follower(core: "RaftCore", role: Follower, now_ms: int) -> None:
-    if not core.is_voter:
+    if not core.may_stand:
         return  # an observer that cannot reach its leader asks the bootstrap servers instead
     if role.fetch_deadline_ms <= now_ms:
         _ask_for_pre_votes(core, Why.FETCH_TIMEOUT, now_ms)
@@ -142,7 +144,7 @@ def _poll_resigned(core: "RaftCore", role: Resigned, now_ms: int) -> None:
     elif role.election_deadline_ms <= now_ms and not core.is_voter:
         # The epoch is raised so that nobody is told of this leader any more.
         _to_unattached(core, Why.NO_LONGER_VOTER, core.next_epoch(), now_ms)
-    elif role.election_deadline_ms <= now_ms:
+    elif role.election_deadline_ms <= now_ms and core.may_stand:
         _ask_for_pre_votes(core, Why.ELECTION_TIMEOUT, now_ms)
     elif core.shutting_down and not role.unacknowledged:
         _to_unattached(core, Why.HIGHER_EPOCH, core.next_epoch(), now_ms)
@@ -431,10 +433,10 @@ def on_end_quorum_epoch(core: "RaftCore", token: Token, request: EndQuorumEpochR
         return
     role.has_fetched = False
     position = _position(request.preferred, core.config.replica)
-    if position == 0:
+    if position == 0 and core.may_stand:
         _stand(core, Why.SUCCESSOR, now_ms)
     else:
-        wait = _successor_wait(core.config.election_backoff_max_ms, position, len(request.preferred))
+        wait = _successor_wait(core.config.election_backoff_max_ms, position or None, len(request.preferred))
         role.fetch_deadline_ms = min(role.fetch_deadline_ms, now_ms + wait)
 
 
@@ -487,6 +489,22 @@ def resign(core: "RaftCore", now_ms: int, reason: str) -> None:
     core.become(Why.RESIGNED, resigned, core.election, now_ms)
     for peer in others:
         core.send(peer, _end_request(core, resigned), now_ms)
+
+
+def on_space_changed(core: "RaftCore", now_ms: int) -> None:
+    """A leader without room hands over if a voter that has room is there; who has none does not fetch."""
+    core.note("is below its free-space floor" if core.disk_low else "has room on its disk again")
+    role = core.role
+    if not core.disk_low or not isinstance(role, Leader):
+        return
+    recent = now_ms - core.config.fetch_timeout_ms
+    fit = [
+        one
+        for one in role.progress.values()
+        if core.voters.contains(one.key) and one.last_fetch_ms is not None and one.last_fetch_ms >= recent
+    ]
+    if len(fit) + 1 >= core.voters.majority and len(core.voters) > 1:
+        resign(core, now_ms, "its disk is almost full, another voter has room")
 
 
 def _end_request(core: "RaftCore", role: Resigned) -> EndQuorumEpochRequest:

@@ -99,6 +99,13 @@ class ResignRequested:
 
 
 @attrs.frozen
+class SpaceChanged:
+    """The disk fell below the free-space floor, or has room again. Met before it is full (ENOSPC is the end)."""
+
+    low: bool
+
+
+@attrs.frozen
 class ShutdownRequested:
     """An orderly stop: a leader hands over first."""
 
@@ -114,5 +121,6 @@ Event = (
     | SnapshotInstalled
     | SnapshotCreated
     | ResignRequested
+    | SpaceChanged
     | ShutdownRequested
 )

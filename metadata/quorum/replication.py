@@ -121,7 +121,7 @@ def may_fetch(core: "RaftCore") -> bool:
     role = core.role
     if not isinstance(role, Follower) and (core.is_voter or not isinstance(role, Unattached)):
         return False
-    if core.installing is not None or core.log.flushed_end < core.log.end.offset:
+    if core.installing is not None or core.disk_low or core.log.flushed_end < core.log.end.offset:
         return False
     return not any(
         snapshots.is_fetch(pending.request) or isinstance(pending.request, FetchRequest)
