@@ -537,15 +537,24 @@ def on_leader_connection_lost(core: "RaftCore", role: Follower, failure: Failure
         role.reconnecting = True
         core.fetch_at_ms = now_ms
         return
-    if failure not in (Failure.REFUSED, Failure.RESET) or not core.is_voter:
-        return
-    if now_ms < role.no_suspicion_before_ms or role.suspect_at_ms is not None:
+    if failure is Failure.REFUSED:
+        role.has_fetched = False  # nobody listens there: others may be granted a pre-vote at once
+    if failure in (Failure.REFUSED, Failure.RESET):
+        _suspect(core, role, f"connection {failure.value}", now_ms)
+
+
+def on_leader_denies(core: "RaftCore", role: Follower, now_ms: int) -> None:
+    """The leader itself says that it does not lead this epoch: it resigned, or was restarted."""
+    role.has_fetched = False
+    _suspect(core, role, "it says that it does not lead", now_ms)
+
+
+def _suspect(core: "RaftCore", role: Follower, why: str, now_ms: int) -> None:
+    if not core.may_stand or now_ms < role.no_suspicion_before_ms or role.suspect_at_ms is not None:
         return
     role.no_suspicion_before_ms = now_ms + core.config.suspicion_interval_ms
     role.suspect_at_ms = now_ms + core.rng.randint(*core.config.suspicion_delay_ms)
-    if failure is Failure.REFUSED:
-        role.has_fetched = False  # nobody listens there: others may be granted a pre-vote at once
-    core.note(f"suspects leader {role.leader_id}: connection {failure.value}")
+    core.note(f"suspects leader {role.leader_id}: {why}")
 
 
 # ---- the two roles that others lead to ---------------------------------------------------------------

@@ -81,8 +81,8 @@ def _check_role(core: RaftCore) -> None:
             check(leader is None or election.leader_id == leader[0], "a prospective forgot its leader")
         case Resigned():
             check(election.leader_id == core.id, "a resigned leader never was leader")
-        case Unattached():
-            check(election.leader_id != core.id, "a former leader of this epoch forgot that it was")
+        case Unattached(election_deadline_ms=deadline):
+            check(deadline is None or core.is_voter, "an observer would stand for election")
 
 
 def check_step(before: Summary, after: Summary) -> None:

@@ -175,6 +175,9 @@ def on_fetch_response(
     if response.leader.epoch < core.election.epoch or response.error is not ErrorCode.none:
         pause = core.config.retry_backoff_ms if isinstance(role, Follower) else _RETRY_WITHOUT_LEADER_MS
         core.fetch_at_ms = now_ms + pause
+        denied = response.error is ErrorCode.not_leader_or_follower and response.leader.leader_id is None
+        if isinstance(role, Follower) and peer.id == role.leader_id and denied:
+            elections.on_leader_denies(core, role, now_ms)
         return
     if not isinstance(role, Follower) or request.offset != core.log.end.offset:
         return
