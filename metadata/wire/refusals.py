@@ -34,9 +34,8 @@ def _metadata(request: cluster.MetadataRequest, code: ErrorCode, message: str | 
         error_code=code,
         topics=tuple(
             cluster.MetadataResponseTopic(
-                # Only versions that know topic ids can leave the name out, and theirs may be null.
                 error_code=code,
-                name=topic.name,
+                name=topic.name or "",  # v10 and v11 ask by id alone and cannot be answered without a name
                 topic_id=topic.topic_id,
             )
             for topic in request.topics or ()

@@ -7,6 +7,7 @@ to ApiVersions, which a client must be able to read before it knows anything (KI
 """
 
 import struct
+import typing
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum, auto
 from functools import cache
@@ -295,18 +296,29 @@ def holds_error(value: Any, code: ErrorCode) -> bool:
 
 @cache
 def _error_finder(value_class: type) -> Callable[[Any, ErrorCode], bool]:
-    names = tuple(field.name for field in attrs.fields(value_class))
+    codes: list[str] = []
+    parts: list[tuple[str, Callable[[Any, ErrorCode], bool]]] = []
+    for name, annotation in typing.get_type_hints(value_class).items():
+        if annotation is ErrorCode:
+            codes.append(name)
+        elif typing.get_origin(annotation) is not typing.ClassVar:
+            nested = [part for part in (annotation, *_parts(annotation)) if attrs.has(part)]
+            parts.extend((name, _error_finder(part)) for part in nested)
 
     def find(value: Any, code: ErrorCode) -> bool:
-        for name in names:
-            found = getattr(value, name)
-            if found is code:
-                return True
-            if isinstance(found, tuple):
-                if any(attrs.has(type(item)) and holds_error(item, code) for item in found):
-                    return True
-            elif attrs.has(type(found)) and holds_error(found, code):
+        if any(getattr(value, name) is code for name in codes):
+            return True
+        for name, find_in in parts:
+            items = getattr(value, name)
+            if items is not None and any(
+                find_in(item, code) for item in (items if type(items) is tuple else (items,))
+            ):
                 return True
         return False
 
     return find
+
+
+def _parts(annotation: Any) -> list[Any]:
+    """The types that an annotation is made of, all the way down."""
+    return [deep for part in typing.get_args(annotation) for deep in (part, *_parts(part))]

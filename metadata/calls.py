@@ -1,0 +1,236 @@
+"""A request being answered, and what answers it: the seam between connections and services.
+
+A `Call` is made by whatever received the request (a connection of `listener`, or an opened envelope) and handed
+to a `Service`, which answers it at once or at any later time, at most once. Nothing here waits: no task belongs
+to a request.
+"""
+
+import ipaddress
+from collections.abc import Callable, Set
+from typing import Any, Final, Protocol
+
+import structlog
+
+from quorate.metadata.checks import ErrorCode, RemoteProtocolError, RequestRejected, check
+from quorate.metadata.wire.cluster import ApiVersionsResponse
+from quorate.metadata.wire.convert import UnsayableValue
+from quorate.metadata.wire.envelope import EnvelopeRequest, EnvelopeResponse
+from quorate.metadata.wire.framing import framed
+from quorate.metadata.wire.principal import decode_principal, encode_principal
+from quorate.metadata.wire.raft import DescribeQuorumRequest
+from quorate.metadata.wire.table import APIS, decode_request, encode_response, holds_error, refusal
+
+ANONYMOUS: Final = "User:ANONYMOUS"
+"""Who a client is that did not say, on a listener that does not ask."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Sink(Protocol):
+    """Where the answer of a call goes."""
+
+    def deliver(self, call: "Call", response: Any, data: bytes) -> None:
+        """`data` is the whole response frame with its length; `response` the value, None if it came as bytes."""
+        ...
+
+
+class Call:
+    """One request being answered.
+
+    The fields are for reading. `on_gone` may be set by the service: it is called, at most once, if the client's
+    connection ends before the answer; answering afterwards is harmless.
+    """
+
+    __slots__ = (
+        "_sink",
+        "answered",
+        "api_key",
+        "api_version",
+        "client_host",
+        "client_id",
+        "connection_id",
+        "correlation_id",
+        "data",
+        "frame",
+        "listener_name",
+        "on_gone",
+        "principal",
+        "received_ms",
+        "request",
+    )
+
+    def __init__(
+        self,
+        sink: Sink,
+        frame: bytes,
+        *,
+        principal: str,
+        client_host: str,
+        listener_name: str,
+        connection_id: int,
+        received_ms: int,
+    ) -> None:
+        """Decodes the frame.
+
+        Raises:
+            UnsupportedRequest: an API or a version that nobody here speaks.
+            RemoteProtocolError: bytes that are no request.
+        """
+        decoded = decode_request(frame)
+        self.api_key: int = decoded.api_key
+        self.api_version: int = decoded.api_version
+        self.correlation_id: int = decoded.correlation_id
+        self.client_id: str | None = decoded.client_id
+        self.request: Any = decoded.body
+        self.frame: bytes = frame
+        """The request as it came, head and body, without its length: what a broker forwards."""
+        self.principal: str = principal
+        """`User:alice`."""
+        self.client_host: str = client_host
+        """The client's address as text."""
+        self.listener_name: str = listener_name
+        self.connection_id: int = connection_id
+        self.received_ms: int = received_ms
+        """Monotonic."""
+        self.on_gone: Callable[[], None] | None = None
+        self.answered: bool = False
+        self.data: bytes | None = None  # the sink's: the answer while it waits for its turn
+        self._sink = sink
+
+    def answer(self, response: Any) -> None:
+        """Sends the response in its turn. Callable at any later time, at most once.
+
+        A response that cannot be written (our mistake) becomes UNKNOWN_SERVER_ERROR: one odd value must not take
+        down the node, and the next one after it.
+        """
+        try:
+            data = encode_response(self.api_key, self.api_version, self.correlation_id, response)
+        except UnsayableValue as error:
+            _log.exception("an answer could not be written", request=repr(self.request)[:500], why=str(error))
+            response = refusal(self.request, ErrorCode.unknown_server_error, str(error)[:200])
+            data = encode_response(self.api_key, self.api_version, self.correlation_id, response)
+        self._deliver(response, data)
+
+    def reject(self, code: ErrorCode, message: str | None = None) -> None:
+        """Answers in the API's error shape; the message where the version has a field for it."""
+        self.answer(refusal(self.request, code, message))
+
+    def answer_frame(self, data: bytes) -> None:
+        """Sends a response that somebody else wrote: head and body, without a length."""
+        self._deliver(None, framed(data))
+
+    def gone(self) -> None:
+        """The sink's: the client's connection ended before the answer."""
+        tell, self.on_gone = self.on_gone, None
+        if tell is not None and not self.answered:
+            tell()
+
+    def _deliver(self, response: Any, data: bytes) -> None:
+        check(not self.answered, f"{self} is answered twice")
+        self.answered = True
+        self._sink.deliver(self, response, data)
+
+    def __repr__(self) -> str:
+        api = APIS[self.api_key].name
+        return f"<Call {api} v{self.api_version} of {self.client_id!r} at {self.client_host}>"
+
+
+class Service(Protocol):
+    """What answers the requests of a listener.
+
+    ApiVersions never reaches `handle`: the listener answers it from `api_versions`.
+    """
+
+    @property
+    def serves(self) -> Set[int]:
+        """The keys of the APIs that `handle` takes. Any other one costs its sender the connection."""
+        ...
+
+    def api_versions(self, listener_name: str) -> ApiVersionsResponse:
+        """What is advertised now: see `table.offered`, and `ApiVersionsResponse` for the features."""
+        ...
+
+    def handle(self, call: Call) -> None:
+        """Answers the call, now or later. Must not block, and must not raise: what escapes ends the process."""
+        ...
+
+
+def envelope_of(call: Call) -> EnvelopeRequest:
+    """The call as a broker hands it to the controller (KIP-590)."""
+    return EnvelopeRequest(
+        request_data=call.frame,
+        request_principal=encode_principal(call.principal),
+        client_host_address=_address_bytes(call.client_host),
+    )
+
+
+def open_envelope(outer: Call) -> Call | None:
+    """The client's call inside a broker's envelope; None if the envelope is no good and has been refused.
+
+    The caller has checked that the sender may send envelopes. What the inner call is answered goes back inside
+    the outer answer, except NOT_CONTROLLER: that is the broker's business, which asks the next controller.
+    """
+    try:
+        inner = _inner_call(outer)
+    except RequestRejected as error:
+        _log.warning("an envelope was refused", why=str(error), sender=outer.client_host)
+        outer.reject(error.code)
+        return None
+    outer.on_gone = inner.gone
+    return inner
+
+
+def _inner_call(outer: Call) -> Call:
+    request: EnvelopeRequest = outer.request
+    try:
+        principal = decode_principal(request.request_principal or b"")
+    except RemoteProtocolError as error:
+        raise RequestRejected(ErrorCode.principal_deserialization_failure, str(error)) from None
+    try:
+        host = str(ipaddress.ip_address(request.client_host_address))
+    except ValueError as error:
+        raise RequestRejected(ErrorCode.invalid_request, str(error)) from None
+    try:
+        inner = Call(
+            _EnvelopeSink(outer),
+            request.request_data,
+            principal=principal,
+            client_host=host,
+            listener_name=outer.listener_name,
+            connection_id=outer.connection_id,
+            received_ms=outer.received_ms,
+        )
+    except RemoteProtocolError as error:
+        raise RequestRejected(ErrorCode.unsupported_version, str(error)) from None
+    if not APIS[inner.api_key].forwardable:
+        raise RequestRejected(ErrorCode.invalid_request, f"{APIS[inner.api_key].name} is never forwarded")
+    return inner
+
+
+class _EnvelopeSink:
+    """Puts the inner answer into the outer one."""
+
+    __slots__ = ("_outer",)
+
+    def __init__(self, outer: Call) -> None:
+        self._outer = outer
+
+    def deliver(self, call: Call, response: Any, data: bytes) -> None:
+        moved = response is not None and (
+            holds_error(response, ErrorCode.not_controller)
+            or (
+                call.api_key == DescribeQuorumRequest.api_key
+                and holds_error(response, ErrorCode.not_leader_or_follower)
+            )
+        )
+        if moved:
+            self._outer.answer(EnvelopeResponse(error_code=ErrorCode.not_controller))
+        else:
+            self._outer.answer(EnvelopeResponse(response_data=data[4:]))
+
+
+def _address_bytes(host: str) -> bytes:
+    try:
+        return ipaddress.ip_address(host).packed
+    except ValueError:  # a stream that is no socket: in one process
+        return ipaddress.IPv4Address("127.0.0.1").packed

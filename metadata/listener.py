@@ -1,0 +1,381 @@
+"""One listener and its connections: frames in, calls to a service, answers out in request order (shell).
+
+    socket → FrameBuffer → Call → service.handle … answer → deque in request order → writer → socket
+
+Each connection has one reader and one writer; no task belongs to a request. A burst of requests is handled in one
+go, and the answers that are ready then leave in one write. An answer that is ready before an earlier one waits for
+its turn, as Kafka's clients expect. A client that does not read its answers, or pipelines too many requests, is
+not read from until it has caught up: nothing grows without a limit.
+
+What a client does wrong costs it its connection, never more.
+"""
+
+import errno
+import itertools
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
+
+import attrs
+import structlog
+import trio
+
+from quorate.metadata.calls import ANONYMOUS, Call, Service
+from quorate.metadata.checks import RemoteProtocolError
+from quorate.metadata.wire.framing import FrameBuffer
+from quorate.metadata.wire.table import (
+    API_VERSIONS,
+    UnsupportedRequest,
+    encode_response,
+    unsupported_api_versions,
+)
+
+READ_BYTES: Final = 64 * 1024
+_OUT_OF_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+_ACCEPT_PAUSE_S: Final = 0.1
+_LINGER_S: Final = 0.25
+
+_log = structlog.get_logger(__name__)
+
+
+@attrs.frozen(kw_only=True)
+class Limits:
+    """What one listener allows. Every one of them costs the client its connection or makes it wait."""
+
+    frame_bytes: int = 8 * 1024 * 1024
+    """The largest request (Kafka: socket.request.max.bytes)."""
+    connections: int = 2_000
+    pipelined: int = 256
+    """Requests of one connection that wait for an answer; beyond it nothing more is read."""
+    idle_ms: int = 600_000
+    """Without a byte in either direction for so long, a connection is closed (connections.max.idle.ms)."""
+    admission_ms: int = 10_000
+    """Time for the security step."""
+
+
+@attrs.frozen
+class Admission:
+    """What the security step makes of a new connection: the stream to speak on, and who the client is."""
+
+    stream: trio.abc.Stream
+    principal: str
+
+
+class Security(Protocol):
+    """The step between accepting a connection and its first ordinary request: TLS, SASL, or nothing."""
+
+    async def admit(self, stream: trio.abc.Stream, buffer: FrameBuffer, service: Service) -> Admission:
+        """Says who is there. Frames that came early stay in `buffer`.
+
+        A SASL exchange speaks Kafka frames itself, ApiVersions among them, hence the service.
+
+        Raises:
+            RemoteProtocolError: the client is not let in.
+        """
+        ...
+
+
+class Plaintext:
+    """No step: whoever connects is `User:ANONYMOUS`."""
+
+    async def admit(self, stream: trio.abc.Stream, buffer: FrameBuffer, service: Service) -> Admission:
+        await trio.lowlevel.checkpoint()
+        return Admission(stream, ANONYMOUS)
+
+
+class Listener:
+    """Accepts connections under one listener name and serves them until stopped."""
+
+    def __init__(
+        self, name: str, service: Service, *, security: Security | None = None, limits: Limits | None = None
+    ) -> None:
+        self.name = name
+        self.refused = 0
+        """Connections closed at once because there were too many."""
+        self.cut = 0
+        """Connections closed because of what their client sent."""
+        self._service = service
+        self._security: Security = Plaintext() if security is None else security
+        self._limits = Limits() if limits is None else limits
+        self._connections: set[_Connection] = set()
+        self._ids = itertools.count(1)
+        self._full = False
+        self._accepting = trio.CancelScope()
+        self._serving = trio.CancelScope()
+        self._stopping = False
+        self._emptied = trio.Event()
+
+    @property
+    def connections(self) -> int:
+        """Connections that are open now."""
+        return len(self._connections)
+
+    async def serve(
+        self,
+        sources: Sequence[trio.abc.Listener[Any]],
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Serves what the sources accept, and closes them in the end. Returns after `stop`."""
+        with self._serving:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._sweep)
+                task_status.started()
+                with self._accepting:
+                    async with trio.open_nursery() as accepting:
+                        for source in sources:
+                            accepting.start_soon(self._accept, source, nursery)
+                await self._emptied.wait()
+                nursery.cancel_scope.cancel()
+
+    async def stop(self, within_ms: int) -> None:
+        """Accepts and reads nothing more, lets what is pending be answered for so long, then closes.
+
+        A request that was received will be answered if its service does so in time; one that was not is lost
+        with the connection, and its sender knows that no answer came.
+        """
+        self._stopping = True
+        self._accepting.cancel()
+        for connection in self._connections:
+            connection.finish()
+        if not self._connections:
+            self._emptied.set()
+        with trio.move_on_after(within_ms / 1000):
+            await self._emptied.wait()
+            return
+        _log.warning("stopped with requests unanswered", listener=self.name, connections=self.connections)
+        self._serving.cancel()
+
+    async def _accept(self, source: trio.abc.Listener[Any], nursery: trio.Nursery) -> None:
+        async with source:
+            while True:
+                try:
+                    stream = await source.accept()
+                except OSError as error:
+                    if error.errno not in _OUT_OF_RESOURCES:
+                        raise
+                    _log.error("cannot accept connections", listener=self.name, why=str(error))
+                    await trio.sleep(_ACCEPT_PAUSE_S)
+                    continue
+                if self._has_room():
+                    connection = _Connection(next(self._ids), stream, self.name, self._service, self._limits)
+                    self._connections.add(connection)
+                    nursery.start_soon(self._serve_connection, connection)
+                else:
+                    self.refused += 1
+                    await trio.aclose_forcefully(stream)
+
+    def _has_room(self) -> bool:
+        full = len(self._connections) >= self._limits.connections
+        if full and not self._full:
+            _log.warning(
+                "too many connections; new ones are closed",
+                listener=self.name,
+                limit=self._limits.connections,
+            )
+        self._full = full
+        return not full
+
+    async def _serve_connection(self, connection: "_Connection") -> None:
+        try:
+            await connection.run(self._security)
+        except RemoteProtocolError as error:
+            self.cut += 1
+            _log.warning(
+                "connection closed", listener=self.name, client=connection.client_host, why=str(error)
+            )
+        finally:
+            self._connections.discard(connection)
+            if self._stopping and not self._connections:
+                self._emptied.set()
+
+    async def _sweep(self) -> None:
+        """One task asks all connections; a timer for each would cost every one of their reads."""
+        while True:
+            await trio.sleep(self._limits.idle_ms / 10_000)
+            before = _now_ms() - self._limits.idle_ms
+            for connection in self._connections:
+                if connection.active_ms <= before:
+                    connection.close()
+
+
+class _Connection:
+    """One client's connection."""
+
+    def __init__(
+        self, number: int, stream: trio.abc.Stream, listener_name: str, service: Service, limits: Limits
+    ) -> None:
+        self.client_host = _host_of(stream)
+        self.active_ms = _now_ms()
+        self._number = number
+        self._stream = stream
+        self._principal = ANONYMOUS
+        self._listener_name = listener_name
+        self._service = service
+        self._serves = service.serves
+        self._limits = limits
+        self._buffer = FrameBuffer(limits.frame_bytes)
+        self._pending: deque[Call | _Written] = (
+            deque()
+        )  # in request order; answered ones wait here for their turn
+        self._ready = trio.lowlevel.ParkingLot()  # the writer, when the first of them has no answer
+        self._room = trio.lowlevel.ParkingLot()  # the reader, when they are too many
+        self._life = trio.CancelScope()
+        self._reading = trio.CancelScope()
+        self._finishing = False
+        self._fault: RemoteProtocolError | None = None
+
+    def finish(self) -> None:
+        """Reads nothing more; ends when what is pending is answered and written."""
+        self._finishing = True
+        self._reading.cancel()
+        self._ready.unpark()
+
+    def close(self) -> None:
+        """Ends now."""
+        self._life.cancel()
+
+    async def run(self, security: Security) -> None:
+        """Serves the connection until either side ends it.
+
+        Raises:
+            RemoteProtocolError: the client broke the protocol; the connection is closed.
+        """
+        raw = self._stream
+        try:
+            with self._life:
+                with trio.fail_after(self._limits.admission_ms / 1000):
+                    admission = await security.admit(raw, self._buffer, self._service)
+                self._stream, self._principal = admission.stream, admission.principal
+                await self._speak()
+        except trio.TooSlowError:
+            raise RemoteProtocolError("who is there was not said in time") from None
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # the client left during admission
+        finally:
+            pending, self._pending = self._pending, deque()
+            for call in pending:
+                call.gone()
+            await trio.aclose_forcefully(raw)
+        if self._fault is not None:
+            raise self._fault
+
+    def deliver(self, call: Call, response: Any, data: bytes) -> None:
+        """The answer of one of our calls; it leaves when its turn comes."""
+        call.data = data
+        if self._pending and self._pending[0] is call:
+            self._ready.unpark()
+
+    async def _speak(self) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._write)
+            with self._reading:
+                await self._read()
+                self._life.cancel()
+        await self._say_goodbye()
+
+    async def _say_goodbye(self) -> None:
+        """Lets the last answers arrive: closing a socket with unread input makes the kernel throw them away."""
+        if not isinstance(self._stream, trio.abc.HalfCloseableStream):
+            return
+        try:
+            with trio.move_on_after(_LINGER_S):
+                await self._stream.send_eof()
+                while await self._stream.receive_some(READ_BYTES):
+                    pass
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # the client closed first
+
+    async def _read(self) -> None:
+        try:
+            while True:
+                while (frame := self._buffer.next_frame()) is not None:
+                    self._take(frame)
+                    while len(self._pending) >= self._limits.pipelined:
+                        await self._room.park()
+                data = await self._stream.receive_some(READ_BYTES)
+                if not data:
+                    return
+                self.active_ms = _now_ms()
+                self._buffer.feed(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return
+        except RemoteProtocolError as error:
+            self._fault = error
+
+    def _take(self, frame: bytes) -> None:
+        try:
+            call = Call(
+                self,
+                frame,
+                principal=self._principal,
+                client_host=self.client_host,
+                listener_name=self._listener_name,
+                connection_id=self._number,
+                received_ms=self.active_ms,
+            )
+        except UnsupportedRequest as error:
+            if error.header.api_key != API_VERSIONS:
+                raise
+            # Written as v0: all that a client can be sure to read before it knows what we speak (KIP-511).
+            data = encode_response(API_VERSIONS, 0, error.header.correlation_id, unsupported_api_versions())
+            self._pending.append(_Written(data))
+            self._ready.unpark()
+            return
+        if call.api_key == API_VERSIONS:
+            self._pending.append(call)
+            call.answer(self._service.api_versions(self._listener_name))
+        elif call.api_key in self._serves:
+            self._pending.append(call)
+            self._service.handle(call)
+        else:
+            raise RemoteProtocolError(f"{call} asks for an API that is not offered here")
+
+    async def _write(self) -> None:
+        try:
+            while True:
+                ready = self._take_ready()
+                if ready:
+                    if len(self._pending) < self._limits.pipelined:
+                        self._room.unpark()
+                    await self._stream.send_all(ready)
+                    self.active_ms = _now_ms()
+                elif self._finishing and not self._pending:
+                    return
+                else:
+                    await self._ready.park()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._life.cancel()
+
+    def _take_ready(self) -> bytes:
+        """The answers whose turn has come, joined."""
+        ready = []
+        while self._pending and (data := self._pending[0].data) is not None:
+            ready.append(data)
+            self._pending.popleft()
+        return ready[0] if len(ready) == 1 else b"".join(ready)
+
+
+class _Written:
+    """An answer that has no call: its request could not be read."""
+
+    __slots__ = ("data",)
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def gone(self) -> None:
+        """Nobody waits for it."""
+
+
+def _now_ms() -> int:
+    return int(trio.current_time() * 1000)
+
+
+def _host_of(stream: trio.abc.Stream) -> str:
+    if not isinstance(stream, trio.SocketStream):
+        return "local"
+    try:
+        return str(stream.socket.getpeername()[0])
+    except OSError:
+        return "unknown"  # it left between connecting and being accepted
