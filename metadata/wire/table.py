@@ -51,6 +51,8 @@ class Api:
     access: Access
     forwardable: bool
     """Whether a broker may wrap it in an Envelope for the controller (KIP-590)."""
+    reads: bool
+    """It changes nothing, so sending it a second time is harmless."""
     refuse: Refusal
 
     def versions(self) -> cluster.ApiVersion:
@@ -58,7 +60,14 @@ class Api:
 
 
 def _row(
-    family: ModuleType, name: str, first: int, last: int, access: Access, *, forwardable: bool = False
+    family: ModuleType,
+    name: str,
+    first: int,
+    last: int,
+    access: Access,
+    *,
+    forwardable: bool = False,
+    reads: bool = False,
 ) -> Api:
     request: type = getattr(family, name + "Request")
     response: type = getattr(family, name + "Response")
@@ -71,39 +80,40 @@ def _row(
         response=response,
         access=access,
         forwardable=forwardable,
+        reads=reads,
         refuse=refusal_of(request, response),
     )
 
 
 _ROWS: Final = (
-    _row(raft, "Fetch", 13, 18, Access.CLUSTER_ACTION),
-    _row(cluster, "Metadata", 0, 13, Access.PER_RESOURCE),
-    _row(cluster, "ApiVersions", 0, 4, Access.NOTHING),
+    _row(raft, "Fetch", 13, 18, Access.CLUSTER_ACTION, reads=True),
+    _row(cluster, "Metadata", 0, 13, Access.PER_RESOURCE, reads=True),
+    _row(cluster, "ApiVersions", 0, 4, Access.NOTHING, reads=True),
     _row(topics, "CreateTopics", 2, 7, Access.PER_RESOURCE, forwardable=True),
     _row(topics, "DeleteTopics", 1, 6, Access.PER_RESOURCE, forwardable=True),
-    _row(configs, "DescribeConfigs", 1, 4, Access.PER_RESOURCE),
+    _row(configs, "DescribeConfigs", 1, 4, Access.PER_RESOURCE, reads=True),
     _row(configs, "AlterConfigs", 0, 2, Access.PER_RESOURCE, forwardable=True),
     _row(topics, "CreatePartitions", 0, 3, Access.PER_RESOURCE, forwardable=True),
     _row(topics, "ElectLeaders", 0, 2, Access.ALTER, forwardable=True),
     _row(configs, "IncrementalAlterConfigs", 0, 1, Access.PER_RESOURCE, forwardable=True),
     _row(topics, "AlterPartitionReassignments", 0, 1, Access.ALTER, forwardable=True),
-    _row(cluster, "ListPartitionReassignments", 0, 0, Access.DESCRIBE, forwardable=True),
+    _row(cluster, "ListPartitionReassignments", 0, 0, Access.DESCRIBE, forwardable=True, reads=True),
     _row(raft, "Vote", 0, 2, Access.CLUSTER_ACTION),
     _row(raft, "BeginQuorumEpoch", 0, 1, Access.CLUSTER_ACTION),
     _row(raft, "EndQuorumEpoch", 0, 1, Access.CLUSTER_ACTION),
-    _row(raft, "DescribeQuorum", 0, 2, Access.DESCRIBE, forwardable=True),
+    _row(raft, "DescribeQuorum", 0, 2, Access.DESCRIBE, forwardable=True, reads=True),
     _row(brokers, "AlterPartition", 2, 3, Access.CLUSTER_ACTION),
     _row(cluster, "UpdateFeatures", 0, 2, Access.ALTER, forwardable=True),
     _row(envelope, "Envelope", 0, 0, Access.CLUSTER_ACTION),
-    _row(raft, "FetchSnapshot", 0, 1, Access.CLUSTER_ACTION),
-    _row(cluster, "DescribeCluster", 0, 2, Access.PER_RESOURCE),
+    _row(raft, "FetchSnapshot", 0, 1, Access.CLUSTER_ACTION, reads=True),
+    _row(cluster, "DescribeCluster", 0, 2, Access.PER_RESOURCE, reads=True),
     _row(brokers, "BrokerRegistration", 0, 4, Access.CLUSTER_ACTION),
     _row(brokers, "BrokerHeartbeat", 0, 2, Access.CLUSTER_ACTION),
     _row(brokers, "UnregisterBroker", 0, 0, Access.ALTER, forwardable=True),
     _row(brokers, "AllocateProducerIds", 0, 0, Access.CLUSTER_ACTION),
     _row(brokers, "ControllerRegistration", 0, 0, Access.CLUSTER_ACTION),
     _row(brokers, "AssignReplicasToDirs", 0, 0, Access.CLUSTER_ACTION),
-    _row(cluster, "DescribeTopicPartitions", 0, 0, Access.PER_RESOURCE),
+    _row(cluster, "DescribeTopicPartitions", 0, 0, Access.PER_RESOURCE, reads=True),
     _row(raft, "AddRaftVoter", 0, 1, Access.ALTER, forwardable=True),
     _row(raft, "RemoveRaftVoter", 0, 0, Access.ALTER, forwardable=True),
     _row(raft, "UpdateRaftVoter", 0, 0, Access.CLUSTER_ACTION),
