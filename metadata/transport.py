@@ -1,0 +1,167 @@
+"""Links to the other replicas: the core's requests out, their outcomes back into its inbox (shell).
+
+One link per address, connected when first needed and again after it broke. A link never retries by itself: whether and
+when to ask again is the core's decision, which needs to be told at once that nobody listens (REFUSED) or that a
+connection broke (RESET).
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+import trio
+
+from quorate.metadata.addresses import Address
+from quorate.metadata.checks import RemoteProtocolError
+from quorate.metadata.connection import (
+    ClientSecurity,
+    ConnectFailed,
+    Connection,
+    FailureKind,
+    connect,
+)
+from quorate.metadata.connection import Failure as NoAnswer
+from quorate.metadata.ids import Endpoint, NodeId
+from quorate.metadata.quorum.effects import SendRequest
+from quorate.metadata.quorum.events import Event, Failure, RequestFailed, ResponseReceived
+from quorate.metadata.raft_wire import request_to_wire, response_from_wire
+
+_IDLE_S: Final = 60.0
+"""A link that nobody used for so long is given up: peers change addresses."""
+
+_FAILURES: Final = {
+    FailureKind.REFUSED: Failure.REFUSED,
+    FailureKind.RESET: Failure.RESET,
+    FailureKind.CLOSED: Failure.RESET,
+    FailureKind.UNSUPPORTED_VERSION: Failure.UNSUPPORTED,
+}
+"""All other kinds say nothing about the peer's process: to the core they are a request that timed out."""
+
+Submit = Callable[[Event], None]
+
+
+class PeerLinks:
+    """All links of one node. `run` owns their tasks; `send` may be called from the moment it has started."""
+
+    def __init__(
+        self,
+        *,
+        node_id: NodeId,
+        cluster_id: str,
+        listener: str,
+        request_timeout_ms: int,
+        security: ClientSecurity | None = None,
+    ) -> None:
+        self._client_id = f"raft-client-{node_id}"
+        self._cluster_id = cluster_id
+        self._listener = listener
+        self._timeout_ms = request_timeout_ms
+        self._security = security
+        self._links: dict[tuple[str, int], _Link] = {}
+        self._nursery: trio.Nursery | None = None
+        self._submit: Submit | None = None
+
+    async def run(
+        self, submit: Submit, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Until cancelled. `submit` takes the outcomes: the node's inbox."""
+        async with trio.open_nursery() as nursery:
+            self._nursery, self._submit = nursery, submit
+            task_status.started()
+            await trio.sleep_forever()
+
+    def send(self, request: SendRequest) -> None:
+        """Sends, or fails: exactly one event follows, never before this returns."""
+        endpoint = request.peer.endpoint
+        where = (endpoint.host, endpoint.port)
+        link = self._links.get(where)
+        if link is None:
+            if self._nursery is None or self._submit is None:
+                raise RuntimeError("PeerLinks.send before run")
+            link = self._links[where] = _Link(endpoint, self)
+            self._nursery.start_soon(self._live, link)
+        link.send(request)
+
+    async def _live(self, link: "_Link") -> None:
+        try:
+            await link.run()
+        finally:
+            where = (link.endpoint.host, link.endpoint.port)
+            if self._links.get(where) is link:
+                del self._links[where]
+
+    async def open(self, endpoint: Endpoint) -> Connection:
+        return await connect(
+            Address(endpoint.host, endpoint.port),
+            timeout_ms=self._timeout_ms,
+            client_id=self._client_id,
+            security=self._security,
+        )
+
+    def put(self, connection: Connection, request: SendRequest) -> None:
+        """Writes a request to an open connection and sees to its outcome."""
+
+        def on_reply(reply: Any) -> None:
+            if isinstance(reply, NoAnswer):
+                self.fail(request, _FAILURES.get(reply.kind, Failure.TIMED_OUT))
+                return
+            try:
+                response = response_from_wire(reply, self._listener)
+            except RemoteProtocolError:
+                self.fail(request, Failure.TIMED_OUT)
+                return
+            self._tell(ResponseReceived(request.correlation, response))
+
+        connection.send(
+            request_to_wire(request.request, self._cluster_id), on_reply, timeout_ms=self._timeout_ms
+        )
+
+    def fail(self, request: SendRequest, failure: Failure) -> None:
+        self._tell(RequestFailed(request.correlation, failure))
+
+    def _tell(self, event: Event) -> None:
+        if self._submit is not None:
+            self._submit(event)
+
+
+class _Link:
+    """The connection to one address, and what waits for it."""
+
+    def __init__(self, endpoint: Endpoint, links: PeerLinks) -> None:
+        self.endpoint = endpoint
+        self._links = links
+        self._connection: Connection | None = None
+        self._waiting: deque[SendRequest] = deque()
+        self._wanted = trio.Event()
+
+    def send(self, request: SendRequest) -> None:
+        if self._connection is not None and self._connection.is_open:
+            self._links.put(self._connection, request)
+        else:
+            self._waiting.append(request)
+            self._wanted.set()
+
+    async def run(self) -> None:
+        """Connects whenever something waits; ends when nothing did for a while."""
+        while True:
+            with trio.move_on_after(_IDLE_S):
+                await self._wanted.wait()
+            if not self._waiting:
+                return
+            self._wanted = trio.Event()
+            try:
+                connection = await self._links.open(self.endpoint)
+            except ConnectFailed as problem:
+                kind = _FAILURES.get(problem.failure.kind, Failure.TIMED_OUT)
+                self._fail_waiting(kind)
+                continue
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(connection.run)
+                self._connection = connection
+                while self._waiting:
+                    self._links.put(connection, self._waiting.popleft())
+            self._connection = None
+
+    def _fail_waiting(self, kind: Failure) -> None:
+        while self._waiting:
+            self._links.fail(self._waiting.popleft(), kind)
