@@ -292,16 +292,16 @@ class Connection:
             if not self._unwritten:
                 await self._to_write.park()
                 continue
-            batch = []
+            batch = bytearray()
             while self._unwritten:
                 entry, data = self._unwritten.popleft()
                 if (
                     not entry.given_up
                 ):  # its owner was told that it never left, and may have sent it elsewhere
                     entry.written = True
-                    batch.append(data)
+                    batch += data
             try:
-                await self._stream.send_all(b"".join(batch))
+                await self._stream.send_all(batch)
             except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
                 self._lose_to_peer(error)
                 return
