@@ -319,7 +319,7 @@ class _Attempts:
 
     def no_answer(self) -> NoAnswer:
         return NoAnswer(
-            f"{self._name}: no answer within {self._timeout_ms} ms; nothing was changed", self._reasons
+            f"{self._api.name}: no answer within {self._timeout_ms} ms; nothing was changed", self._reasons
         )
 
     def outcome_unknown(self, failure: Failure) -> OutcomeUnknown:
