@@ -97,17 +97,40 @@ class RecordBatch:
             0 < len(records) <= MAX_BATCH_RECORDS,
             f"a batch holds 1 to {MAX_BATCH_RECORDS} records, not {len(records)}",
         )
-        payload = encode_payload(records)
+        return cls.seal_payload(
+            encode_payload(records),
+            record_count=len(records),
+            base_offset=base_offset,
+            epoch=epoch,
+            append_time_ms=append_time_ms,
+            is_control=is_control,
+        )
+
+    @classmethod
+    def seal_payload(
+        cls,
+        payload: bytes,
+        *,
+        record_count: int,
+        base_offset: Offset,
+        epoch: Epoch,
+        append_time_ms: int,
+        is_control: bool = False,
+    ) -> Self:
+        """As `seal`, of a payload that the codec has made of that many records."""
+        check(
+            0 < record_count <= MAX_BATCH_RECORDS,
+            f"a batch holds 1 to {MAX_BATCH_RECORDS} records, not {record_count}",
+        )
+        attributes = CONTROL if is_control else 0
         tail = (
-            _AFTER_CRC.pack(
-                BATCH_FORMAT, CONTROL if is_control else 0, base_offset, epoch, len(records), append_time_ms
-            )
+            _AFTER_CRC.pack(BATCH_FORMAT, attributes, base_offset, epoch, record_count, append_time_ms)
             + payload
         )
         size = _LENGTH_AND_CRC.size + len(tail)
         check(size <= MAX_BATCH_BYTES, f"a batch has at most {MAX_BATCH_BYTES} bytes, not {size}")
         data = _LENGTH_AND_CRC.pack(size - _UNCOUNTED, crc32c(tail)) + tail
-        return cls(base_offset, epoch, append_time_ms, len(records), is_control, data)
+        return cls(base_offset, epoch, append_time_ms, record_count, is_control, data)
 
     @classmethod
     def decode(cls, buffer: bytes | memoryview, position: int = 0) -> Self:

@@ -12,7 +12,7 @@
 What a class needs at a version is worked out once, when the module is loaded.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from operator import attrgetter, ne
 from typing import Any, Final, NoReturn, TypeAlias, assert_never, cast
@@ -61,6 +61,28 @@ def encode_payload(records: Sequence[AnyRecord]) -> bytes:
         MalformedRecord: a value out of range or of another type, or a field that the version does not have.
     """
     return dumps([_pack(record) for record in records])
+
+
+def encode_records(records: Sequence[AnyRecord]) -> bytes:
+    """The records as they stand inside a payload, for one that grows piece by piece (`join_payload`).
+
+    Raises:
+        MalformedRecord: see `encode_payload`.
+    """
+    return encode_payload(records)[len(_array_head(len(records))) :]
+
+
+def join_payload(count: int, pieces: Iterable[bytes]) -> bytes:
+    """The payload of `count` records in all, from what `encode_records` made of each piece: the same bytes that
+    `encode_payload` makes of all of them at once."""
+    return _array_head(count) + b"".join(pieces)
+
+
+def _array_head(count: int) -> bytes:
+    # RFC 8949, 3: major type 4, then the length in the shortest form.
+    if count < 24:
+        return bytes((0x80 | count,))
+    return b"\x98" + count.to_bytes(1, "big") if count < 256 else b"\x99" + count.to_bytes(2, "big")
 
 
 def decode_payload(buffer: bytes | memoryview) -> tuple[AnyRecord, ...]:

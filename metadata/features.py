@@ -42,6 +42,10 @@ METADATA_VERSION: Final = "metadata.version"
 KRAFT_VERSION: Final = "kraft.version"
 ELR_VERSION: Final = "eligible.leader.replicas.version"
 
+LIGHTWEIGHT: Final = "quorate.lightweight"
+"""A mark, not a level: a broker whose registration lists this feature (1 to 1) holds no topic data, so its replicas
+are in sync whenever it is unfenced. Never finalized."""
+
 # The first level with …
 LEADER_RECOVERY_SINCE: Final = 3
 FEATURE_RECORDS_SINCE: Final = 4
