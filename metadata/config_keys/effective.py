@@ -4,8 +4,9 @@ Precedence (KIP-226): the resource's own override, then the dynamic config of th
 default of the cluster, the node's file, Kafka's default; on each level the key's synonyms in their order.
 What is shown is what DescribeConfigs answers: sensitive values are never shown.
 
-Better than Kafka in one place: a topic's `retention.ms` that comes from `log.retention.hours` is said to
-come from there; Kafka calls it a default.
+More truthful than Kafka in three places: a topic's `retention.ms` that comes from `log.retention.hours` is
+said to come from there (Kafka calls it a default); `log.retention.hours` shows its own value also while
+`log.retention.ms` overrides it; a listener's own key is as changeable as the key that it stands for.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -171,17 +172,18 @@ def _inheriting(
     overrides: Mapping[str, str],
     node: NodeConfigs,
 ) -> EffectiveConfig:
-    places = [(own_source, Synonym(name), overrides[name])] if name in overrides else []
+    places: list[tuple[ConfigSource, Synonym, str]] = []
+    if name in overrides:
+        text = overrides[name]
+        places.append((own_source, Synonym(name), text if key is None else key.canonical(text)))
     if key is not None:
         places += _places(key.synonyms, node)
-        if not key.synonyms and key.default is not None:
+        if own_source is ConfigSource.GROUP and not key.synonyms and key.default is not None:
             places.append((ConfigSource.DEFAULT, Synonym(name), key.default))
-    value = None
+    value = None if key is None else key.default
     if places:
         _, synonym, text = places[0]
         value = _scaled(text, synonym.factor)
-    elif key is not None:
-        value = key.default
     return _shown(name, key, value, ((source, synonym.name, text) for source, synonym, text in places))
 
 

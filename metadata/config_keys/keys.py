@@ -16,7 +16,7 @@ from typing import Any
 import attrs
 
 from quorate.metadata.config_keys.codes import ConfigType, ResourceType, Scope
-from quorate.metadata.config_keys.validators import ConfigValue, Validator, validator_from
+from quorate.metadata.config_keys.validators import ConfigValue, ListOf, Validator, validator_from
 
 BLANKS = "".join(map(chr, range(0x21)))
 """What Java's trim() takes away."""
@@ -90,6 +90,8 @@ class ConfigKey:
         else:
             reason = None if self.validator is None else self.validator.wrong(value)
             if reason is None:
+                if isinstance(value, tuple) and isinstance(self.validator, ListOf):
+                    return tuple(dict.fromkeys(value))
                 return value
         raise InvalidConfigValue(self.name, "[hidden]" if self.sensitive else text, reason)
 

@@ -50,15 +50,13 @@ class InRange:
             return "Value must be non-null"
         if not isinstance(value, int | float) or value == self.extra:
             return None
-        if self.min is not None and value < self.min:
-            return f"Value must be at least {self.min}{self._or_extra}"
-        if self.max is not None and value > self.max:
-            return f"Value must be no more than {self.max}{self._or_extra}"
-        return None
-
-    @property
-    def _or_extra(self) -> str:
-        return "" if self.extra is None else f" or equal to {self.extra}"
+        too_low = self.min is not None and value < self.min
+        too_high = self.max is not None and value > self.max
+        if (too_low or too_high) and self.extra is not None:
+            return f"Value must be between {self.min} and {self.max} or equal to {self.extra}"
+        if too_low:
+            return f"Value must be at least {self.min}"
+        return f"Value must be no more than {self.max}" if too_high else None
 
 
 @attrs.frozen
@@ -82,7 +80,7 @@ class OneOf:
 
 @attrs.frozen(kw_only=True)
 class ListOf:
-    """A list without duplicates and without empty members; `choices` empty: any words."""
+    """A list without empty members; `choices` empty: any words. Repeated ones count once (KIP-1161)."""
 
     choices: tuple[str, ...] = ()
     non_empty: bool = False
@@ -91,7 +89,7 @@ class ListOf:
     @property
     def allowed(self) -> str:
         members = f"any of {', '.join(self.choices)}" if self.choices else "words without commas"
-        return f"{members}, each at most once" + (", at least one" if self.non_empty else "")
+        return members + (", at least one" if self.non_empty else "")
 
     def wrong(self, value: ConfigValue) -> str | None:
         if value is None:
@@ -100,8 +98,6 @@ class ListOf:
             return None
         if self.non_empty and not value:
             return "Value must not be an empty list"
-        if len(set(value)) != len(value):
-            return "Values must not be duplicated"
         if "" in value:
             return "Values must not be empty"
         if self.choices and not set(value) <= set(self.choices):
