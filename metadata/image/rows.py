@@ -14,6 +14,7 @@ index of replicas knows (`replica_index`). Digests hash these bytes, so a change
 """
 
 import uuid
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from functools import cache
 from itertools import accumulate
@@ -188,6 +189,23 @@ def rows_of(chunk: bytes) -> Iterator[tuple[int, int]]:
     for slot in range(len(offsets) - 1):
         if offsets[slot] != offsets[slot + 1]:
             yield slot, offsets[slot]
+
+
+def rows_with(chunk: bytes, broker_id: int) -> Iterator[tuple[int, int]]:
+    """(slot, begin) of every row with a replica on the broker.
+
+    The broker's four bytes are searched first: most rows of a big chunk are somebody else's, and are not looked at.
+    """
+    offsets = row_offsets(chunk)
+    if not offsets:
+        return
+    wanted = _ints(1).pack(broker_id)
+    at = chunk.find(wanted, offsets[0])
+    while at >= 0:
+        slot = bisect_right(offsets, at) - 1
+        if broker_id in row_replicas(chunk, offsets[slot]):
+            yield slot, offsets[slot]
+        at = chunk.find(wanted, offsets[slot + 1])
 
 
 def replicas_of(chunk: bytes) -> set[int]:

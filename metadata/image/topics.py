@@ -25,6 +25,7 @@ from quorate.metadata.image.rows import (
     row_at,
     row_replicas,
     rows_of,
+    rows_with,
     unpack_row,
 )
 from quorate.metadata.records import (
@@ -137,9 +138,8 @@ class TopicsImage:
             for place, chunk in enumerate(topic.chunks):
                 if not chunk or chunk_number(chunk) not in numbers:
                     continue
-                for slot, begin in rows_of(chunk):
-                    if broker_id in row_replicas(chunk, begin):
-                        yield topic, place * CHUNK_SLOTS + slot, unpack_row(chunk, begin)
+                for slot, begin in rows_with(chunk, broker_id):
+                    yield topic, place * CHUNK_SLOTS + slot, unpack_row(chunk, begin)
 
     def has_replicas(self, broker_id: int) -> bool:
         """Whether any partition has a replica on the broker."""
