@@ -1,0 +1,110 @@
+"""What `--command-config FILE` may say: a client's side of a connection, in Kafka's words.
+
+The same file can be given to Kafka's own tools, so their other keys are known and ignored. What would change how
+safely we speak is not ignored but refused: this version speaks plaintext only.
+"""
+
+import difflib
+import pathlib
+from collections.abc import Iterator
+from typing import Final
+
+import attrs
+
+from quorate.metadata.addresses import Address, parse_servers
+from quorate.metadata.settings import InvalidSettings, Problem, read
+
+_MAX_TIMEOUT_MS: Final = 3_600_000
+
+_IGNORED: Final = frozenset({
+    "auto.include.jmx.reporter",
+    "client.dns.lookup",
+    "connections.max.idle.ms",
+    "enable.metrics.push",
+    "metadata.max.age.ms",
+    "metadata.recovery.rebootstrap.trigger.ms",
+    "metadata.recovery.strategy",
+    "metric.reporters",
+    "metrics.num.samples",
+    "metrics.recording.level",
+    "metrics.sample.window.ms",
+    "receive.buffer.bytes",
+    "reconnect.backoff.max.ms",
+    "reconnect.backoff.ms",
+    "request.timeout.ms",
+    "retries",
+    "retry.backoff.max.ms",
+    "retry.backoff.ms",
+    "security.providers",
+    "send.buffer.bytes",
+    "socket.connection.setup.timeout.max.ms",
+    "socket.connection.setup.timeout.ms",
+})  # fmt: skip
+"""Keys of Kafka's admin client without meaning here: we ask once, with one deadline."""
+
+_USED: Final = frozenset({
+    "bootstrap.controllers",
+    "bootstrap.servers",
+    "client.id",
+    "default.api.timeout.ms",
+    "security.protocol",
+})  # fmt: skip
+
+
+@attrs.frozen(kw_only=True)
+class ClientSettings:
+    """None: the file does not say."""
+
+    servers: tuple[Address, ...] | None = None
+    timeout_ms: int | None = None
+    client_id: str = "quorate-admin"
+
+
+def load_client_settings(path: pathlib.Path | None) -> ClientSettings:
+    """Reads the file, if there is one.
+
+    Raises:
+        InvalidSettings: all that is wrong with it.
+    """
+    if path is None:
+        return ClientSettings()
+    texts = {key: text.value.strip() for key, text in read(path).texts.items()}
+    problems = list(_problems(str(path), texts))
+    if problems:
+        raise InvalidSettings(problems)
+    servers = texts.get("bootstrap.servers") or texts.get("bootstrap.controllers")
+    timeout = texts.get("default.api.timeout.ms")
+    return ClientSettings(
+        servers=None if servers is None else parse_servers(servers.split(",")),
+        timeout_ms=None if timeout is None else int(timeout),
+        client_id=texts.get("client.id") or ClientSettings.client_id,
+    )
+
+
+def _problems(origin: str, texts: dict[str, str]) -> Iterator[Problem]:
+    for key, value in sorted(texts.items()):
+        why = _why_not(key, value)
+        if why is not None:
+            shown = "[hidden]" if key.startswith(("sasl.", "ssl.")) else value
+            yield Problem(origin=origin, key=key, value=shown, why=why)
+
+
+def _why_not(key: str, value: str) -> str | None:
+    match key:
+        case "bootstrap.servers" | "bootstrap.controllers":
+            try:
+                parse_servers(value.split(","))
+            except ValueError as error:
+                return f"{error}."
+        case "default.api.timeout.ms":
+            if not value.isdecimal() or not 0 < int(value) <= _MAX_TIMEOUT_MS:
+                return f"Allowed: milliseconds, a whole number from 1 to {_MAX_TIMEOUT_MS}."
+        case "security.protocol":
+            if value != "PLAINTEXT":
+                return "This version speaks PLAINTEXT only."
+        case _ if key.startswith(("sasl.", "ssl.")):
+            return "This version speaks PLAINTEXT only, without SASL or TLS. Remove this key."
+        case _ if key not in _USED | _IGNORED:
+            close = difflib.get_close_matches(key, [*_USED, *_IGNORED], n=1, cutoff=0.75)
+            return "There is no such key." + (f" Did you mean {close[0]}?" if close else "")
+    return None

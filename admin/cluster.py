@@ -1,0 +1,233 @@
+"""A cluster of real processes on loopback: started, watched, killed, restarted, stopped in order.
+
+The one launcher: `quorate dev`, `quorate demo`, the end-to-end tests and the benchmarks all use it.
+
+    with HeldPorts() as ports:
+        files = lay_out(directory, ports, random.Random())
+        async with running(files) as cluster:
+            await cluster.ready(within_s=10)
+            cluster.node(1).kill()
+
+Each node is `quorate controller start` or `quorate broker start` in a process and session of its own: Ctrl-C in a
+terminal reaches the launcher alone, which then stops them in order. A node's standard input is a pipe from the
+launcher: should that be killed, the pipe closes and the node shuts itself down, so that none is ever left behind.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Final
+
+import trio
+
+from quorate.admin.cluster_files import ClusterFiles, NodeFiles
+from quorate.admin.errors import NoAnswer, Refused
+from quorate.admin.readiness import Readiness, look
+from quorate.metadata.ids import NodeId
+
+STOP_AT_EOF: Final = "--stop-at-eof"
+STOP_WITHIN_S: Final = 20.0
+"""So long may an orderly stop take; then the process is killed."""
+_LOOK_AGAIN_S: Final = 0.02
+_LAST_WORDS: Final = 12
+
+
+class NodeProcess:
+    """One node and, while it runs, its process."""
+
+    def __init__(self, files: NodeFiles) -> None:
+        self.files = files
+        self._process: trio.Process | None = None
+        self._told_to_end = False
+
+    @property
+    def id(self) -> NodeId:
+        return self.files.id
+
+    @property
+    def name(self) -> str:
+        return self.files.name
+
+    @property
+    def pid(self) -> int | None:
+        """Of the running process; None: it does not run."""
+        return self._process.pid if self._process is not None and self.running else None
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def ended_by_itself(self) -> bool:
+        """It was started, nobody here told it to end, and it has."""
+        return self._process is not None and not self.running and not self._told_to_end
+
+    async def start(self) -> None:
+        """Starts the process; whether it is of any use is `Cluster.ready`'s question."""
+        if self.running:
+            return
+        await self._forget()
+        self._told_to_end = False
+        with self.files.log.open("ab") as log:
+            self._process = await trio.lowlevel.open_process(
+                [*command(self.files), STOP_AT_EOF],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env=_environment(),
+            )
+
+    def kill(self) -> None:
+        """SIGKILL: what a power cut is to a process."""
+        self._told_to_end = True
+        self._signal(signal.SIGKILL)
+
+    def suspend(self) -> None:
+        """SIGSTOP: it hangs, with its connections open."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def terminate(self) -> None:
+        """SIGTERM: it shuts down in order."""
+        self._told_to_end = True
+        self._signal(signal.SIGTERM)
+
+    async def wait(self) -> int:
+        """How its process ended: the exit code, or minus the signal."""
+        if self._process is None:
+            return 0
+        code = await self._process.wait()
+        await self._forget()
+        return code
+
+    async def stop(self, within_s: float = STOP_WITHIN_S) -> int:
+        """Shuts it down in order, or kills it if that takes too long."""
+        self.terminate()
+        with trio.move_on_after(within_s):
+            return await self.wait()
+        self.kill()
+        return await self.wait()
+
+    def last_words(self) -> str:
+        """The end of what it said."""
+        try:
+            lines = self.files.log.read_text(errors="replace").splitlines()
+        except FileNotFoundError:
+            return ""
+        return "\n".join(lines[-_LAST_WORDS:])
+
+    def _signal(self, number: int) -> None:
+        if self._process is not None and self.running:
+            self._process.send_signal(number)
+
+    async def _forget(self) -> None:
+        process, self._process = self._process, None
+        if process is not None and process.stdin is not None:
+            await process.stdin.aclose()
+
+
+class Cluster:
+    """The nodes of a cluster. Made by `running`."""
+
+    def __init__(self, files: ClusterFiles) -> None:
+        self.files = files
+        self.nodes = {node.id: NodeProcess(node) for node in files.nodes}
+
+    @property
+    def controllers(self) -> list[NodeProcess]:
+        return [self.nodes[files.id] for files in self.files.controllers]
+
+    @property
+    def brokers(self) -> list[NodeProcess]:
+        return [self.nodes[files.id] for files in self.files.brokers]
+
+    def node(self, id: int) -> NodeProcess:
+        return self.nodes[NodeId(id)]
+
+    async def start(self) -> None:
+        """Starts every node that does not run."""
+        for node in self.nodes.values():
+            await node.start()
+
+    async def ready(self, *, within_s: float) -> Readiness:
+        """Waits until a leader acknowledges, every running controller follows it and every running broker serves.
+
+        Asks the nodes themselves, over the protocol that clients use.
+
+        Raises:
+            Refused: a node's process has ended.
+            NoAnswer: not ready in time; the text says what was missing.
+        """
+        found: Readiness | None = None
+        with trio.move_on_after(within_s):
+            while True:
+                found = await look(self._running_files(self.controllers), self._running_files(self.brokers))
+                if found.missing is None:
+                    return found
+                await self._check_alive()
+                await trio.sleep(_LOOK_AGAIN_S)
+        raise NoAnswer(
+            f"The cluster was not ready within {within_s:g} s.",
+            where=str(self.files.directory),
+            why=found.missing if found is not None else "no node answered at all",
+            remedy="read what the nodes say in the *.log files there",
+        )
+
+    async def stop(self) -> None:
+        """Brokers first, so that controllers are there to let them go; then the controllers."""
+        for role in (self.brokers, self.controllers):
+            await _all_at_once(role)
+
+    async def _check_alive(self) -> None:
+        for node in self.nodes.values():
+            if node.ended_by_itself:
+                raise ended(node, await node.wait())
+
+    @staticmethod
+    def _running_files(nodes: Iterable[NodeProcess]) -> list[NodeFiles]:
+        return [node.files for node in nodes if node.running]
+
+
+def ended(node: NodeProcess, code: int) -> Refused:
+    """What to say of a node that ended without being told to."""
+    how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    return Refused(
+        f"{node.name} has ended ({how}).",
+        where=str(node.files.log),
+        why=f"its last words were:\n{node.last_words()}",
+        remedy=f"mend that, then start it with: quorate {node.files.role} start {node.files.config}",
+    )
+
+
+@contextlib.asynccontextmanager
+async def running(files: ClusterFiles) -> AsyncIterator[Cluster]:
+    """Starts all nodes; at the end, however it comes, stops them in order."""
+    cluster = Cluster(files)
+    try:
+        await cluster.start()
+        yield cluster
+    finally:
+        with trio.CancelScope(shield=True):
+            await cluster.stop()
+
+
+async def _all_at_once(nodes: Sequence[NodeProcess]) -> None:
+    async with trio.open_nursery() as nursery:
+        for node in nodes:
+            nursery.start_soon(node.stop)
+
+
+def command(files: NodeFiles) -> list[str]:
+    """How a node is started by this very installation. -P: whatever lies in the current directory is not imported."""
+    return [sys.executable, "-P", "-m", "quorate.admin", files.role, "start", str(files.config)]
+
+
+def _environment() -> dict[str, str]:
+    """QUORATE_* variables would override the same key of every node: they are for one node's own start."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("QUORATE_")}

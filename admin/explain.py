@@ -1,0 +1,116 @@
+"""Every exception that may reach the end of a command, as a `CommandError`: one table.
+
+The errors of other packages already say what, where, why and what to do; here they get their exit code. What
+nobody foresaw is our fault, and the text says so.
+"""
+
+import errno
+from collections.abc import Callable
+from typing import Any, Final
+
+import typer
+
+from quorate.admin.errors import CommandError, Interrupted, NoAnswer, Refused, WrongUsage
+from quorate.metadata import client
+from quorate.metadata.checks import RemoteProtocolError, RequestRejected
+from quorate.metadata.log.refusals import StorageRefused
+from quorate.metadata.settings import InvalidSettings
+
+_UsageError: Final = typer.BadParameter.__mro__[1]
+"""The parser's base class of everything that is wrong with a command line; typer gives a name only to this child."""
+
+
+def translate(error: BaseException) -> CommandError:
+    """The error in our words; of a group, its first member that is not a mere consequence."""
+    if isinstance(error, BaseExceptionGroup):
+        return translate(_first_cause(error))
+    for kind, translation in _TABLE:
+        if isinstance(error, kind):
+            return translation(error)
+    return Refused(
+        "This is a fault in quorate itself.",
+        why=f"{type(error).__name__}: {error}",
+        remedy="run it again with --debug and report what it prints",
+    )
+
+
+def _first_cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """A Ctrl-C outranks what it broke on its way."""
+    interrupted = group.subgroup(KeyboardInterrupt)
+    cause: BaseException = group if interrupted is None else interrupted
+    while isinstance(cause, BaseExceptionGroup):
+        cause = cause.exceptions[0]
+    return cause
+
+
+def _usage(error: Any) -> CommandError:
+    """The parser's own text. Where no command was given, that is the help."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        return WrongUsage(error.format_message().strip())
+    path = error.ctx.command_path if error.ctx is not None else "quorate"
+    return WrongUsage(error.format_message(), remedy=f"see `{path} --help`")
+
+
+def _system(error: OSError) -> CommandError:
+    """A file, a socket or a process that the operating system refuses."""
+    where = " -> ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
+    return Refused(
+        "The operating system refused.",
+        where=where or None,
+        why=error.strerror or str(error),
+        remedy=_ERRNO_REMEDIES.get(error.errno or 0, "run it again with --debug to see where"),
+    )
+
+
+_ERRNO_REMEDIES: Final = {
+    errno.EACCES: "give this user the right to it, or run as the user who has it",
+    errno.ENOENT: "check the path",
+    errno.EADDRINUSE: "stop the other program on that port, or choose another port",
+    errno.ENOSPC: "make room on that disk",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.ENOTDIR: "a directory is needed there",
+    errno.EISDIR: "a file is needed there",
+}
+
+
+def _protocol(error: RemoteProtocolError) -> CommandError:
+    return Refused(
+        "The other side does not speak Kafka's protocol as it should.",
+        why=str(error),
+        remedy="check that the address and port are those of a controller or broker",
+    )
+
+
+def _no_answer(error: client.NoAnswer) -> CommandError:
+    return NoAnswer(
+        f"{error.what}.",
+        where=", ".join(str(address) for address in error.reasons) or None,
+        why="\n".join(dict.fromkeys(error.reasons.values())) or None,
+    )
+
+
+def _failure(error: client.CallFailed | client.ConnectFailed) -> CommandError:
+    """What went wrong with one node; its text already says what to do."""
+    silent = error.failure.kind not in (client.FailureKind.NOT_KAFKA, client.FailureKind.UNSUPPORTED_VERSION)
+    return (NoAnswer if silent else Refused)(error.failure.text)
+
+
+def _storage(error: StorageRefused) -> CommandError:
+    return Refused(error.what, where=str(error.where), why=error.why, remedy=error.remedy)
+
+
+_TABLE: Final[tuple[tuple[type[BaseException], Callable[[Any], CommandError]], ...]] = (
+    (CommandError, lambda error: error),
+    (_UsageError, _usage),
+    (KeyboardInterrupt, lambda _: Interrupted("")),
+    (typer.Abort, lambda _: Interrupted("")),
+    (StorageRefused, _storage),
+    (InvalidSettings, lambda error: Refused(str(error))),
+    (RequestRejected, lambda error: Refused(f"{error.code.name.upper()}: {error.message}")),
+    (client.NoAnswer, _no_answer),
+    (client.CallFailed, _failure),
+    (client.ConnectFailed, _failure),
+    (RemoteProtocolError, _protocol),
+    (OSError, _system),
+)
+"""The first kind that fits counts, so a subclass stands before its base."""
