@@ -318,9 +318,8 @@ class _Attempts:
         self.check_deadline()
 
     def no_answer(self) -> NoAnswer:
-        return NoAnswer(
-            f"{self._api.name}: no answer within {self._timeout_ms} ms; nothing was changed", self._reasons
-        )
+        what = f"{self._api.name}: no answer within {self._timeout_ms} ms"
+        return NoAnswer(what if self._api.reads else what + "; nothing was changed", self._reasons)
 
     def outcome_unknown(self, failure: Failure) -> OutcomeUnknown:
         what = (

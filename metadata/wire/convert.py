@@ -215,7 +215,7 @@ def _wire_field(
         name=ours.name,
         kind=kind,
         is_array=is_array,
-        nullable=nullable and kind != "uuid",
+        nullable=nullable and (is_array or kind != "uuid"),
         tag=wire.metadata.get("tag"),
         default=ours.default if ours.default == default else default,  # the writer first asks for identity
         nested=nested,
@@ -258,7 +258,7 @@ _IMPLICIT: Final[dict[str, Any]] = {
 def _default(wire: Any, kind: str, nested: StructPlan | None, *, is_array: bool) -> Any:
     """What Kafka means by the field's absence: its stated default, else the zero of its type."""
     stated = wire.default
-    if stated is None and kind != "uuid":
+    if stated is None and (is_array or kind != "uuid"):
         return None
     if is_array:
         return ()
