@@ -60,7 +60,7 @@ def encode_payload(records: Sequence[AnyRecord]) -> bytes:
     Raises:
         MalformedRecord: a value out of range or of another type, or a field that the version does not have.
     """
-    return dumps([_pack(record) for record in records])
+    return dumps([_pack(record) for record in records], canonical=True)
 
 
 def encode_records(records: Sequence[AnyRecord]) -> bytes:
@@ -110,7 +110,7 @@ def decode_payload(buffer: bytes | memoryview) -> tuple[AnyRecord, ...]:
     records = tuple([_unpack(row) for row in rows])
     # Once for the whole payload: the types were checked above, so this compares lengths, number sizes and the
     # tail.
-    if dumps(rows) != data:
+    if dumps(rows, canonical=True) != data:
         raise MalformedRecord(
             "a payload that is not canonical: a longer form than needed, or bytes behind its end"
         )
