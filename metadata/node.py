@@ -87,8 +87,8 @@ class StateMachine(Protocol):
         """This node leads, a record of its epoch is committed, and all that is committed has been applied."""
         ...
 
-    def propose(self, now_ms: int) -> Sequence[RecordBatch]:
-        """Batches to append, sealed for the log's end. Called on the claimed leader only, at the end of each turn."""
+    def propose(self, log_end: Offset, now_ms: int) -> Sequence[RecordBatch]:
+        """Batches to append, sealed for `log_end`. Called at the end of each turn; who does not lead has none."""
         ...
 
     def next_deadline(self) -> int | None:
@@ -236,11 +236,10 @@ class RaftNode:
             self._step(TimePassed())
         busy = self._apply()
         self._tell_leader()
-        if self._claimed is not None:
-            batches = self._machine.propose(now_ms())
-            if batches:
-                self._step(Proposed(self._claimed, tuple(batches)))
-                busy = busy or (self._committed is not None and self.applied < self._committed)
+        batches = self._machine.propose(self.core.log.end.offset, now_ms())
+        if batches:
+            self._step(Proposed(batches[0].epoch, tuple(batches)))
+            busy = busy or (self._committed is not None and self.applied < self._committed)
         self._maybe_snapshot()
         if self.core.shutdown_complete:
             self._handed_over.set()

@@ -1,0 +1,117 @@
+"""The active controller as the state machine of a Raft node (shell).
+
+Hands the node's news to `ActiveController.step` and carries out its effects: answers go to the calls that wait for
+them, publications to whoever follows the committed image, a resignation to the node.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Protocol
+
+import structlog
+
+from quorate.controller.active import ActiveController
+from quorate.controller.committed import Publication
+from quorate.controller.events import (
+    Claimed,
+    Committed,
+    ControllerEffects,
+    ControllerEvent,
+    LeaderChanged,
+    SnapshotLoaded,
+    Submitted,
+    Turn,
+)
+from quorate.controller.requests import PendingRequest
+from quorate.metadata.batch import RecordBatch
+from quorate.metadata.ids import Epoch, Offset, OffsetAndEpoch
+from quorate.metadata.image.image import MetadataImage
+from quorate.metadata.image.loading import SnapshotLoad
+from quorate.metadata.image.writer import image_records
+from quorate.metadata.node import SnapshotSource, now_ms
+from quorate.metadata.quorum.messages import LeaderAndEpoch
+
+_log = structlog.get_logger("controller")
+
+
+class Node(Protocol):
+    """The part of a RaftNode that a controller acts upon."""
+
+    def wake(self) -> None: ...
+
+    def resign(self, epoch: Epoch, reason: str) -> None: ...
+
+
+class ControllerMachine:
+    """See the module's docstring. `node` is set before the node runs; the two know each other."""
+
+    node: Node
+
+    def __init__(
+        self,
+        active: ActiveController,
+        *,
+        wall_offset_ms: int,
+        published: Callable[[Sequence[Publication]], None] = lambda publications: None,
+    ) -> None:
+        self.active = active
+        self.leader = LeaderAndEpoch(Epoch(0))
+        self._wall_offset_ms = wall_offset_ms
+        self._published = published
+
+    @property
+    def image(self) -> MetadataImage:
+        """The committed image: what answers may rest on."""
+        return self.active.committed_image
+
+    def submit(self, pending: PendingRequest) -> None:
+        """A request for the active controller; its token is a call that is answered in time."""
+        self._step(Submitted(pending), now_ms())
+        self.node.wake()
+
+    # ---- node.StateMachine ---------------------------------------------------------------------------
+
+    def on_committed(self, batches: Sequence[RecordBatch], high_watermark: Offset) -> None:
+        self._step(Committed(tuple(batches)), now_ms())
+
+    def load_snapshot(self, snapshot_id: OffsetAndEpoch, batches: Iterable[RecordBatch]) -> Iterator[None]:
+        load = SnapshotLoad(snapshot_id)
+        yield from load.steps(batches)
+        self._step(SnapshotLoaded(snapshot_id, load.image()), now_ms())
+
+    def on_leader_change(self, leader: LeaderAndEpoch) -> None:
+        self.leader = leader
+        self._step(LeaderChanged(leader), now_ms())
+
+    def on_claimed(self, epoch: Epoch, next_offset: Offset) -> None:
+        self._step(Claimed(epoch, next_offset), now_ms())
+
+    def propose(self, log_end: Offset, now_ms: int) -> Sequence[RecordBatch]:
+        return self._step(Turn(log_end, now_ms + self._wall_offset_ms), now_ms).append
+
+    def next_deadline(self) -> int | None:
+        return self.active.next_deadline()
+
+    def snapshot_source(self) -> SnapshotSource | None:
+        image = self.active.committed_image
+        at = image.provenance
+        if at.offset < 0 or self.active.transaction_open:
+            return None
+        return SnapshotSource(
+            OffsetAndEpoch(Offset(at.offset + 1), Epoch(at.epoch)), at.append_time_ms, image_records(image)
+        )
+
+    # ---- effects -------------------------------------------------------------------------------------
+
+    def _step(self, event: ControllerEvent, now_ms: int) -> ControllerEffects:
+        effects = self.active.step(event, now_ms)
+        for fault in effects.faults:
+            _log.error("bug", during=fault.what, exc_info=fault.error)
+        for note in effects.notes:
+            _log.info(note)
+        if effects.resign is not None:
+            self.node.resign(self.leader.epoch, effects.resign)
+        if effects.publications:
+            self._published(effects.publications)
+        for answer in effects.answers:
+            answer.token.answer(answer.response)
+        return effects
