@@ -7,8 +7,8 @@ key alone, then what keys demand of each other, then the keys nobody reads, and 
 - Kafka's keys that would change what an operator relies on, were they ignored, are refused, with the way out;
 - keys that neither knows are refused, with the nearest known one.
 
-`static` keeps the texts of Kafka's keys that have an effect: the lowest but one level of effective configs, and
-what DescribeConfigs shows as static.
+`static` keeps the texts of the keys that have an effect: the level above the defaults in effective configs, and
+what DescribeConfigs shows as static (ours with `own_keys()`).
 """
 # ruff: noqa: RUF009  (setting() is attrs.field())
 
@@ -22,7 +22,17 @@ import attrs
 
 from quorate.metadata import addresses, settings
 from quorate.metadata.addresses import Address, SecurityProtocol
-from quorate.metadata.config_keys import BROKER_KEYS, GROUP_KEYS, TOPIC_KEYS, ConfigKey, ConfigType
+from quorate.metadata.checks import RequestRejected
+from quorate.metadata.config_keys import (
+    BROKER_KEYS,
+    GROUP_KEYS,
+    TOPIC_KEYS,
+    ConfigKey,
+    ConfigType,
+    NodeConfigs,
+    topic_defaults,
+    validate_topic_configs,
+)
 from quorate.metadata.config_keys.validators import OneOf
 from quorate.metadata.ids import Endpoint, NodeId
 from quorate.metadata.settings import Reader, SettingsWarning, at_least, own_setting, setting
@@ -96,7 +106,7 @@ class NodeConfig:
     max_connections: int = own_setting(
         "max.connections",
         ConfigType.INT,
-        "10000",
+        "2000",
         "How many connections this node accepts at once, all listeners together. Further ones are closed.",
         allowed=at_least(1),
     )
@@ -110,7 +120,7 @@ class NodeConfig:
     max_frame_bytes: int = own_setting(
         "max.frame.bytes",
         ConfigType.INT,
-        str(16 * _MEBIBYTE),
+        str(8 * _MEBIBYTE),
         "The largest request that is read. A connection that announces a larger one is closed.",
         allowed=at_least(_MEBIBYTE),
         unit="bytes",
@@ -154,7 +164,7 @@ class NodeConfig:
     )
 
     static: Mapping[str, str] = attrs.field(default=_NO_TEXTS, repr=False)
-    """Texts of Kafka's keys as they were given, of those that have an effect."""
+    """Texts as they were given, of the keys that have an effect."""
 
     @classmethod
     def of(cls, values: Mapping[str, str]) -> Self:
@@ -190,13 +200,17 @@ class NodeConfig:
         _check_role(reader, cls.ROLE)
         for _, declared in settings.settings_of(cls):
             reader.read(declared)
+        for key in sorted(_inherited_keys() - reader.values.keys()):
+            if reader.given(key):
+                reader.read(settings.Setting(key=key))
+        _check_inherited(reader)
         _check_quorum(reader)
         _check_directory(reader)
         _check_listeners(reader, cls.ROLE, host_name)
         cls.check(reader)
         used = cls.used_keys()
         for key in raw.texts:
-            _check_unused(reader, key, used)
+            _check_unused(reader, key, used, cls.ROLE)
         reader.check()
         values = {name: reader.values[declared.key] for name, declared in settings.settings_of(cls)}
         return cls(**values, static=_static(reader.raw, used)), reader.warnings
@@ -213,7 +227,8 @@ class NodeConfig:
     @classmethod
     def used_keys(cls) -> frozenset[str]:
         """Keys that have an effect on a node of this role."""
-        return frozenset(declared.key for _, declared in settings.settings_of(cls)) | _also_used()
+        fields = frozenset(declared.key for _, declared in settings.settings_of(cls))
+        return fields | _inherited_keys() | _SYNONYMS_OF_FIELDS
 
     @classmethod
     def known_keys(cls) -> frozenset[str]:
@@ -230,27 +245,24 @@ class NodeConfig:
 def process_roles(raw: settings.RawSettings) -> tuple[str, ...]:
     """The roles that a file names, for commands that serve either role; empty: it does not say."""
     text = raw.texts.get("process.roles")
-    return (
-        () if text is None else tuple(sorted(filter(None, (word.strip() for word in text.value.split(",")))))
-    )
+    words = [] if text is None else text.value.split(",")
+    return tuple(sorted(word.strip() for word in words if word.strip()))
 
 
 @functools.cache
-def _also_used() -> frozenset[str]:
-    """Kafka's keys without a field: what topics and groups inherit from a node, and synonyms of fields."""
-    inherited = {
-        synonym.name
-        for table in (TOPIC_KEYS, GROUP_KEYS)
-        for key in table.values()
-        for synonym in key.synonyms
-    }
+def _inherited_keys() -> frozenset[str]:
+    """Kafka's keys that topics and groups inherit from a node, and the bounds of groups."""
+    tables = (TOPIC_KEYS, GROUP_KEYS)
+    inherited = {synonym.name for table in tables for key in table.values() for synonym in key.synonyms}
     bounds = {key for key in BROKER_KEYS if key.startswith("group.") and (".min." in key or ".max." in key)}
-    return frozenset(inherited | bounds | {"process.roles", "broker.id", "log.dirs", "log.dir"})
+    return frozenset(inherited | bounds)
+
+
+_SYNONYMS_OF_FIELDS: Final = frozenset({"process.roles", "broker.id", "log.dirs", "log.dir"})
 
 
 def _static(raw: settings.RawSettings, used: Iterable[str]) -> Mapping[str, str]:
-    keys = sorted(key for key in used if key in raw.texts and not key.startswith(settings.OWN_PREFIX))
-    return MappingProxyType({key: raw.texts[key].value for key in keys})
+    return MappingProxyType({key: raw.texts[key].value for key in sorted(used) if key in raw.texts})
 
 
 # --- what keys demand of each other
@@ -288,6 +300,18 @@ def _check_role(reader: Reader, role: str) -> None:
         reader.problem(
             "broker.id", f"It must be the same as node.id, which is {node_id.value}; leave it out."
         )
+
+
+def _check_inherited(reader: Reader) -> None:
+    """What topics inherit must be possible for a topic: else none could be created without configs of its own."""
+    static = {key: text.value for key, text in reader.raw.texts.items() if key in reader.values}
+    defaults = topic_defaults(NodeConfigs(static=static))
+    for name, text in defaults.items():
+        try:
+            validate_topic_configs({name: text}, defaults=defaults)
+        except RequestRejected as refusal:
+            given = next(synonym.name for synonym in TOPIC_KEYS[name].synonyms if synonym.name in static)
+            reader.problem(given, f"Topics inherit it, and no topic can have it: {refusal.message}.")
 
 
 def _check_quorum(reader: Reader) -> None:
@@ -489,7 +513,7 @@ REMOVED_KEYS: Final = frozenset({
 """Keys of older Kafka releases that may still stand in a file."""
 
 
-def _check_unused(reader: Reader, key: str, used: frozenset[str]) -> None:
+def _check_unused(reader: Reader, key: str, used: frozenset[str], role: str) -> None:
     if key in used or key == "controller.quorum.voters":
         return
     text = reader.raw.texts[key].value.strip()
@@ -503,4 +527,5 @@ def _check_unused(reader: Reader, key: str, used: frozenset[str]) -> None:
     elif key in BROKER_KEYS.by_name or key.startswith(("listener.name.", "config.providers.")):
         reader.warn(key, "this key of Kafka has no effect on this node and is ignored")
     else:
-        reader.unknown(key, used | BROKER_KEYS.keys())
+        ours = key.startswith(settings.OWN_PREFIX)
+        reader.unknown(key, used if ours else used | BROKER_KEYS.keys(), role)

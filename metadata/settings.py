@@ -130,12 +130,11 @@ def overlay(raw: RawSettings, environ: Mapping[str, str], known: Iterable[str]) 
     for name in sorted(environ):
         if not name.startswith(ENVIRONMENT_PREFIX) or name in _NOT_SETTINGS:
             continue
-        origin = f"environment variable {name}"
         if name in keys:
-            texts[keys[name]] = Text(environ[name], origin)
+            texts[keys[name]] = Text(environ[name], f"environment variable {name}")
         else:
-            why = f"this variable names no key and is ignored.{_did_you_mean(name, keys)}"
-            warnings.append(SettingsWarning(origin=origin, key=name, why=why))
+            why = f"this variable names no key and is ignored{_did_you_mean(name, keys)}"
+            warnings.append(SettingsWarning(origin="environment", key=name, why=why))
     return attrs.evolve(raw, texts=texts, warnings=tuple(warnings))
 
 
@@ -286,12 +285,12 @@ class Reader:
         text = self.raw.texts.get(declared.key)
         key = declared.definition
         if text is None and key.required and key.default is None:
-            self.problem(declared.key, f"It is missing. Allowed: {declared.allowed}.")
+            self.problem(declared.key, f"It is missing. It must be {declared.allowed}.")
             return
         try:
             self.values[declared.key] = declared.value_of(key.default if text is None else text.value)
-        except InvalidConfigValue as error:
-            self.problem(declared.key, f"{error.reason}. Allowed: {declared.allowed}.", hide=key.sensitive)
+        except InvalidConfigValue:
+            self.problem(declared.key, f"It must be {declared.allowed}.", hide=key.sensitive)
         except ValueError as error:
             self.problem(declared.key, f"{error}.")
 
@@ -309,8 +308,8 @@ class Reader:
             SettingsWarning(origin=self.raw.file if text is None else text.origin, key=key, why=why)
         )
 
-    def unknown(self, key: str, known: Iterable[str]) -> None:
-        self.problem(key, f"There is no such key.{_did_you_mean(key, known)}")
+    def unknown(self, key: str, known: Iterable[str], role: str) -> None:
+        self.problem(key, f"A {role} has no such key{_did_you_mean(key, known)}")
 
     def check(self) -> None:
         """Raises InvalidSettings if anything was wrong."""
@@ -319,8 +318,10 @@ class Reader:
 
 
 def _did_you_mean(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.75)
-    return f" Did you mean {close[0]}?" if close else ""
+    """Ends a sentence. Names are compared without the prefix that all variables share."""
+    names = {key.removeprefix(ENVIRONMENT_PREFIX): key for key in known}
+    close = difflib.get_close_matches(name.removeprefix(ENVIRONMENT_PREFIX), names, n=1, cutoff=0.75)
+    return f". Did you mean {names[close[0]]}?" if close else "."
 
 
 # --- file formats

@@ -73,8 +73,10 @@ class ConfigKey:
     @property
     def allowed(self) -> str:
         """What may be set, for people: "an integer, at least 1"."""
-        more = "" if self.validator is None else self.validator.allowed
-        return ", ".join(part for part in (_TYPE_NAMES[self.type], more) if part)
+        kind, more = _TYPE_NAMES[self.type], "" if self.validator is None else self.validator.allowed
+        if kind == "a text":
+            return more or kind
+        return f"{kind}, {more}" if more else kind
 
     def parse(self, text: str | None) -> ConfigValue:
         """The value that a text means for this key.
@@ -120,7 +122,7 @@ class KeyTable(Mapping[str, ConfigKey]):
 
     @functools.cached_property
     def by_name(self) -> dict[str, ConfigKey]:
-        file = importlib.resources.files(__package__).joinpath(self._file_name)
+        file = importlib.resources.files("quorate.metadata.config_keys").joinpath(self._file_name)
         rows: dict[str, Any] = json.loads(file.read_bytes())["keys"]
         return {name: _key(name, row) for name, row in rows.items()}
 

@@ -22,9 +22,11 @@ class Validator(Protocol):
     @property
     def allowed(self) -> str:
         """For people: "at least 1", "one of compact, delete"; empty when the type says it all."""
+        ...
 
     def wrong(self, value: ConfigValue) -> str | None:
         """Why a parsed value is refused, or None."""
+        ...
 
 
 @attrs.frozen(kw_only=True)
@@ -88,8 +90,8 @@ class ListOf:
 
     @property
     def allowed(self) -> str:
-        members = f"any of {', '.join(self.choices)}" if self.choices else "words without commas"
-        return members + (", at least one" if self.non_empty else "")
+        members = [f"any of {', '.join(self.choices)}"] if self.choices else []
+        return ", ".join([*members, "not empty"] if self.non_empty else members)
 
     def wrong(self, value: ConfigValue) -> str | None:
         if value is None:
