@@ -1,0 +1,48 @@
+"""Which handler answers which request. A request that is not here never reaches the active controller."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeAlias
+
+from quorate.controller.alter_partition import alter_partition
+from quorate.controller.configs import alter_configs, incremental_alter_configs
+from quorate.controller.context import Context
+from quorate.controller.elections import elect_leaders
+from quorate.controller.heartbeats import broker_heartbeat
+from quorate.controller.partitions import create_partitions
+from quorate.controller.producer_ids import allocate_producer_ids
+from quorate.controller.registration import register_broker, register_controller, unregister_broker
+from quorate.controller.result import ControllerResult
+from quorate.controller.topics import create_topics, delete_topics
+from quorate.metadata.wire.brokers import (
+    AllocateProducerIdsRequest,
+    AlterPartitionRequest,
+    BrokerHeartbeatRequest,
+    BrokerRegistrationRequest,
+    ControllerRegistrationRequest,
+    UnregisterBrokerRequest,
+)
+from quorate.metadata.wire.configs import AlterConfigsRequest, IncrementalAlterConfigsRequest
+from quorate.metadata.wire.topics import (
+    CreatePartitionsRequest,
+    CreateTopicsRequest,
+    DeleteTopicsRequest,
+    ElectLeadersRequest,
+)
+
+Handler: TypeAlias = Callable[[Context, Any], ControllerResult[Any]]
+
+HANDLERS: Final[Mapping[type, Handler]] = {
+    CreateTopicsRequest: create_topics,
+    DeleteTopicsRequest: delete_topics,
+    CreatePartitionsRequest: create_partitions,
+    IncrementalAlterConfigsRequest: incremental_alter_configs,
+    AlterConfigsRequest: alter_configs,
+    ElectLeadersRequest: elect_leaders,
+    AlterPartitionRequest: alter_partition,
+    BrokerRegistrationRequest: register_broker,
+    BrokerHeartbeatRequest: broker_heartbeat,
+    UnregisterBrokerRequest: unregister_broker,
+    ControllerRegistrationRequest: register_controller,
+    AllocateProducerIdsRequest: allocate_producer_ids,
+}
+"""By the class of the request value."""

@@ -1,0 +1,51 @@
+"""A request on its way through the controller, and the answer to it."""
+
+from typing import Any
+
+import attrs
+
+from quorate.controller.faults import Situation, rejection
+from quorate.controller.permissions import Permits, permit_everything
+from quorate.metadata.checks import RequestRejected
+from quorate.metadata.wire.table import refusal
+
+
+@attrs.frozen
+class Answer:
+    """What to say to whom."""
+
+    token: Any
+    """The asker's; never looked at."""
+    response: Any
+
+
+@attrs.frozen(kw_only=True)
+class PendingRequest:
+    """A request that was decoded and may be made by its sender; the rights on single items are asked for later."""
+
+    request: Any
+    """A value of `metadata.wire`."""
+    token: Any
+    """Comes back with the answer."""
+    deadline_ms: int
+    """When its sender stops waiting; monotonic."""
+    api_version: int
+    principal: str = "User:ANONYMOUS"
+    client_id: str | None = None
+    client_host: str = ""
+    permits: Permits = permit_everything
+
+    def answer(self, response: Any) -> Answer:
+        return Answer(self.token, response)
+
+    def refuse(self, why: RequestRejected) -> Answer:
+        """The refusal in the API's own shape."""
+        return Answer(self.token, refusal(self.request, why.code, why.message))
+
+    def refuse_for(self, situation: Situation, more: str = "") -> Answer:
+        """A refusal that has nothing to do with what was asked for."""
+        return self.refuse(rejection(situation, more))
+
+    def __str__(self) -> str:
+        who = f"{self.principal} at {self.client_host or 'this node'}, client {self.client_id!r}"
+        return f"{type(self.request).__name__} version {self.api_version} of {who}"
