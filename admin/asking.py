@@ -72,7 +72,7 @@ def asks_cluster(
                     client=client,
                     printer=printer,
                 )
-                await function(session, **own)
+                await function(session, **own)  # type: ignore[call-arg]  # the parser brings what P asks for
 
         trio.run(main)
 
@@ -83,7 +83,7 @@ def looks_offline(function: Callable[Concatenate[Printer, P], None]) -> Callable
     """Makes a command of a function that asks nobody."""
 
     def run(printer: Printer, given: dict[str, Any], own: dict[str, Any]) -> None:
-        function(printer, **own)  # type: ignore[call-arg]  # the parser brings exactly what P asks for
+        function(printer, **own)  # type: ignore[call-arg]  # as above
 
     return _command(function, (_OUTPUT,), run)
 

@@ -295,12 +295,19 @@ async def alter_configs(
         *_changes(AlterOperation.SET, "--add-config", add_config),
         *_changes(AlterOperation.APPEND, "--append-config", append_config),
         *_changes(AlterOperation.SUBTRACT, "--subtract-config", subtract_config),
-        *(
-            IncrementalAlterableConfig(name=name, config_operation=AlterOperation.DELETE)
-            for name in parsing.names(delete_config or ())
-        ),
+        *_deletions(delete_config),
     )
     _check_changes(changes)
+    await _alter(session, entities, changes, validate_only=validate_only)
+
+
+async def _alter(
+    session: Session,
+    entities: Sequence[_Entity],
+    changes: tuple[IncrementalAlterableConfig, ...],
+    *,
+    validate_only: bool,
+) -> None:
     request = IncrementalAlterConfigsRequest(
         resources=tuple(
             IncrementalAlterConfigsResource(
@@ -314,14 +321,9 @@ async def alter_configs(
     documents, lines, errors = [], [], []
     for result in response.responses:
         entity = _Entity(ResourceType(result.resource_type), result.resource_name)
-        documents.append(
-            {
-                "type": _WORDS[entity.type],
-                "name": entity.name or None,
-                "error": error_document(result.error_code, result.error_message),
-            }
-        )
-        if result.error_code is ErrorCode.none:
+        error = error_document(result.error_code, result.error_message)
+        documents.append({"type": _WORDS[entity.type], "name": entity.name or None, "error": error})
+        if error is None:
             lines.append(f"{'Could alter' if validate_only else 'Altered'} the configs of {entity}.")
         else:
             errors.append(ItemError(item=str(entity), code=result.error_code, message=result.error_message))
@@ -330,6 +332,13 @@ async def alter_configs(
         check_items("altered", errors, len(entities))
     except Refused as refused:
         raise _with_suggestion(refused, entities, changes) from None
+
+
+def _deletions(texts: list[str] | None) -> list[IncrementalAlterableConfig]:
+    return [
+        IncrementalAlterableConfig(name=name, config_operation=AlterOperation.DELETE)
+        for name in parsing.names(texts or ())
+    ]
 
 
 def _changes(

@@ -12,7 +12,7 @@ import typer
 
 from quorate.admin.errors import CommandError, Interrupted, NoAnswer, Refused, WrongUsage
 from quorate.metadata import client
-from quorate.metadata.checks import RemoteProtocolError, RequestRejected
+from quorate.metadata.checks import InvariantViolated, RemoteProtocolError, RequestRejected
 from quorate.metadata.log.refusals import StorageRefused
 from quorate.metadata.settings import InvalidSettings
 
@@ -111,6 +111,7 @@ _TABLE: Final[tuple[tuple[type[BaseException], Callable[[Any], CommandError]], .
     (client.CallFailed, _failure),
     (client.ConnectFailed, _failure),
     (RemoteProtocolError, _protocol),
+    (InvariantViolated, lambda error: Refused(str(error))),
     (OSError, _system),
 )
 """The first kind that fits counts, so a subclass stands before its base."""

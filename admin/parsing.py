@@ -52,14 +52,14 @@ def names(texts: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(name for name in found if name))
 
 
-def replica_assignment(option: str, text: str) -> list[tuple[int, ...]]:
+def replica_assignment(option: str, text: str | None) -> list[tuple[int, ...]]:
     """`1:2,2:3`: the brokers of partition 0, of partition 1, …; the first of each is its preferred leader.
 
     Raises:
         WrongUsage: something there is no broker id, or a broker stands twice in one partition.
     """
     partitions = []
-    for part in text.split(","):
+    for part in [] if text is None else text.split(","):
         ids = part.split(":")
         if not all(id.strip().isdecimal() for id in ids):
             raise WrongUsage(

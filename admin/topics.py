@@ -119,14 +119,10 @@ async def create_topics(
             remedy="leave --partitions and --replication-factor out",
         )
     wanted = _required(topic)
-    assignments = (
-        ()
-        if replica_assignment is None
-        else tuple(
-            CreatableReplicaAssignment(partition_index=index, broker_ids=brokers)
-            for index, brokers in enumerate(
-                parsing.replica_assignment("--replica-assignment", replica_assignment)
-            )
+    assignments = tuple(
+        CreatableReplicaAssignment(partition_index=index, broker_ids=brokers)
+        for index, brokers in enumerate(
+            parsing.replica_assignment("--replica-assignment", replica_assignment)
         )
     )
     configs = parsing.one_pair_each("--config", config or ())
@@ -234,23 +230,31 @@ async def describe_topics(
 ) -> None:
     """Describes topics and their partitions; all topics unless some are named."""
     wanted = await _names_to_describe(session, topic, topic_id)
-    described = await _describe(session, wanted)
     kept = _filters(
         under_replicated=under_replicated,
         unavailable=unavailable,
         under_min_isr=under_min_isr,
         at_min_isr=at_min_isr,
     )
-    shown = [
-        attrs.evolve(one, partitions=[part for part in one.topic.partitions if kept(one, part)])
-        for one in described
+    described = [
+        one
+        for one in await _describe(session, wanted)
         if not (exclude_internal and one.topic.is_internal)
         and not (topics_with_overrides and not one.configs)
         and not (if_exists and one.topic.error_code in _ABSENT)
     ]
-    filtering = under_replicated or unavailable or under_min_isr or at_min_isr
-    if filtering:
-        shown = [one for one in shown if one.partitions or one.topic.error_code is not ErrorCode.none]
+    _tell_described(session, described, kept)
+
+
+def _tell_described(session: Session, described: Sequence[_Described], kept: "_Kept | None") -> None:
+    """All that was found; with filters only topics that have a partition left."""
+    shown = list(described)
+    if kept is not None:
+        cut = [
+            attrs.evolve(one, partitions=[part for part in one.partitions if kept(one, part)])
+            for one in described
+        ]
+        shown = [one for one in cut if one.partitions or one.topic.error_code is not ErrorCode.none]
     good = [one for one in shown if one.topic.error_code is ErrorCode.none]
     session.printer.show({"topics": [_described_document(one) for one in shown]}, *_described_parts(good))
     errors = [
@@ -341,8 +345,12 @@ async def _configs_of(session: Session, names: Sequence[str]) -> dict[str, tuple
 _Kept = Callable[[_Described, DescribeTopicPartitionsResponsePartition], bool]
 
 
-def _filters(*, under_replicated: bool, unavailable: bool, under_min_isr: bool, at_min_isr: bool) -> _Kept:
-    """Whether a partition is shown: all options that were given must agree."""
+def _filters(
+    *, under_replicated: bool, unavailable: bool, under_min_isr: bool, at_min_isr: bool
+) -> _Kept | None:
+    """Whether a partition is shown: all options that were given must agree. None: no option was given."""
+    if not (under_replicated or unavailable or under_min_isr or at_min_isr):
+        return None
 
     def kept(one: _Described, part: DescribeTopicPartitionsResponsePartition) -> bool:
         in_sync = len(part.isr_nodes)
