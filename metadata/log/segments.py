@@ -1,0 +1,351 @@
+"""SegmentedLog: the metadata log on files.
+
+Files `<base offset>.log`, each a row of (prefix, batch); see `layout`. Room is taken ahead in steps, so that a
+full disk is met between batches and not inside one. The newest batches are kept in memory too, since that is what
+followers ask for. Opening is `recovery`'s business, snapshots are `snapshot_files`'.
+
+Two threads meet here: the owner, who does everything, and a worker in `flush` (or in a snapshot writer's
+`finish`). What they share is guarded by one lock that is never held during a system call.
+"""
+
+import contextlib
+import threading
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Self
+
+import attrs
+
+from quorate.metadata.batch import RecordBatch
+from quorate.metadata.checks import check
+from quorate.metadata.ids import Offset, OffsetAndEpoch
+from quorate.metadata.log.files import Files, failing_storage, storage_failed, write_fully
+from quorate.metadata.log.history import HeldSnapshot
+from quorate.metadata.log.interface import LogSummary, SnapshotWriter, StorageFailed
+from quorate.metadata.log.layout import FLUSHED, PREFIX_BYTES, pack_mark, snapshot_name
+from quorate.metadata.log.recovery import (
+    RecoveryReport,
+    Survey,
+    recover,
+    remove_segments,
+    reset_segments,
+    write_mark,
+)
+from quorate.metadata.log.run import BatchRun
+from quorate.metadata.log.scan import Found, Stop
+from quorate.metadata.log.segment import Segment
+from quorate.metadata.log.snapshot_files import FetchedPart, FileSnapshotWriter, SnapshotReader
+from quorate.metadata.log.space import Reserve
+
+
+@attrs.frozen(kw_only=True)
+class LogConfig:
+    """Sizes and times; the defaults of the first two are Kafka's."""
+
+    segment_bytes: int = 1024 * 1024 * 1024
+    """metadata.log.segment.bytes: a segment that would grow beyond is followed by a new one."""
+    segment_ms: int = 7 * 24 * 3600 * 1000
+    """metadata.log.segment.ms: likewise, by the append times of its first batch and the next."""
+    preallocate_bytes: int = 16 * 1024 * 1024
+    """Room is taken in steps of this; the next step is taken when half of the last is used."""
+    reserve_bytes: int = 8 * 1024 * 1024
+    tail_cache_bytes: int = 16 * 1024 * 1024
+    tail_cache_batches: int = 10_000
+
+
+class SegmentedLog:
+    """See `interface.Log`; what is said there is not repeated here."""
+
+    def __init__(self, files: Files, directory: Path, config: LogConfig, recovered: Survey) -> None:
+        self._files = files
+        self._directory = directory
+        self._config = config
+        self._segments = recovered.segments
+        self._history = recovered.history
+        self._tail = BatchRun()
+        self._snapshots = SnapshotReader(files, directory)
+        self._fetched = FetchedPart(files, directory)
+        self.reserve = Reserve(files, directory, config.reserve_bytes)
+        with failing_storage("Opening the flushed mark", directory):
+            self._mark = files.open(directory / FLUSHED, "update")
+        self._lock = threading.Lock()
+        # All below: guarded by the lock.
+        self._unflushed: dict[Segment, None] = {}
+        self._new_names = False
+        self._written_end = self._history.end_offset
+        self._flushing: tuple[Segment, ...] | None = None
+        self._failure: StorageFailed | None = None
+
+    @classmethod
+    def open(
+        cls, files: Files, directory: Path, config: LogConfig | None = None
+    ) -> tuple[Self, RecoveryReport]:
+        """Recovers the log of a directory that exists.
+
+        Raises:
+            StorageRefused: the log must not be used. StorageFailed: the disk does not answer.
+        """
+        recovered = recover(files, directory)
+        log = cls(files, directory, config or LogConfig(), recovered)
+        with failing_storage("Reserving room", directory):
+            log.reserve.ensure()
+        return log, recovered.report()
+
+    def summary(self) -> LogSummary:
+        return self._history.summary()
+
+    # Writing
+
+    def append(self, batches: Sequence[RecordBatch], flushed_to: Offset) -> None:
+        self._raise_if_failed()
+        check(flushed_to <= self._written_end, f"nothing is flushed at {flushed_to}, behind the end")
+        for batch in batches:
+            self._history.on_append(batch)
+        for segment, group in self._placed(batches):
+            with self._failing("Writing to the log", segment.path):
+                self._write(segment, group, flushed_to)
+        for batch in batches:
+            self._tail.append(batch)
+        self._tail.shrink(self._config.tail_cache_bytes, self._config.tail_cache_batches)
+
+    def _placed(self, batches: Sequence[RecordBatch]) -> Iterator[tuple[Segment, list[RecordBatch]]]:
+        """Which batches go to which segment; new segments are made on the way."""
+        active = self._segments[-1]
+        group: list[RecordBatch] = []
+        position = active.size
+        first_time_ms = active.first_time_ms
+        for batch in batches:
+            size = PREFIX_BYTES + len(batch.data)
+            if position and (
+                position + size > self._config.segment_bytes
+                or (
+                    first_time_ms is not None
+                    and batch.append_time_ms - first_time_ms >= self._config.segment_ms
+                )
+            ):
+                if group:
+                    yield active, group
+                active = self._roll(batch.base_offset)
+                group, position, first_time_ms = [], 0, None
+            if first_time_ms is None:
+                first_time_ms = batch.append_time_ms
+            group.append(batch)
+            position += size
+        if group:
+            yield active, group
+
+    def _write(self, segment: Segment, group: list[RecordBatch], flushed_to: Offset) -> None:
+        end = segment.size + sum(PREFIX_BYTES + len(batch.data) for batch in group)
+        if end > segment.allocated:
+            step = max(self._config.preallocate_bytes, 1)
+            upto = max(min(-(-end // step) * step, self._config.segment_bytes), end)
+            self.reserve.lean_on(lambda: segment.allocate(upto))
+        self.reserve.lean_on(lambda: segment.write(group, flushed_to))
+        for batch in group:
+            segment.note(batch)
+        with self._lock:
+            # After the write: a flush that took the segment before must not have taken these bytes for flushed.
+            self._unflushed[segment] = None
+            self._written_end = segment.end_offset
+
+    def _roll(self, base: Offset) -> Segment:
+        with self._failing("Beginning a new segment", self._directory):
+            fresh = Segment.open(self._files, self._directory, base, "new")
+        with self._lock:
+            self._unflushed[self._segments[-1]] = None  # so that the next flush gives its room back
+            self._segments.append(fresh)
+            self._new_names = True
+        return fresh
+
+    def flush(self) -> None:
+        with self._lock:
+            self._raise_if_failed()
+            check(self._flushing is None, "two flushes at once")
+            active = self._segments[-1]
+            todo = tuple(self._unflushed)
+            new_names, end = self._new_names, self._written_end
+            self._unflushed.clear()
+            self._new_names = False
+            self._flushing = todo
+        try:
+            for segment in todo:
+                with self._failing("Flushing the log", segment.path):
+                    if segment is active:
+                        self._take_room_ahead(segment)
+                    else:
+                        segment.trim()
+                    segment.file.fdatasync()
+            if new_names:
+                with self._failing("Flushing the directory", self._directory):
+                    self._files.sync_directory(self._directory)
+        finally:
+            with self._lock:
+                self._flushing = None
+        if todo:
+            with self._failing("Writing the flushed mark", self._directory):
+                write_fully(self._mark, [pack_mark(end)], 0)
+
+    def _take_room_ahead(self, segment: Segment) -> None:
+        step = self._config.preallocate_bytes
+        upto = min(segment.allocated + step, self._config.segment_bytes)
+        if segment.allocated - segment.size < step // 2 and upto > segment.allocated:
+            # A full disk is not an error yet; it will be when the room that is left is used.
+            with contextlib.suppress(OSError):
+                segment.allocate(upto)
+
+    def truncate_to(self, end: Offset) -> None:
+        self._raise_if_failed()
+        self._check_quiet("cut")
+        if end == self._history.end_offset:
+            return
+        self._history.on_truncate(end)
+        keep = max(1, bisect_right([segment.base for segment in self._segments], end - 1))
+        kept, gone = self._segments[:keep], self._segments[keep:]
+        last = kept[-1]
+        with self._failing("Cutting the log", last.path):
+            position = last.position_of(end)
+            # First the mark: were it to stand above the new end, the cut would look like lost data.
+            write_mark(self._files, self._directory, end, durable=True)
+            remove_segments(self._files, self._directory, gone)
+            last.cut(position, end)
+        self._segments = kept
+        self._tail.truncate_to(end)
+        self._forget_unflushed(end)
+
+    def _forget_unflushed(self, end: Offset) -> None:
+        with self._lock:
+            self._unflushed = {segment: None for segment in self._unflushed if segment in self._segments}
+            self._written_end = end
+
+    # Reading
+
+    def read(self, start: Offset, end: Offset, max_bytes: int) -> list[RecordBatch]:
+        tail_start = self._tail.start
+        if tail_start is not None and start >= tail_start:
+            return self._tail.read(start, end, max_bytes)
+        with self._failing("Reading the log", self._directory):
+            return self._read_files(start, end, max_bytes)
+
+    def _read_files(self, start: Offset, end: Offset, max_bytes: int) -> list[RecordBatch]:
+        first = bisect_right([segment.base for segment in self._segments], start) - 1
+        taken: list[RecordBatch] = []
+        size = 0
+        for found in self._batches_from(max(first, 0), start):
+            batch = found.batch
+            if batch.end_offset <= start:
+                continue
+            if not taken and batch.base_offset != start:
+                raise ValueError(f"no batch starts at offset {start}")
+            size += len(batch.data)
+            if batch.end_offset > end or (taken and size > max_bytes):
+                break
+            taken.append(batch)
+        if not taken:
+            raise ValueError(f"no batch starts at offset {start}")
+        return taken
+
+    def _batches_from(self, first: int, start: Offset) -> Iterator[Found]:
+        for segment in self._segments[first:]:
+            for found in segment.scan_from(start):
+                if isinstance(found, Stop):
+                    check(found.bad is None, f"{segment.path.name}, byte {found.position}: {found.bad}")
+                    break
+                yield found
+
+    # Snapshots
+
+    def new_snapshot(self, snapshot_id: OffsetAndEpoch) -> SnapshotWriter:
+        self._raise_if_failed()
+        return FileSnapshotWriter(self._files, self._directory, snapshot_id, self._add_snapshot)
+
+    def _add_snapshot(self, held: HeldSnapshot) -> None:
+        with self._lock:
+            self._history.add_snapshot(held)
+
+    def read_snapshot_chunk(
+        self, snapshot_id: OffsetAndEpoch, position: int, max_bytes: int
+    ) -> tuple[int, bytes]:
+        return self._snapshots.chunk(snapshot_id, position, max_bytes)
+
+    def snapshot_records(self, snapshot_id: OffsetAndEpoch) -> Iterable[RecordBatch]:
+        return self._snapshots.batches(snapshot_id)
+
+    def write_snapshot_chunk(self, snapshot_id: OffsetAndEpoch, position: int, data: bytes) -> None:
+        self._raise_if_failed()
+        self._fetched.write(snapshot_id, position, data)
+
+    def install_snapshot(self, snapshot_id: OffsetAndEpoch) -> None:
+        self._raise_if_failed()
+        self._check_quiet("replaced by a snapshot")
+        held = self._fetched.install(snapshot_id)
+        with self._failing("Restarting the log behind a snapshot", self._directory):
+            fresh = reset_segments(self._files, self._directory, self._segments, snapshot_id.offset)
+        self._segments = [fresh]
+        self._add_snapshot(held)
+        self._history.on_reset(snapshot_id.offset)
+        self._tail.clear()
+        self._forget_unflushed(snapshot_id.offset)
+
+    def drop_prefix(self, start: Offset, snapshots: Sequence[OffsetAndEpoch]) -> None:
+        self._raise_if_failed()
+        newest = self._history.newest_snapshot
+        check(newest is not None and newest.offset >= start, "the log would begin behind its newest snapshot")
+        keep = next(
+            (at for at, segment in enumerate(self._segments) if segment.end_offset > start),
+            len(self._segments) - 1,
+        )
+        gone, self._segments = self._segments[:keep], self._segments[keep:]
+        with self._failing("Letting go of old segments", self._directory):
+            # The oldest first: a crash in between leaves a log that merely begins earlier.
+            for segment in gone:
+                self._files.remove(segment.path)
+                self._files.sync_directory(self._directory)
+            for snapshot_id in snapshots:
+                if self._history.holds_snapshot(snapshot_id):
+                    self._files.remove(self._directory / snapshot_name(snapshot_id))
+        self._close_dropped(gone)
+        with self._lock:
+            self._history.remove_snapshots(snapshots)
+        # What recovery would find is the start of the oldest segment that is left.
+        self._history.on_drop(max(start, self._history.start))
+        self._tail.drop_below(start)
+
+    def _close_dropped(self, gone: list[Segment]) -> None:
+        """A flush that runs may still hold one of them; then its file lives until that flush has ended."""
+        with self._lock:
+            for segment in gone:
+                self._unflushed.pop(segment, None)
+            flushing = self._flushing or ()
+        for segment in gone:
+            if segment not in flushing:
+                segment.close()
+
+    # The rest
+
+    def free_bytes(self) -> int:
+        with failing_storage("Asking for the room that is left", self._directory):
+            return self.reserve.free_bytes()
+
+    def close(self) -> None:
+        for segment in self._segments:
+            segment.close()
+        self._mark.close()
+        self._fetched.close()
+
+    def _check_quiet(self, doing: str) -> None:
+        with self._lock:
+            check(self._flushing is None, f"the log is {doing} while a flush runs")
+
+    def _raise_if_failed(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    @contextlib.contextmanager
+    def _failing(self, doing: str, path: Path) -> Iterator[None]:
+        """After the first error nothing is tried again: pages may be marked clean that are not on the disk."""
+        try:
+            yield
+        except OSError as error:
+            self._failure = storage_failed(doing, path, error)
+            raise self._failure from error
