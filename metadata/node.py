@@ -36,6 +36,7 @@ from quorate.metadata.quorum.events import (
     ResignRequested,
     ShutdownRequested,
     SnapshotCreated,
+    SpaceChanged,
     Started,
     TimePassed,
     Token,
@@ -53,6 +54,7 @@ _SNAPSHOT_SHARE: Final = 4
 """Writing a snapshot rests this many times as long as it works: a fifth of the loop at most."""
 _SNAPSHOT_BATCH_RECORDS: Final = 256
 _SNAPSHOT_RETRY_MS: Final = 1000
+_SPACE_CHECK_S: Final = 1.0
 
 Reply = Callable[[Response | None], None]
 """Takes the answer to a request that came in; None: the request named another cluster."""
@@ -131,6 +133,7 @@ class RaftNode:
         transport: Transport,
         machine: StateMachine,
         schedule: SnapshotSchedule,
+        free_space_floor_bytes: int = 0,
     ) -> None:
         self.core = core
         self.log = log
@@ -140,6 +143,7 @@ class RaftNode:
         self._transport = transport
         self._machine = machine
         self._schedule = schedule
+        self._floor_bytes = free_space_floor_bytes
         self._inbox: deque[Event] = deque()
         self._wake = trio.Event()
         self._replies: dict[Token, Reply] = {}
@@ -203,6 +207,8 @@ class RaftNode:
             nursery.start_soon(self._snapshotter)
             self._begin_with_snapshot()
             self._step(Started())
+            self._look_at_space()
+            nursery.start_soon(self._watch_space)
             task_status.started()
             while not self._stopped.is_set():
                 busy = self._turn()
@@ -297,6 +303,27 @@ class RaftNode:
             self.log.flush()
         finally:
             self._flush_idle.set()
+
+    # ---- room on the disk ----------------------------------------------------------------------------
+
+    async def _watch_space(self) -> None:
+        while True:
+            await trio.sleep(_SPACE_CHECK_S)
+            self._look_at_space()
+
+    def _look_at_space(self) -> None:
+        """Below the floor a node neither leads for long nor fetches; above it by a quarter, it is as before."""
+        free = self.log.free_bytes()
+        low = self.core.disk_low
+        if not low and free < self._floor_bytes:
+            self._notes.error(
+                "the disk is almost full: this node refuses writes and does not stand for election",
+                free_bytes=free,
+                floor_bytes=self._floor_bytes,
+            )
+            self.submit(SpaceChanged(low=True))
+        elif low and free >= self._floor_bytes * 5 // 4:
+            self.submit(SpaceChanged(low=False))
 
     # ---- applying ------------------------------------------------------------------------------------
 

@@ -37,8 +37,8 @@ from quorate.metadata.log.segment import Segment
 from quorate.metadata.log.snapshot_files import held_snapshots
 
 _NEWER_RELEASE: Final = (
-    "start the release that wrote it again;
-a node cannot go back behind a release whose records it has stored"
+    "start the release that wrote it again;\n"
+    "a node cannot go back behind a release whose records it has stored"
 )
 
 

@@ -1,0 +1,170 @@
+"""Putting a node together: its directory, its core, its links, its listeners, bound before anything runs (shell).
+
+Controllers and brokers differ in the state machine that they bring and in whether their log must be durable; the rest
+is the same, and here.
+"""
+
+import random
+import time
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+import structlog
+import trio
+
+from quorate.metadata.addresses import Address
+from quorate.metadata.ids import Endpoint, ReplicaKey
+from quorate.metadata.listener import Limits
+from quorate.metadata.log.directory import OpenDirectory, open_directory
+from quorate.metadata.log.segments import LogConfig
+from quorate.metadata.node import RaftNode, StateMachine
+from quorate.metadata.node_config import NodeConfig
+from quorate.metadata.quorum.core import QuorumConfig, RaftCore
+from quorate.metadata.quorum.snapshots import SnapshotSchedule
+from quorate.metadata.transport import PeerLinks
+
+_log = structlog.get_logger("node")
+
+
+class CannotListen(Exception):
+    """A listener's address cannot be bound; the text says which, why and what to do."""
+
+
+@attrs.frozen(kw_only=True)
+class BoundListener:
+    """A listener that has its address: requests wait in its backlog until somebody serves it."""
+
+    name: str
+    advertised: Endpoint
+    sources: Sequence[trio.abc.Listener[Any]]
+
+
+@attrs.frozen(kw_only=True)
+class Assembled:
+    """A node that has read its disk and not yet begun to run."""
+
+    directory: OpenDirectory
+    node: RaftNode
+    links: PeerLinks
+
+    @property
+    def cluster_id(self) -> str:
+        return self.directory.meta.cluster_id
+
+    @property
+    def directory_id(self) -> uuid.UUID:
+        return self.directory.meta.directory_id
+
+
+def wall_offset_ms() -> int:
+    """Wall clock minus the node's clock, in milliseconds: makes times in records out of `node.now_ms`."""
+    return int(time.time() * 1000) - int(trio.current_time() * 1000)
+
+
+def open_node_directory(config: NodeConfig, *, is_controller: bool) -> OpenDirectory:
+    """Opens the node's metadata directory and tells the log what recovery found.
+
+    Raises:
+        StorageRefused, StorageFailed: see `log.directory.open_directory`.
+    """
+    log_config = LogConfig(segment_bytes=config.log_segment_bytes, segment_ms=config.log_segment_ms)
+    opened = open_directory(
+        config.metadata_log_dir, node_id=config.node_id, is_controller=is_controller, log_config=log_config
+    )
+    for line in opened.report.lines():
+        _log.info(line, directory=str(config.metadata_log_dir))
+    return opened
+
+
+def assemble(
+    config: NodeConfig,
+    directory: OpenDirectory,
+    machine: StateMachine,
+    *,
+    is_controller: bool,
+    rng: random.Random,
+) -> Assembled:
+    """Core, node and links over an open directory."""
+    meta = directory.meta
+    listener = config.controller_listener_names[0]
+    quorum = QuorumConfig(
+        replica=ReplicaKey(config.node_id, meta.directory_id),
+        cluster_id=meta.cluster_id,
+        listener=listener,
+        bootstrap=config.bootstrap_endpoints,
+        durable=is_controller,
+        wall_offset_ms=wall_offset_ms(),
+        election_timeout_ms=config.election_timeout_ms,
+        fetch_timeout_ms=config.fetch_timeout_ms,
+        election_backoff_max_ms=config.election_backoff_max_ms,
+        request_timeout_ms=config.request_timeout_ms,
+        retry_backoff_ms=config.retry_backoff_ms,
+        fetch_max_bytes=config.fetch_max_bytes,
+        snapshot_max_bytes=config.fetch_snapshot_max_bytes,
+    )
+    links = PeerLinks(
+        node_id=config.node_id,
+        cluster_id=meta.cluster_id,
+        listener=listener,
+        request_timeout_ms=config.request_timeout_ms,
+    )
+    node = RaftNode(
+        core=RaftCore(quorum, directory.election, directory.log.summary(), rng),
+        log=directory.log,
+        elections=directory.elections,
+        transport=links,
+        machine=machine,
+        schedule=SnapshotSchedule(config.snapshot_after_bytes, config.snapshot_interval_ms),
+        free_space_floor_bytes=config.free_space_floor_bytes,
+    )
+    return Assembled(directory=directory, node=node, links=links)
+
+
+def listener_limits(config: NodeConfig) -> Limits:
+    """The configured limits of every listener of this node."""
+    return Limits(
+        frame_bytes=config.max_frame_bytes,
+        connections=config.max_connections,
+        pipelined=config.max_in_flight_requests,
+        idle_ms=config.connections_max_idle_ms if config.connections_max_idle_ms > 0 else 2**31,
+    )
+
+
+async def bind_listeners(config: NodeConfig) -> list[BoundListener]:
+    """Binds every configured listener, so that an occupied port is known before anything else happens.
+
+    Raises:
+        CannotListen: one of them cannot be bound; none stays bound.
+    """
+    bound: list[BoundListener] = []
+    advertised = {one.name: one for one in config.advertised_listeners}
+    try:
+        for listener in config.listeners:
+            sources = await _bind(config, listener)
+            port = sources[0].socket.getsockname()[1]
+            known = advertised.get(listener.name, listener)
+            reached = Endpoint(listener.name, known.host, known.port or port)
+            bound.append(BoundListener(name=listener.name, advertised=reached, sources=sources))
+    except BaseException:
+        for one in bound:
+            for source in one.sources:
+                await trio.aclose_forcefully(source)
+        raise
+    return bound
+
+
+async def _bind(config: NodeConfig, listener: Endpoint) -> list[trio.SocketListener]:
+    try:
+        return await trio.open_tcp_listeners(
+            listener.port, host=listener.host or None, backlog=config.listen_backlog
+        )
+    except OSError as problem:
+        where = Address(listener.host, listener.port)
+        reason = problem.strerror or str(problem)
+        raise CannotListen(
+            f"Cannot listen on {where} (listener {listener.name} of node {config.node_id})\n"
+            f"  why: {reason}\n"
+            "  what to do: stop the program that uses the port, or change `listeners` in this node's configuration"
+        ) from problem
