@@ -23,7 +23,8 @@ from quorate.admin.errors import Refused
 from quorate.admin.ports import LOOPBACK, HeldPorts
 from quorate.broker.config import BrokerConfig
 from quorate.controller.config import ControllerConfig
-from quorate.metadata.ids import NodeId, ReplicaKey, random_uuid, uuid_to_text
+from quorate.metadata.ids import NodeId, random_uuid, uuid_to_text
+from quorate.metadata.log.directory import FormatPlan, InitialVoter, Quorum, format_directory
 
 Role = Literal["controller", "broker"]
 
@@ -181,7 +182,7 @@ def _with_wanted(files: ClusterFiles, ports: HeldPorts, rng: random.Random, want
         id = NodeId(max((node.id for node in brokers), default=FIRST_BROKER_ID - 1) + 1)
         added = _plan(files.directory, "broker", id, ports, rng)
         _write_config(added, files.bootstrap_controllers, wanted.broker_settings)
-        _format(added, files.cluster_id)
+        _format(added, files.cluster_id, (), rng)
         brokers.append(added)
     return attrs.evolve(files, brokers=tuple(brokers[: wanted.brokers]))
 
@@ -225,12 +226,15 @@ def _begin(directory: pathlib.Path, ports: HeldPorts, rng: random.Random, wanted
             for index in range(brokers)
         ),
     )
-    voters = {node.id: ReplicaKey(node.id, random_uuid(rng)) for node in files.controllers}
+    voters = tuple(
+        InitialVoter(id=node.id, host=LOOPBACK, port=node.port, directory_id=random_uuid(rng))
+        for node in files.controllers
+    )
     for node in files.nodes:
         extra = wanted.controller_settings if node.role == "controller" else wanted.broker_settings
         _write_config(node, files.bootstrap_controllers, extra)
     for node in files.nodes:
-        _format(node, files.cluster_id, voters, files.controllers)
+        _format(node, files.cluster_id, voters, rng)
     summary = json.dumps({"cluster_id": files.cluster_id}) + "\n"
     (directory / _UNFINISHED).write_text(summary)
     (directory / _UNFINISHED).rename(directory / _SUMMARY)
@@ -266,3 +270,18 @@ def _write_config(node: NodeFiles, controllers: str, extra: Mapping[str, str]) -
         *(f"{json.dumps(key)} = {json.dumps(value)}" for key, value in values.items()),
     ]
     node.config.write_text("\n".join(lines) + "\n")
+
+
+def _format(node: NodeFiles, cluster_id: str, voters: tuple[InitialVoter, ...], rng: random.Random) -> None:
+    """`quorate storage format`, with the first voters for controllers and with none for brokers."""
+    is_controller = node.role == "controller"
+    plan = FormatPlan(
+        directory=node.data,
+        cluster_id=cluster_id,
+        node_id=node.id,
+        listener=_CONTROLLER_LISTENER,
+        is_controller=is_controller,
+        quorum=Quorum.INITIAL_CONTROLLERS if is_controller else Quorum.NONE,
+        initial=voters,
+    )
+    format_directory(plan, rng)

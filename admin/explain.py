@@ -13,6 +13,7 @@ import typer
 from quorate.admin.errors import CommandError, Interrupted, NoAnswer, Refused, WrongUsage
 from quorate.metadata import client
 from quorate.metadata.checks import InvariantViolated, RemoteProtocolError, RequestRejected
+from quorate.metadata.log.interface import StorageFailed
 from quorate.metadata.log.refusals import StorageRefused
 from quorate.metadata.settings import InvalidSettings
 
@@ -105,6 +106,7 @@ _TABLE: Final[tuple[tuple[type[BaseException], Callable[[Any], CommandError]], .
     (KeyboardInterrupt, lambda _: Interrupted("")),
     (typer.Abort, lambda _: Interrupted("")),
     (StorageRefused, _storage),
+    (StorageFailed, lambda error: Refused(str(error))),
     (InvalidSettings, lambda error: Refused(str(error))),
     (RequestRejected, lambda error: Refused(f"{error.code.name.upper()}: {error.message}")),
     (client.NoAnswer, _no_answer),

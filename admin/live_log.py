@@ -158,7 +158,7 @@ class LiveLog:
                 told(len(data))
                 if len(data) >= answer.size:
                     break
-        batches = tuple(decode_batches(data))
+        batches = tuple(decode_batches(bytes(data)))
         checker = SnapshotChecker(snapshot_id)
         for batch in batches:
             checker.add(batch)

@@ -1,0 +1,298 @@
+"""`quorate storage`: give a node's directory its identity, look at it, draw an id; the options are kafka-storage's."""
+
+import pathlib
+import random
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from quorate.admin import parsing
+from quorate.admin.asking import looks_offline
+from quorate.admin.errors import WrongUsage
+from quorate.admin.node_files import load_either
+from quorate.admin.options import ConfigArgument, command_group
+from quorate.admin.output import Printer
+from quorate.controller.config import ControllerConfig
+from quorate.metadata.features import (
+    DEFAULT_METADATA_VERSION,
+    KRAFT_VERSION,
+    METADATA_VERSION,
+    SUPPORTED,
+    describe_level,
+    parse_metadata_version,
+)
+from quorate.metadata.ids import random_uuid, uuid_from_text, uuid_to_text
+from quorate.metadata.log.directory import (
+    DirectoryInfo,
+    FormatPlan,
+    InitialVoter,
+    Quorum,
+    describe_directory,
+    format_directory,
+)
+from quorate.metadata.node_config import NodeConfig
+
+app = command_group("Give a node's directory its identity, or look at it.")
+
+
+# --- format
+
+
+@app.command("format")
+@looks_offline
+def format_storage(
+    printer: Printer,
+    config: ConfigArgument,
+    cluster_id: Annotated[
+        str,
+        typer.Option("--cluster-id", "-t", metavar="ID", help="The cluster's id, the same for every node."),
+    ],
+    standalone: Annotated[
+        bool, typer.Option("--standalone", "-s", help="This controller is the only voter.")
+    ] = False,
+    initial_controllers: Annotated[
+        str | None,
+        typer.Option(
+            "--initial-controllers",
+            "-I",
+            metavar="ID@HOST:PORT:DIRECTORY_ID,…",
+            help="The first voters; the same list for each of them.",
+        ),
+    ] = None,
+    no_initial_controllers: Annotated[
+        bool,
+        typer.Option(
+            "--no-initial-controllers",
+            "-N",
+            help="For brokers, and for controllers that will be added later.",
+        ),
+    ] = False,
+    release_version: Annotated[
+        str | None,
+        typer.Option(
+            "--release-version", "-r", metavar="VERSION", help="metadata.version, as 21, 3.9 or 3.9-IV0."
+        ),
+    ] = None,
+    feature: Annotated[
+        list[str] | None,
+        typer.Option("--feature", "-f", metavar="NAME=LEVEL", help="A feature's level; may be repeated."),
+    ] = None,
+    ignore_formatted: Annotated[
+        bool,
+        typer.Option(
+            "--ignore-formatted",
+            "-g",
+            help="Succeed if the directory is formatted for this very node already.",
+        ),
+    ] = False,
+) -> None:
+    """Formats the metadata directory that CONFIG names, once, before the node's first start."""
+    _check_cluster_id(cluster_id)
+    node = load_either(config)
+    metadata_version, others = _features(release_version, feature)
+    done = format_directory(
+        FormatPlan(
+            directory=node.metadata_log_dir,
+            cluster_id=cluster_id,
+            node_id=node.node_id,
+            listener=node.controller_listener_names[0],
+            is_controller=isinstance(node, ControllerConfig),
+            quorum=_quorum(node, standalone, initial_controllers, no_initial_controllers),
+            endpoint=next(
+                (one for one in node.advertised_listeners if one.name == node.controller_listener_names[0]),
+                None,
+            ),
+            initial=_initial(initial_controllers),
+            metadata_version=metadata_version,
+            other_features=others,
+            ignore_formatted=ignore_formatted,
+        ),
+        random.SystemRandom(),
+    )
+    printer.show(
+        {
+            "directory": str(node.metadata_log_dir),
+            "role": node.ROLE,
+            "node_id": done.meta.node_id,
+            "cluster_id": done.meta.cluster_id,
+            "directory_id": uuid_to_text(done.meta.directory_id),
+            "metadata_version": metadata_version if isinstance(node, ControllerConfig) else None,
+            "already_formatted": done.already,
+        },
+        _formatted_text(node, metadata_version, already=done.already),
+    )
+
+
+def _formatted_text(node: NodeConfig, metadata_version: int, *, already: bool) -> str:
+    who = f"{node.metadata_log_dir} for {node.ROLE} {node.node_id}"
+    if already:
+        return f"{who} is formatted already; nothing was changed."
+    level = f" with metadata.version {describe_level(metadata_version)}" if node.ROLE == "controller" else ""
+    return f"Formatted {who}{level}."
+
+
+def _check_cluster_id(text: str) -> None:
+    try:
+        uuid_from_text(text)
+    except ValueError as error:
+        raise WrongUsage(
+            "--cluster-id cannot be used.",
+            why=str(error),
+            remedy="draw one with `quorate storage random-uuid`, once, and give the same to every node",
+        ) from error
+
+
+def _quorum(node: NodeConfig, standalone: bool, initial: str | None, none: bool) -> Quorum:
+    given = [
+        quorum
+        for quorum, said in (
+            (Quorum.STANDALONE, standalone),
+            (Quorum.INITIAL_CONTROLLERS, initial is not None),
+            (Quorum.NONE, none),
+        )
+        if said
+    ]
+    if len(given) > 1:
+        raise WrongUsage(
+            f"{' and '.join(quorum.value for quorum in given)} exclude each other.", remedy="give one of them"
+        )
+    if given:
+        return given[0]
+    if isinstance(node, ControllerConfig):
+        raise WrongUsage(
+            "Nothing says who the first voters are.",
+            why="a controller is formatted with one of three options",
+            remedy="--standalone for a quorum of one; --initial-controllers with the same list on each of the first\n"
+            "voters; --no-initial-controllers for one that will be added to a quorum that exists",
+        )
+    return Quorum.NONE
+
+
+def _initial(text: str | None) -> Sequence[InitialVoter]:
+    try:
+        return [] if text is None else [InitialVoter.parse(part) for part in text.split(",")]
+    except ValueError as error:
+        raise WrongUsage(
+            "--initial-controllers cannot be used.",
+            why=str(error),
+            remedy="write ID@HOST:PORT:DIRECTORY_ID for each, with commas between; draw the directory ids with\n"
+            "`quorate storage random-uuid`",
+        ) from error
+
+
+def _features(release: str | None, texts: list[str] | None) -> tuple[int, list[tuple[str, int]]]:
+    """metadata.version, and the others."""
+    levels = parsing.one_pair_each("--feature", texts or ())
+    if release is not None and METADATA_VERSION in levels:
+        raise WrongUsage(
+            "--release-version and --feature metadata.version say the same.", remedy="give one of them"
+        )
+    wanted = release or levels.pop(METADATA_VERSION, str(DEFAULT_METADATA_VERSION))
+    try:
+        metadata_version = parse_metadata_version(wanted)
+    except ValueError as error:
+        raise WrongUsage("The metadata.version cannot be used.", why=str(error)) from error
+    _check_offered(METADATA_VERSION, metadata_version)
+    others = []
+    for name, text in levels.items():
+        if name not in SUPPORTED or not text.isdecimal():
+            known = ", ".join(sorted(SUPPORTED))
+            why = f"{name}={text}: there are the features {known}, with a number as level"
+            raise WrongUsage("--feature cannot be used.", why=why)
+        _check_offered(name, int(text))
+        others.append((name, int(text)))
+    if (KRAFT_VERSION, 0) in others:
+        raise WrongUsage(
+            "kraft.version 0 cannot be formatted.",
+            why="the voters are always kept in the log, which is kraft.version 1",
+            remedy="leave it out",
+        )
+    return metadata_version, [(name, level) for name, level in others if name != KRAFT_VERSION]
+
+
+def _check_offered(name: str, level: int) -> None:
+    offered = SUPPORTED[name]
+    if level not in offered:
+        raise WrongUsage(
+            f"{name} {level} is not offered.",
+            why=f"this version offers {offered.lowest} to {offered.highest}",
+        )
+
+
+# --- info
+
+
+@app.command("info")
+@looks_offline
+def storage_info(
+    printer: Printer,
+    path: Annotated[
+        pathlib.Path,
+        typer.Argument(metavar="CONFIG|DIRECTORY", help="A node's configuration, or a metadata directory."),
+    ],
+) -> None:
+    """Shows whose directory it is and what it holds. Works beside a running node."""
+    directory = path if path.is_dir() else load_either(path).metadata_log_dir
+    info = describe_directory(directory)
+    printer.show(_info_document(directory, info), *_info_lines(directory, info))
+
+
+def _info_document(directory: pathlib.Path, info: DirectoryInfo) -> dict[str, Any]:
+    election = info.election
+    return {
+        "directory": str(directory),
+        "cluster_id": info.meta.cluster_id,
+        "node_id": info.meta.node_id,
+        "directory_id": uuid_to_text(info.meta.directory_id),
+        "election": None
+        if election is None
+        else {
+            "epoch": election.epoch,
+            "leader_id": election.leader_id,
+            "voted": None if election.voted is None else str(election.voted),
+        },
+        "kraft_version": info.kraft_version,
+        "voters": [str(voter) for voter in info.voters],
+        "log_start": info.log.start,
+        "log_end": info.log.end.offset,
+        "last_epoch": info.log.end.epoch,
+        "flushed_to": info.log.flushed_to,
+        "segments": info.log.segments,
+        "batches": info.log.batches,
+        "snapshots": [str(snapshot) for snapshot in info.log.snapshots],
+        "findings": list(info.log.lines()[1:]),
+    }
+
+
+def _info_lines(directory: pathlib.Path, info: DirectoryInfo) -> list[str]:
+    election = info.election
+    memory = "missing or damaged"
+    if election is not None:
+        leader = "unknown" if election.leader_id is None else election.leader_id
+        memory = f"epoch {election.epoch}, leader {leader}, vote for {election.voted or 'nobody'}"
+    snapshots = ", ".join(map(str, info.log.snapshots)) or "none"
+    return [
+        f"Directory      {directory}",
+        f"Cluster        {info.meta.cluster_id}",
+        f"Node           {info.meta.node_id}, directory id {uuid_to_text(info.meta.directory_id)}",
+        f"Quorum state   {memory}",
+        f"Voters         {', '.join(map(str, info.voters)) or 'none known here'} (kraft.version {info.kraft_version})",
+        f"Log            {_log_text(info)}",
+        f"Snapshots      {snapshots}",
+        *(f"At next start  {line}" for line in info.log.lines()[1:]),
+    ]
+
+
+def _log_text(info: DirectoryInfo) -> str:
+    log = info.log
+    batches = f"{log.batches} batches in {log.segments} segments"
+    return f"offsets {log.start} to {log.end.offset}, last epoch {log.end.epoch}; {batches}"
+
+
+@app.command("random-uuid")
+@looks_offline
+def random_id(printer: Printer) -> None:
+    """Draws an id, for a cluster or a directory."""
+    text = uuid_to_text(random_uuid(random.SystemRandom()))
+    printer.show({"uuid": text}, text)
