@@ -58,6 +58,12 @@ class Refused(CommandError):
     """It was refused, or it failed."""
 
 
+class Fault(CommandError):
+    """Nobody foresaw this: the mistake is ours."""
+
+    kind = "fault"
+
+
 class WrongUsage(CommandError):
     """The command line contradicts itself, or says something that cannot be."""
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import typer
 
-from quorate.admin.errors import CommandError, Interrupted, NoAnswer, Refused, WrongUsage
+from quorate.admin.errors import CommandError, Fault, Interrupted, NoAnswer, Refused, WrongUsage
 from quorate.metadata import client
 from quorate.metadata.checks import InvariantViolated, RemoteProtocolError, RequestRejected
 from quorate.metadata.log.interface import StorageFailed
@@ -28,7 +28,7 @@ def translate(error: BaseException) -> CommandError:
     for kind, translation in _TABLE:
         if isinstance(error, kind):
             return translation(error)
-    return Refused(
+    return Fault(
         "This is a fault in quorate itself.",
         why=f"{type(error).__name__}: {error}",
         remedy="run it again with --debug and report what it prints",
