@@ -18,8 +18,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterable, Sequence
-from typing import Final
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from typing import Final, Generic, Protocol, TypeVar
 
 import trio
 
@@ -35,6 +35,52 @@ _LOOK_AGAIN_S: Final = 0.02
 _LAST_WORDS: Final = 12
 
 
+class Node(Protocol):
+    """What a launcher can do with a node, in whatever it runs."""
+
+    files: NodeFiles
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process that it runs in; None: it does not run."""
+        ...
+
+    @property
+    def running(self) -> bool: ...
+
+    @property
+    def ended_by_itself(self) -> bool:
+        """It was started, nobody here told it to end, and it has."""
+        ...
+
+    async def start(self) -> None:
+        """Starts it unless it runs; whether it is of any use is `Cluster.ready`'s question."""
+        ...
+
+    def kill(self) -> None:
+        """Ends it without a chance to do anything more."""
+        ...
+
+    def terminate(self) -> None:
+        """Tells it to shut down in order."""
+        ...
+
+    async def wait(self) -> int:
+        """How it ended: an exit code, or minus a signal."""
+        ...
+
+    async def stop(self, within_s: float) -> int:
+        """Shuts it down in order, or kills it if that takes too long."""
+        ...
+
+    def last_words(self) -> str:
+        """The end of what it said."""
+        ...
+
+
 class NodeProcess:
     """One node and, while it runs, its process."""
 
@@ -42,10 +88,6 @@ class NodeProcess:
         self.files = files
         self._process: trio.Process | None = None
         self._told_to_end = False
-
-    @property
-    def id(self) -> NodeId:
-        return self.files.id
 
     @property
     def name(self) -> str:
@@ -132,22 +174,25 @@ class NodeProcess:
             await process.stdin.aclose()
 
 
-class Cluster:
+NodeOfCluster = TypeVar("NodeOfCluster", bound=Node)
+
+
+class Cluster(Generic[NodeOfCluster]):
     """The nodes of a cluster. Made by `running`."""
 
-    def __init__(self, files: ClusterFiles) -> None:
+    def __init__(self, files: ClusterFiles, make_node: Callable[[NodeFiles], NodeOfCluster]) -> None:
         self.files = files
-        self.nodes = {node.id: NodeProcess(node) for node in files.nodes}
+        self.nodes = {node.id: make_node(node) for node in files.nodes}
 
     @property
-    def controllers(self) -> list[NodeProcess]:
+    def controllers(self) -> list[NodeOfCluster]:
         return [self.nodes[files.id] for files in self.files.controllers]
 
     @property
-    def brokers(self) -> list[NodeProcess]:
+    def brokers(self) -> list[NodeOfCluster]:
         return [self.nodes[files.id] for files in self.files.brokers]
 
-    def node(self, id: int) -> NodeProcess:
+    def node(self, id: int) -> NodeOfCluster:
         return self.nodes[NodeId(id)]
 
     async def start(self) -> None:
@@ -184,17 +229,22 @@ class Cluster:
         for role in (self.brokers, self.controllers):
             await _all_at_once(role)
 
+    def kill_all(self) -> None:
+        """All at once, as when the power goes."""
+        for node in self.nodes.values():
+            node.kill()
+
     async def _check_alive(self) -> None:
         for node in self.nodes.values():
             if node.ended_by_itself:
                 raise ended(node, await node.wait())
 
     @staticmethod
-    def _running_files(nodes: Iterable[NodeProcess]) -> list[NodeFiles]:
+    def _running_files(nodes: Iterable[Node]) -> list[NodeFiles]:
         return [node.files for node in nodes if node.running]
 
 
-def ended(node: NodeProcess, code: int) -> Refused:
+def ended(node: Node, code: int) -> Refused:
     """What to say of a node that ended without being told to."""
     how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
     return Refused(
@@ -206,9 +256,9 @@ def ended(node: NodeProcess, code: int) -> Refused:
 
 
 @contextlib.asynccontextmanager
-async def running(files: ClusterFiles) -> AsyncIterator[Cluster]:
+async def running(files: ClusterFiles) -> AsyncIterator[Cluster[NodeProcess]]:
     """Starts all nodes; at the end, however it comes, stops them in order."""
-    cluster = Cluster(files)
+    cluster = Cluster(files, NodeProcess)
     try:
         await cluster.start()
         yield cluster
@@ -217,10 +267,10 @@ async def running(files: ClusterFiles) -> AsyncIterator[Cluster]:
             await cluster.stop()
 
 
-async def _all_at_once(nodes: Sequence[NodeProcess]) -> None:
+async def _all_at_once(nodes: Sequence[Node]) -> None:
     async with trio.open_nursery() as nursery:
         for node in nodes:
-            nursery.start_soon(node.stop)
+            nursery.start_soon(node.stop, STOP_WITHIN_S)
 
 
 def command(files: NodeFiles) -> list[str]:

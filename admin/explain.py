@@ -5,15 +5,14 @@ nobody foresaw is our fault, and the text says so.
 """
 
 import errno
+import functools
 from collections.abc import Callable
 from typing import Any, Final
 
 import typer
 
 from quorate.admin.errors import CommandError, Fault, Interrupted, NoAnswer, Refused, WrongUsage
-from quorate.metadata import client
 from quorate.metadata.checks import InvariantViolated, RemoteProtocolError, RequestRejected
-from quorate.metadata.log.interface import StorageFailed
 from quorate.metadata.log.refusals import StorageRefused
 from quorate.metadata.settings import InvalidSettings
 
@@ -25,7 +24,7 @@ def translate(error: BaseException) -> CommandError:
     """The error in our words; of a group, its first member that is not a mere consequence."""
     if isinstance(error, BaseExceptionGroup):
         return translate(_first_cause(error))
-    for kind, translation in _TABLE:
+    for kind, translation in _table():
         if isinstance(error, kind):
             return translation(error)
     return Fault(
@@ -82,7 +81,7 @@ def _protocol(error: RemoteProtocolError) -> CommandError:
     )
 
 
-def _no_answer(error: client.NoAnswer) -> CommandError:
+def _no_answer(error: Any) -> CommandError:
     return NoAnswer(
         f"{error.what}.",
         where=", ".join(str(address) for address in error.reasons) or None,
@@ -90,9 +89,9 @@ def _no_answer(error: client.NoAnswer) -> CommandError:
     )
 
 
-def _failure(error: client.CallFailed | client.ConnectFailed) -> CommandError:
+def _failure(error: Any) -> CommandError:
     """What went wrong with one node; its text already says what to do."""
-    silent = error.failure.kind not in (client.FailureKind.NOT_KAFKA, client.FailureKind.UNSUPPORTED_VERSION)
+    silent = error.failure.kind.value not in ("not Kafka", "unsupported version")
     return (NoAnswer if silent else Refused)(error.failure.text)
 
 
@@ -100,20 +99,29 @@ def _storage(error: StorageRefused) -> CommandError:
     return Refused(error.what, where=str(error.where), why=error.why, remedy=error.remedy)
 
 
-_TABLE: Final[tuple[tuple[type[BaseException], Callable[[Any], CommandError]], ...]] = (
-    (CommandError, lambda error: error),
-    (_UsageError, _usage),
-    (KeyboardInterrupt, lambda _: Interrupted("")),
-    (typer.Abort, lambda _: Interrupted("")),
-    (StorageRefused, _storage),
-    (StorageFailed, lambda error: Refused(str(error))),
-    (InvalidSettings, lambda error: Refused(str(error))),
-    (RequestRejected, lambda error: Refused(f"{error.code.name.upper()}: {error.message}")),
-    (client.NoAnswer, _no_answer),
-    (client.CallFailed, _failure),
-    (client.ConnectFailed, _failure),
-    (RemoteProtocolError, _protocol),
-    (InvariantViolated, lambda error: Refused(str(error))),
-    (OSError, _system),
-)
-"""The first kind that fits counts, so a subclass stands before its base."""
+_Table = tuple[tuple[type[BaseException], Callable[[Any], CommandError]], ...]
+
+
+@functools.cache
+def _table() -> _Table:
+    """The first kind that fits counts, so a subclass stands before its base. Made when something went wrong."""
+        from quorate.metadata.assembly import CannotListen
+    from quorate.metadata.log.interface import StorageFailed
+
+    return (
+        (CommandError, lambda error: error),
+        (_UsageError, _usage),
+        (KeyboardInterrupt, lambda _: Interrupted("")),
+        (typer.Abort, lambda _: Interrupted("")),
+        (StorageRefused, _storage),
+        (StorageFailed, lambda error: Refused(str(error))),
+        (CannotListen, lambda error: Refused(str(error))),
+        (InvalidSettings, lambda error: Refused(str(error))),
+        (RequestRejected, lambda error: Refused(f"{error.code.name.upper()}: {error.message}")),
+        (client.NoAnswer, _no_answer),
+        (client.CallFailed, _failure),
+        (client.ConnectFailed, _failure),
+        (RemoteProtocolError, _protocol),
+        (InvariantViolated, lambda error: Refused(str(error))),
+        (OSError, _system),
+    )
