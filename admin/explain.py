@@ -105,7 +105,8 @@ _Table = tuple[tuple[type[BaseException], Callable[[Any], CommandError]], ...]
 @functools.cache
 def _table() -> _Table:
     """The first kind that fits counts, so a subclass stands before its base. Made when something went wrong."""
-        from quorate.metadata.assembly import CannotListen
+    from quorate.metadata import client
+    from quorate.metadata.assembly import CannotListen
     from quorate.metadata.log.interface import StorageFailed
 
     return (
