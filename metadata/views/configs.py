@@ -1,0 +1,151 @@
+"""The answer to DescribeConfigs (KIP-133, KIP-226): every config of a resource, its value and where that comes from.
+
+What a topic inherits comes from the answering node's own file and dynamic configs; so does all of the resource
+BROKER, which only the node itself can describe. Controllers answer for themselves in the same way (KIP-919).
+"""
+
+from collections.abc import Collection, Mapping
+from typing import Final
+
+import attrs
+
+from quorate.metadata.checks import ErrorCode, RequestRejected
+from quorate.metadata.config_keys import (
+    ConfigKey,
+    EffectiveConfig,
+    NodeConfigs,
+    ResourceType,
+    cluster_default_configs,
+    effective_broker_configs,
+    effective_client_metrics_configs,
+    effective_group_configs,
+    effective_topic_configs,
+)
+from quorate.metadata.ids import NodeId
+from quorate.metadata.image.image import MetadataImage
+from quorate.metadata.views.partitions import unknown_topic
+from quorate.metadata.wire.configs import (
+    DescribeConfigsRequest,
+    DescribeConfigsResource,
+    DescribeConfigsResourceResult,
+    DescribeConfigsResponse,
+    DescribeConfigsResult,
+    DescribeConfigsSynonym,
+)
+
+_CLUSTER_DEFAULT: Final = ""
+"""The name of the resource BROKER that stands for all of them."""
+
+
+@attrs.frozen(kw_only=True)
+class DescribingNode:
+    """The node that answers: its id, and what its file says."""
+
+    node_id: NodeId
+    static: Mapping[str, str]
+    own_keys: Mapping[str, ConfigKey]
+    """Keys that Kafka does not have: `type(config).own_keys()`."""
+
+    def configs(self, image: MetadataImage) -> NodeConfigs:
+        """What this node's configs say at that image, by level."""
+        return NodeConfigs(
+            broker_dynamic=image.configs.of(ResourceType.BROKER, str(self.node_id)),
+            cluster_dynamic=image.configs.of(ResourceType.BROKER, _CLUSTER_DEFAULT),
+            static=self.static,
+        )
+
+
+def answer_describe_configs(
+    image: MetadataImage, request: DescribeConfigsRequest, node: DescribingNode
+) -> DescribeConfigsResponse:
+    """One result per resource; one that cannot be described does not keep the others from it."""
+    return DescribeConfigsResponse(
+        results=tuple(_result(image, resource, request, node) for resource in request.resources)
+    )
+
+
+def _result(
+    image: MetadataImage,
+    resource: DescribeConfigsResource,
+    request: DescribeConfigsRequest,
+    node: DescribingNode,
+) -> DescribeConfigsResult:
+    try:
+        found = _effective(image, resource, node)
+    except RequestRejected as refusal:
+        return DescribeConfigsResult(
+            error_code=refusal.code,
+            error_message=refusal.message,
+            resource_type=resource.resource_type,
+            resource_name=resource.resource_name,
+        )
+    return DescribeConfigsResult(
+        resource_type=resource.resource_type,
+        resource_name=resource.resource_name,
+        configs=tuple(_shown(config, request) for config in found),
+    )
+
+
+def _effective(
+    image: MetadataImage, resource: DescribeConfigsResource, node: DescribingNode
+) -> list[EffectiveConfig]:
+    kind, name, keys = resource.resource_type, resource.resource_name, resource.configuration_keys
+    match kind:
+        case ResourceType.TOPIC:
+            if image.topics.by_name(name) is None:
+                raise RequestRejected(unknown_topic(name), f"There is no topic named {name!r}.")
+            return effective_topic_configs(image.configs.of(kind, name), node.configs(image), keys)
+        case ResourceType.BROKER:
+            return _of_broker(image, name, keys, node)
+        case ResourceType.GROUP:
+            _check_named(name, "A group")
+            return effective_group_configs(image.configs.of(kind, name), node.configs(image), keys)
+        case ResourceType.CLIENT_METRICS:
+            _check_named(name, "A client metrics subscription")
+            return effective_client_metrics_configs(image.configs.of(kind, name), keys)
+        case ResourceType.BROKER_LOGGER:
+            raise RequestRejected(
+                ErrorCode.invalid_request,
+                "The log levels of this program cannot be described; see quorate.log.level in its configuration.",
+            )
+        case _:
+            known = ", ".join(f"{one.value} ({one.name})" for one in ResourceType)
+            raise RequestRejected(
+                ErrorCode.invalid_request, f"Resource type {kind} is not known. There are: {known}."
+            )
+
+
+def _of_broker(
+    image: MetadataImage, name: str, keys: Collection[str] | None, node: DescribingNode
+) -> list[EffectiveConfig]:
+    configs = node.configs(image)
+    if name == _CLUSTER_DEFAULT:
+        return cluster_default_configs(configs.cluster_dynamic, keys)
+    if name != str(node.node_id):
+        raise RequestRejected(
+            ErrorCode.invalid_request,
+            f"Unexpected node id {name}: this is node {node.node_id}, which knows its own configs and, under an "
+            f"empty name, the defaults of the cluster. Ask node {name} itself.",
+        )
+    return effective_broker_configs(configs, keys, node.own_keys)
+
+
+def _check_named(name: str, what: str) -> None:
+    if not name:
+        raise RequestRejected(ErrorCode.invalid_request, f"{what} needs a name.")
+
+
+def _shown(config: EffectiveConfig, request: DescribeConfigsRequest) -> DescribeConfigsResourceResult:
+    return DescribeConfigsResourceResult(
+        name=config.name,
+        value=config.value,
+        read_only=config.read_only,
+        config_source=config.source,
+        is_sensitive=config.sensitive,
+        synonyms=tuple(
+            DescribeConfigsSynonym(name=one.name, value=one.value, source=one.source)
+            for one in (config.synonyms if request.include_synonyms else ())
+        ),
+        config_type=config.type,
+        documentation=config.documentation if request.include_documentation else None,
+    )
