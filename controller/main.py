@@ -1,0 +1,125 @@
+"""A controller's process: composes disk, core, controller, listeners, and takes them down in order (shell)."""
+
+import random
+from collections.abc import Mapping
+from typing import Final
+
+import attrs
+import structlog
+import trio
+
+from quorate.controller.active import ActiveController
+from quorate.controller.config import ControllerConfig
+from quorate.controller.events import BootstrapRead
+from quorate.controller.machine import ControllerMachine
+from quorate.controller.registrar import keep_registered
+from quorate.controller.server import ControllerServer
+from quorate.metadata import features
+from quorate.metadata.assembly import (
+    Assembled,
+    BoundListener,
+    assemble,
+    bind_listeners,
+    listener_limits,
+    open_node_directory,
+    wall_offset_ms,
+)
+from quorate.metadata.ids import Endpoint, random_uuid
+from quorate.metadata.listener import Listener
+from quorate.metadata.node import now_ms
+from quorate.metadata.wire import brokers
+
+_DRAIN_MS: Final = 1_000
+"""How long clients may still be answered after leadership was handed over."""
+
+_log = structlog.get_logger("controller")
+
+
+@attrs.frozen(kw_only=True)
+class Running:
+    """What a controller tells once it listens."""
+
+    cluster_id: str
+    endpoints: Mapping[str, Endpoint]
+    """By listener, as advertised."""
+
+
+async def run_controller(
+    config: ControllerConfig,
+    *,
+    stop: trio.Event,
+    task_status: trio.TaskStatus[Running] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Runs a controller until `stop` is set, then takes it down in order: a leader hands over first.
+
+    Raises:
+        CannotListen, StorageRefused: it cannot start.
+        StorageFailed, InvariantViolated: the process must end: its disk or its state can no longer be trusted.
+    """
+    bound = await bind_listeners(config)
+    rng = random.Random()
+    directory = open_node_directory(config, is_controller=True)
+    try:
+        active = ActiveController(config=config, cluster_id=directory.meta.cluster_id, rng=rng)
+        machine = ControllerMachine(active, wall_offset_ms=wall_offset_ms())
+        parts = assemble(config, directory, machine, is_controller=True, rng=rng)
+        machine.node = parts.node
+        active.step(BootstrapRead(directory.bootstrap), now_ms())
+        server = ControllerServer(
+            config=config, machine=machine, node=parts.node, cluster_id=parts.cluster_id
+        )
+        listeners = [Listener(one.name, server, limits=listener_limits(config)) for one in bound]
+        running = Running(cluster_id=parts.cluster_id, endpoints={one.name: one.advertised for one in bound})
+        async with trio.open_nursery() as nursery:
+            await nursery.start(parts.links.run, parts.node.submit)
+            await nursery.start(parts.node.run)
+            for listener, one in zip(listeners, bound, strict=True):
+                await nursery.start(listener.serve, one.sources)
+            registration = _registration(config, bound, rng)
+            nursery.start_soon(keep_registered, machine, registration, rng)
+            _log.info("listening", node=config.node_id, on=[str(one.advertised) for one in bound])
+            task_status.started(running)
+            await stop.wait()
+            await _take_down(config, parts, listeners)
+            nursery.cancel_scope.cancel()
+    finally:
+        directory.close()
+    _log.info("stopped", node=config.node_id)
+
+
+async def _take_down(config: ControllerConfig, parts: Assembled, listeners: list[Listener]) -> None:
+    """Leadership first, while the others can still be talked to; then the clients' connections."""
+    with trio.move_on_after(config.shutdown_timeout_ms / 1000):
+        _log.info("stopping", node=config.node_id)
+        await parts.node.hand_over()
+        async with trio.open_nursery() as nursery:
+            for listener in listeners:
+                nursery.start_soon(listener.stop, _DRAIN_MS)
+    parts.node.stop()
+
+
+def _registration(
+    config: ControllerConfig, bound: list[BoundListener], rng: random.Random
+) -> brokers.ControllerRegistrationRequest:
+    """Who this life of the process is: a new incarnation at each start (KIP-919)."""
+    return brokers.ControllerRegistrationRequest(
+        controller_id=config.node_id,
+        incarnation_id=random_uuid(rng),
+        listeners=tuple(
+            brokers.Listener(
+                name=one.name,
+                host=one.advertised.host,
+                port=one.advertised.port,
+                security_protocol=config.security_protocols[one.name],
+            )
+            for one in bound
+        ),
+        features=tuple(
+            brokers.Feature(
+                name=one.name,
+                min_supported_version=one.min_supported_version,
+                max_supported_version=one.max_supported_version,
+            )
+            for one in features.supported_ranges()
+        ),
+    )

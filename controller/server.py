@@ -1,0 +1,152 @@
+"""What a controller answers on its listeners: one way for each kind of request, nothing decided here (shell).
+
+the quorum's own requests        to the node, as flat messages
+an Envelope                      opened; what is inside is handled as if it had come by itself (KIP-590)
+changes, registrations           to the active controller, which answers when they are committed
+reads                            from the committed image, on every controller
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from quorate.controller.config import ControllerConfig
+from quorate.controller.machine import ControllerMachine
+from quorate.controller.operations import HANDLERS
+from quorate.controller.requests import PendingRequest
+from quorate.metadata.calls import Call, open_envelope
+from quorate.metadata.checks import ErrorCode, RequestRejected
+from quorate.metadata.node import RaftNode, now_ms
+from quorate.metadata.quorum.messages import Response
+from quorate.metadata.quorum_view import quorum_status
+from quorate.metadata.raft_wire import request_from_wire, response_to_wire
+from quorate.metadata.views.api_versions import answer_api_versions
+from quorate.metadata.views.cluster import answer_describe_cluster
+from quorate.metadata.views.configs import DescribingNode, answer_describe_configs
+from quorate.metadata.views.metadata import answer_metadata
+from quorate.metadata.views.quorum import answer_describe_quorum
+from quorate.metadata.views.topic_partitions import answer_topic_partitions
+from quorate.metadata.views.viewpoint import AtController
+from quorate.metadata.wire import brokers, cluster, configs, envelope, raft
+
+_DEFAULT_TIMEOUT_MS: Final = 30_000
+_HEARTBEAT_TIMEOUT_MS: Final = 1_000
+"""Half a heartbeat interval: a later answer would only cross the next heartbeat (as in Kafka)."""
+
+_RAFT_REQUESTS: Final = (
+    raft.VoteRequest,
+    raft.BeginQuorumEpochRequest,
+    raft.EndQuorumEpochRequest,
+    raft.FetchRequest,
+    raft.FetchSnapshotRequest,
+)
+_NEEDS_NO_ROOM: Final = (brokers.BrokerHeartbeatRequest, brokers.ControllerRegistrationRequest)
+"""Refusing these for want of room would fence living brokers, and saves next to nothing."""
+
+
+class ControllerServer:
+    """A `calls.Service`."""
+
+    def __init__(
+        self, *, config: ControllerConfig, machine: ControllerMachine, node: RaftNode, cluster_id: str
+    ) -> None:
+        self._machine = machine
+        self._node = node
+        self._cluster_id = cluster_id
+        self._describing = DescribingNode(
+            node_id=config.node_id, static=config.static, own_keys=type(config).own_keys()
+        )
+        self._reads: Mapping[type, Callable[[Call], Any]] = {
+            cluster.MetadataRequest: self._metadata,
+            cluster.DescribeClusterRequest: self._describe_cluster,
+            cluster.DescribeTopicPartitionsRequest: self._describe_topic_partitions,
+            configs.DescribeConfigsRequest: self._describe_configs,
+            raft.DescribeQuorumRequest: self._describe_quorum,
+        }
+        kinds = (*_RAFT_REQUESTS, envelope.EnvelopeRequest, *HANDLERS, *self._reads)
+        self.serves = frozenset(kind.api_key for kind in kinds)  # type: ignore[attr-defined]
+
+    def api_versions(self, listener_name: str) -> cluster.ApiVersionsResponse:
+        return answer_api_versions(
+            self._machine.image,
+            (*self.serves, cluster.ApiVersionsRequest.api_key),
+            kraft_version=self._node.core.log.voters.kraft_version,
+        )
+
+    def handle(self, call: Call) -> None:
+        request = call.request
+        if isinstance(request, _RAFT_REQUESTS):
+            self._to_quorum(call)
+        elif isinstance(request, envelope.EnvelopeRequest):
+            inner = open_envelope(call)
+            if inner is not None:
+                self.handle(inner)
+        elif type(request) in HANDLERS:
+            self._to_active_controller(call)
+        else:
+            self._read(call)
+
+    def _to_quorum(self, call: Call) -> None:
+        def answer(response: Response | None) -> None:
+            if response is None:
+                call.reject(ErrorCode.inconsistent_cluster_id, f"this is cluster {self._cluster_id}")
+            else:
+                call.answer(response_to_wire(response))
+
+        try:
+            message = request_from_wire(call.request)
+        except RequestRejected as refusal:
+            call.reject(refusal.code, refusal.message)
+        else:
+            self._node.receive(message, call.request.cluster_id, answer)
+
+    def _to_active_controller(self, call: Call) -> None:
+        if self._node.core.disk_low and not isinstance(call.request, _NEEDS_NO_ROOM):
+            call.reject(
+                ErrorCode.kafka_storage_error,
+                f"the disk of controller {self._node.core.id} is almost full, so it takes no changes; nothing was "
+                "done. Make room there, or try again: another controller takes over if one has room",
+            )
+            return
+        timeout_ms = getattr(call.request, "timeout_ms", _DEFAULT_TIMEOUT_MS)
+        if isinstance(call.request, brokers.BrokerHeartbeatRequest):
+            timeout_ms = _HEARTBEAT_TIMEOUT_MS
+        pending = PendingRequest(
+            request=call.request,
+            token=call,
+            deadline_ms=now_ms() + max(0, timeout_ms),
+            api_version=call.api_version,
+            principal=call.principal,
+            client_id=call.client_id,
+            client_host=call.client_host,
+        )
+        self._machine.submit(pending)
+
+    def _read(self, call: Call) -> None:
+        try:
+            response = self._reads[type(call.request)](call)
+        except RequestRejected as refusal:
+            call.reject(refusal.code, refusal.message)
+        else:
+            call.answer(response)
+
+    # ---- reads ---------------------------------------------------------------------------------------
+
+    def _viewpoint(self, call: Call) -> AtController:
+        return AtController(
+            cluster_id=self._cluster_id, leader=self._machine.leader, listener_name=call.listener_name
+        )
+
+    def _metadata(self, call: Call) -> Any:
+        return answer_metadata(self._machine.image, call.request, self._viewpoint(call), call.api_version)
+
+    def _describe_cluster(self, call: Call) -> Any:
+        return answer_describe_cluster(self._machine.image, call.request, self._viewpoint(call))
+
+    def _describe_topic_partitions(self, call: Call) -> Any:
+        return answer_topic_partitions(self._machine.image, call.request, self._viewpoint(call))
+
+    def _describe_configs(self, call: Call) -> Any:
+        return answer_describe_configs(self._machine.image, call.request, self._describing)
+
+    def _describe_quorum(self, call: Call) -> Any:
+        return answer_describe_quorum(quorum_status(self._node.core, now_ms()), call.request)
