@@ -1,6 +1,6 @@
 """What a client may be told of a partition: who leads it from where the client stands, which replicas are offline.
 
-Made once per answer: what it has found out about a broker, or about a set of replicas, holds for all partitions of the
+Made once per answer: what it has found out about a broker or a log directory holds for all partitions of the
 answer, and a cluster has far fewer of those than partitions.
 """
 
@@ -29,14 +29,13 @@ def unknown_topic(name: str) -> ErrorCode:
 class PartitionSight:
     """Partitions of one image from one viewpoint."""
 
-    __slots__ = ("_image", "_leaders", "_offline", "_reachable", "_viewpoint")
+    __slots__ = ("_image", "_leaders", "_viewpoint", "_works")
 
     def __init__(self, image: MetadataImage, viewpoint: Viewpoint) -> None:
         self._image = image
         self._viewpoint = viewpoint
         self._leaders: dict[int, ErrorCode] = {}
-        self._offline: dict[tuple[tuple[int, ...], tuple[uuid.UUID, ...]], tuple[int, ...]] = {}
-        self._reachable: dict[int, bool] = {}
+        self._works: dict[tuple[int, uuid.UUID], bool] = {}
 
     def leader_error(self, leader: int) -> ErrorCode:
         """`none` if the client can reach the leader; else why not: LISTENER_NOT_FOUND, LEADER_NOT_AVAILABLE."""
@@ -57,19 +56,19 @@ class PartitionSight:
 
     def offline_replicas(self, partition: PartitionRegistration) -> tuple[int, ...]:
         """Replicas that do not work for the client: no such broker or listener, fenced, or the disk is gone."""
-        key = (partition.replicas, partition.directories)
-        found = self._offline.get(key)
-        if found is None:
-            places = zip(partition.replicas, partition.directories, strict=True)
-            found = tuple(replica for replica, disk in places if not self._works(replica, disk))
-            self._offline[key] = found
-        return found
+        works = self._works
+        places = zip(partition.replicas, partition.directories, strict=True)
+        return tuple([place[0] for place in places if not (works.get(place) or self._does_work(place))])
 
-    def _works(self, replica: int, directory: uuid.UUID) -> bool:
-        broker = self._image.cluster.broker(replica)
-        return (
-            broker is not None
-            and not broker.fenced
-            and endpoint_seen(broker, self._viewpoint) is not None
-            and broker.has_online_directory(directory)
-        )
+    def _does_work(self, place: tuple[int, uuid.UUID]) -> bool:
+        found = self._works.get(place)
+        if found is None:
+            replica, directory = place
+            broker = self._image.cluster.broker(replica)
+            found = self._works[place] = (
+                broker is not None
+                and not broker.fenced
+                and endpoint_seen(broker, self._viewpoint) is not None
+                and broker.has_online_directory(directory)
+            )
+        return found
