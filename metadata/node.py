@@ -205,6 +205,7 @@ class RaftNode:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._flusher)
             nursery.start_soon(self._snapshotter)
+            self._schedule.begin(now_ms())
             self._begin_with_snapshot()
             self._step(Started())
             self._look_at_space()
@@ -215,11 +216,17 @@ class RaftNode:
                 await self._rest(busy)
             nursery.cancel_scope.cancel()
 
-    async def stop(self) -> None:
-        """An orderly end: a leader hands over first. Returns when the others can do without this node."""
+    async def hand_over(self) -> None:
+        """The first half of an orderly end: a leader resigns, and returns when the others can do without this node.
+
+        The node goes on following, so that answers which wait for the outcome of their records still get it.
+        """
         self.submit(ShutdownRequested())
         with trio.move_on_after(self.core.config.election_timeout_ms * 2 / 1000):
             await self._handed_over.wait()
+
+    def stop(self) -> None:
+        """`run` returns."""
         self._stopped.set()
         self._wake.set()
 

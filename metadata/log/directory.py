@@ -217,7 +217,7 @@ class OpenDirectory:
     log: SegmentedLog
     elections: QuorumStateFile
     election: ElectionState
-    bootstrap: tuple[DataRecord, ...]
+    bootstrap: tuple[AnyDataRecord, ...]
     """What `storage format` left for the first leader of an empty log."""
     report: RecoveryReport
     lock: DirectoryLock
@@ -284,10 +284,10 @@ def _election(
     return election
 
 
-def _read_bootstrap(files: Files, directory: Path) -> tuple[DataRecord, ...]:
+def _read_bootstrap(files: Files, directory: Path) -> tuple[AnyDataRecord, ...]:
     path = directory / BOOTSTRAP
     checker = SnapshotChecker(LOG_START)
-    records: list[DataRecord] = []
+    records: list[AnyDataRecord] = []
     with failing_storage("Reading the bootstrap records", path):
         try:
             file = files.open(path, "read")

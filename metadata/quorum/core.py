@@ -189,6 +189,8 @@ class RaftCore:
         self.disk_low = False
         """Below the free-space floor: it neither fetches nor stands for election, but still votes."""
         self.shutting_down = False
+        self.handed_over = False
+        """While shutting down: its successors know, or had their time."""
         self._last_correlation = 0
         self._step = _Step()
 
@@ -233,7 +235,7 @@ class RaftCore:
                 if self.may_stand:
                     deadlines += [role.fetch_deadline_ms, role.suspect_at_ms]
             case Resigned():
-                waits = self.may_stand or self.shutting_down or not self.is_voter
+                waits = self.may_stand or not self.is_voter or (self.shutting_down and not self.handed_over)
                 deadlines += [role.election_deadline_ms if waits else None, *role.resend_at_ms.values()]
             case _:
                 assert_never(role)
@@ -269,8 +271,8 @@ class RaftCore:
 
     @property
     def may_stand(self) -> bool:
-        """Whether it may try to become leader: a leader without room for its log would be none."""
-        return self.is_voter and not self.disk_low
+        """Whether it may try to become leader: one without room for its log, or about to go, would be none."""
+        return self.is_voter and not self.disk_low and not self.shutting_down
 
     @property
     def leads(self) -> bool:
@@ -279,7 +281,9 @@ class RaftCore:
     @property
     def shutdown_complete(self) -> bool:
         """After ShutdownRequested: whether the process may end without hurting the others."""
-        return self.shutting_down and not isinstance(self.role, Leader | Resigned)
+        if not self.shutting_down or isinstance(self.role, Leader):
+            return False
+        return self.handed_over or not isinstance(self.role, Resigned)
 
     # ---- events --------------------------------------------------------------------------------------
 

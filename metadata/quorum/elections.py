@@ -139,15 +139,14 @@ def _poll_leader(core: "RaftCore", role: Leader, now_ms: int) -> None:
 
 
 def _poll_resigned(core: "RaftCore", role: Resigned, now_ms: int) -> None:
-    if role.election_deadline_ms <= now_ms and core.shutting_down:
-        _to_unattached(core, Why.HIGHER_EPOCH, core.next_epoch(), now_ms)
-    elif role.election_deadline_ms <= now_ms and not core.is_voter:
+    over = role.election_deadline_ms <= now_ms
+    if core.shutting_down:
+        core.handed_over = core.handed_over or over or not role.unacknowledged
+    if over and not core.is_voter:
         # The epoch is raised so that nobody is told of this leader any more.
         _to_unattached(core, Why.NO_LONGER_VOTER, core.next_epoch(), now_ms)
-    elif role.election_deadline_ms <= now_ms and core.may_stand:
+    elif over and core.may_stand:
         _ask_for_pre_votes(core, Why.ELECTION_TIMEOUT, now_ms)
-    elif core.shutting_down and not role.unacknowledged:
-        _to_unattached(core, Why.HIGHER_EPOCH, core.next_epoch(), now_ms)
     else:
         for peer in _due(core, role.resend_at_ms, now_ms):
             core.send(peer, _end_request(core, role), now_ms)

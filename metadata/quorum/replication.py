@@ -339,22 +339,20 @@ def _seen(core: "RaftCore", role: Leader, progress: Progress, now_ms: int) -> No
 
 
 def _needs_snapshot(core: "RaftCore", request: FetchRequest) -> OffsetAndEpoch | None:
-    """The newest snapshot, for who is behind the log's start, or starts from nothing (cheaper than a replay)."""
+    """The newest snapshot, for who is behind the log's start, or starts from nothing (cheaper than a replay).
+
+    Or whose last epoch is older than the record just before the start: where the two logs part lies below the start,
+    and no diverging epoch could be named that would make it cut anything.
+    """
     log = core.log
     newest = log.newest_snapshot
     if newest is None:
         return None
     if request.offset == 0:
         return newest
-    oldest = next(one for one in log.snapshots if one.offset > 0)
-    behind = request.offset < log.start or (
-        request.last_fetched_epoch < oldest.epoch and request.offset <= log.start
-    )
-    at_start = (
-        request.offset == log.start
-        and log.start > 0
-        and request.last_fetched_epoch != _epoch_before(core, log.start)
-    )
+    before_start = _epoch_before(core, log.start)
+    behind = request.offset < log.start or request.last_fetched_epoch < before_start
+    at_start = request.offset == log.start and log.start > 0 and request.last_fetched_epoch != before_start
     return newest if behind or at_start else None
 
 

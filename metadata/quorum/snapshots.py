@@ -187,6 +187,10 @@ class SnapshotSchedule:
     def applied(self, size: int) -> None:
         self.bytes_since += size
 
+    def begin(self, now_ms: int) -> None:
+        """Time counts from here: a node that was just started does not begin with a snapshot."""
+        self.last_ms = now_ms
+
     def due(self, now_ms: int) -> bool:
         if self.bytes_since >= self.max_bytes:
             return True

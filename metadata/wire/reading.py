@@ -50,11 +50,13 @@ class _Malformed(Exception):
 def read_message(value_class: type, version: int, buffer: bytes, position: int, *, is_request: bool) -> Any:
     """The message that begins at `position` and fills the rest of the buffer.
 
+    Bytes behind a request are ignored, as Kafka does: librdkafka's `list_topics` sends three of them.
+
     Raises:
         RemoteProtocolError: these bytes are not such a message.
     """
     read = _message_reader(value_class, version, is_request)
-    return _read_whole(read, value_class, version, buffer, position)
+    return _read_whole(read, value_class, version, buffer, position, lenient=is_request)
 
 
 def read_data(plan: StructPlan, buffer: bytes, position: int) -> Any:
@@ -66,12 +68,14 @@ def read_data(plan: StructPlan, buffer: bytes, position: int) -> Any:
     return _read_whole(_data_reader(plan), plan.value_class, 0, buffer, position)
 
 
-def _read_whole(read: Read, value_class: type, version: int, buffer: bytes, position: int) -> Any:
+def _read_whole(
+    read: Read, value_class: type, version: int, buffer: bytes, position: int, *, lenient: bool = False
+) -> Any:
     try:
         value, end = read(buffer, position)
     except (_Malformed, IndexError, UnicodeDecodeError, struct.error) as error:
         raise RemoteProtocolError(f"these bytes are no {value_class.__name__} v{version}: {error}") from None
-    if end != len(buffer):
+    if end != len(buffer) and not lenient:
         raise RemoteProtocolError(
             f"{value_class.__name__} v{version} ends at byte {end} of a frame of {len(buffer)}"
         )
