@@ -94,7 +94,8 @@ def test_a_message_cut_short_is_none_and_a_longer_one_only_as_a_request(
         with pytest.raises(RemoteProtocolError):
             read_message(type(value), version, whole[:end], 0, is_request=is_request)
     if is_request:  # as librdkafka's list_topics sends them, and Kafka reads them
-        assert read_message(type(value), version, whole + b"\1\0\0", 0, is_request=True) == value
+        exactly = read_message(type(value), version, whole, 0, is_request=True)
+        assert read_message(type(value), version, whole + b"\1\0\0", 0, is_request=True) == exactly
     else:
         with pytest.raises(RemoteProtocolError):
             read_message(type(value), version, whole + b"\0", 0, is_request=False)
