@@ -5,12 +5,13 @@
     async def list_topics(session: Session, exclude_internal: ... = False) -> None:
 
 To the parser this command has its own options and the common ones; the function gets a `Session` made of the
-latter. `looks_offline` does the same for commands that ask nobody: only --output is added. If a command fails
-before it has printed and --output is json, the document on stdout is the error.
+latter. `looks_offline` does the same for commands that ask nobody: only --output is added. `make_command` is what
+both are made of. If a command fails before it has printed and --output is json, the document on stdout is the error.
 """
 
+import contextlib
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Concatenate, Final, ParamSpec
 
 import attrs
@@ -27,7 +28,7 @@ from quorate.metadata.client import ClusterClient, open_client
 P = ParamSpec("P")
 
 _OUTPUT: Final = ("output", options.OutputOption, Form.TABLE)
-_COMMON: Final[tuple[tuple[str, Any, Any], ...]] = (
+CLUSTER_OPTIONS: Final[tuple[tuple[str, Any, Any], ...]] = (
     ("bootstrap", options.BootstrapOption, None),
     _OUTPUT,
     ("timeout", options.TimeoutOption, options.DEFAULT_TIMEOUT_S),
@@ -59,36 +60,45 @@ def asks_cluster(
 ) -> Callable[..., None]:
     """Makes a command of an async function that asks a cluster."""
 
-    def run(printer: Printer, given: dict[str, Any], own: dict[str, Any]) -> None:
-        settings = load_client_settings(given["command_config"])
-        servers = _servers(given["bootstrap"], settings.servers)
-
+    def run(printer: Printer, common: dict[str, Any], own: dict[str, Any]) -> None:
         async def main() -> None:
-            async with open_client(servers, client_id=settings.client_id) as client:
-                session = Session(
-                    servers=servers,
-                    timeout_ms=_timeout_ms(given["timeout"], settings.timeout_ms),
-                    client_id=settings.client_id,
-                    client=client,
-                    printer=printer,
-                )
+            async with open_session(printer, common) as session:
                 await function(session, **own)  # type: ignore[call-arg]  # the parser brings what P asks for
 
         trio.run(main)
 
-    return _command(function, _COMMON, run)
+    return make_command(function, CLUSTER_OPTIONS, run)
+
+
+@contextlib.asynccontextmanager
+async def open_session(printer: Printer, common: dict[str, Any]) -> AsyncIterator[Session]:
+    """A session from the values of `CLUSTER_OPTIONS`.
+
+    Raises:
+        WrongUsage: no cluster is named, or not in a way that can be understood.
+    """
+    settings = load_client_settings(common["command_config"])
+    servers = _servers(common["bootstrap"], settings.servers)
+    async with open_client(servers, client_id=settings.client_id) as client:
+        yield Session(
+            servers=servers,
+            timeout_ms=_timeout_ms(common["timeout"], settings.timeout_ms),
+            client_id=settings.client_id,
+            client=client,
+            printer=printer,
+        )
 
 
 def looks_offline(function: Callable[Concatenate[Printer, P], None]) -> Callable[..., None]:
     """Makes a command of a function that asks nobody."""
 
-    def run(printer: Printer, given: dict[str, Any], own: dict[str, Any]) -> None:
-        function(printer, **own)  # type: ignore[call-arg]  # as above
+    def run(printer: Printer, common: dict[str, Any], own: dict[str, Any]) -> None:
+        function(printer, **own)  # type: ignore[call-arg]  # as in asks_cluster
 
-    return _command(function, (_OUTPUT,), run)
+    return make_command(function, (_OUTPUT,), run)
 
 
-def _command(
+def make_command(
     function: Callable[..., Any],
     common: tuple[tuple[str, Any, Any], ...],
     run: Callable[[Printer, dict[str, Any], dict[str, Any]], None],

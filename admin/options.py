@@ -65,7 +65,16 @@ ConfigArgument = Annotated[
     pathlib.Path,
     typer.Argument(metavar="CONFIG", help="The node's configuration: a .toml or .properties file."),
 ]
-DirectoryArgument = Annotated[
+PathArgument = Annotated[
     pathlib.Path,
-    typer.Argument(metavar="DIRECTORY", help="A metadata directory, or one file in it."),
+    typer.Argument(metavar="PATH", help="A node's metadata.log.dir, or one .log or .checkpoint file in it."),
+]
+DirectoryOption = Annotated[
+    pathlib.Path | None,
+    typer.Option(
+        "--directory",
+        "-d",
+        metavar="DIRECTORY",
+        help="Read a node's metadata.log.dir (or one file in it) instead of asking a cluster.",
+    ),
 ]

@@ -52,6 +52,10 @@ class Printer:
     form: Form
     printed: bool = False
 
+    @property
+    def for_people(self) -> bool:
+        return self.form is Form.TABLE
+
     def show(self, document: Document, *parts: str | Table) -> None:
         """The command's whole answer: the document to programs, the parts, top down, to people."""
         self.printed = True

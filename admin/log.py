@@ -1,0 +1,225 @@
+"""`quorate log`: dump a directory's records, follow a log as it grows, verify that a directory is whole."""
+
+import difflib
+import sys
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import attrs
+import typer
+
+from quorate.admin.asking import looks_offline
+from quorate.admin.errors import WrongUsage
+from quorate.admin.log_source import LogSource, newest, reads_log
+from quorate.admin.offline_log import Ends, LogFiles, Piece
+from quorate.admin.options import PathArgument, command_group
+from quorate.admin.output import Printer, plural
+from quorate.admin.parsing import names
+from quorate.admin.record_text import (
+    batch_document,
+    batch_line,
+    record_document,
+    record_line,
+    time_text,
+    type_name,
+)
+from quorate.admin.verifying import Verified, verify_directory
+from quorate.metadata.batch import RecordBatch
+from quorate.metadata.records import CONTROL_RECORDS, DATA_RECORDS, AnyRecord
+
+app = command_group("Dump, follow and verify the log's records.")
+
+TypeOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--type", metavar="TYPE", help="Only records of this type, such as TOPIC_RECORD; may be repeated."
+    ),
+]
+FromOption = Annotated[
+    int | None, typer.Option("--from", metavar="OFFSET", min=0, help="The first offset shown.")
+]
+
+
+@attrs.frozen(kw_only=True)
+class _Wanted:
+    """Which records are shown."""
+
+    first: int = 0
+    last: int | None = None
+    types: frozenset[str] = frozenset()
+
+    def of(self, batch: RecordBatch) -> Iterator[tuple[int, AnyRecord]]:
+        if batch.end_offset <= self.first or (self.last is not None and batch.base_offset > self.last):
+            return
+        for offset, record in enumerate(batch.records(), batch.base_offset):
+            if offset < self.first or (self.last is not None and offset > self.last):
+                continue
+            if not self.types or type_name(record) in self.types:
+                yield offset, record
+
+
+# --- dump
+
+
+@app.command("dump")
+@looks_offline
+def dump(
+    printer: Printer,
+    path: PathArgument,
+    first: FromOption = None,
+    last: Annotated[
+        int | None, typer.Option("--to", metavar="OFFSET", min=0, help="The last offset shown.")
+    ] = None,
+    type: TypeOption = None,
+    batches_only: Annotated[
+        bool, typer.Option("--batches-only", help="What stands in the batches' heads, without records.")
+    ] = False,
+) -> None:
+    """Prints every record that lies in a directory, a segment or a snapshot; with --output json one per line."""
+    wanted = _Wanted(first=first or 0, last=last, types=_types(type))
+    shown_file = None
+    for piece in LogFiles.at(path).pieces():
+        if isinstance(piece, Ends):
+            sys.stderr.write(f"The intact batches end here: {piece}\n")
+            continue
+        records = [] if batches_only else list(wanted.of(piece.batch))
+        if not records and not (batches_only and next(wanted.of(piece.batch), None) is not None):
+            continue
+        if piece.path != shown_file:
+            shown_file = piece.path
+            _say(printer, str(piece.path))
+        _dump_batch(printer, piece, records)
+
+
+def _dump_batch(printer: Printer, piece: Piece, records: list[tuple[int, AnyRecord]]) -> None:
+    batch = piece.batch
+    _say(printer, f"{batch_line(batch)}  at byte {piece.position}")
+    if not records:
+        document = {"file": piece.path.name, "position": piece.position, **batch_document(batch)}
+        if not printer.for_people:
+            printer.line(document, "")
+    for offset, record in records:
+        printer.line(
+            {"file": piece.path.name, **_record_document(batch, offset, record)}, record_line(offset, record)
+        )
+
+
+def _record_document(batch: RecordBatch, offset: int, record: AnyRecord) -> dict[str, Any]:
+    return {
+        "offset": offset,
+        "base_offset": batch.base_offset,
+        "epoch": batch.epoch,
+        "time": time_text(batch.append_time_ms),
+        "control": batch.is_control,
+        **record_document(record),
+    }
+
+
+def _types(texts: list[str] | None) -> frozenset[str]:
+    known = {type_name(kind) for kind in (*DATA_RECORDS.values(), *CONTROL_RECORDS.values())}  # type: ignore[arg-type]
+    found = {text.upper() for text in names(texts or ())}
+    for text in sorted(found - known):
+        close = difflib.get_close_matches(text, known, n=1, cutoff=0.5)
+        raise WrongUsage(
+            f"There is no record type {text}.", remedy=f"did you mean {close[0]}?" if close else None
+        )
+    return frozenset(found)
+
+
+# --- tail
+
+
+@app.command("tail")
+@reads_log
+async def tail(
+    source: LogSource,
+    lines: Annotated[
+        int,
+        typer.Option("--lines", "-n", metavar="N", min=0, help="How many of the last records to begin with."),
+    ] = 10,
+    first: FromOption = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on as the log grows, until Ctrl-C.")
+    ] = False,
+    type: TypeOption = None,
+) -> None:
+    """Prints the end of a log; live, committed records only."""
+    wanted = _Wanted(first=first or 0, types=_types(type))
+    end = 0
+    if first is None:
+        last_ones = await newest(source.batches(follow=False), lines)
+        records = [(batch, *found) for batch in last_ones for found in wanted.of(batch)]
+        for batch, offset, record in records[len(records) - min(lines, len(records)) :]:
+            source.printer.line(_record_document(batch, offset, record), _tail_line(batch, offset, record))
+        end = last_ones[-1].end_offset if last_ones else 0
+        if not follow:
+            return
+    async for batch in source.batches(follow=follow):
+        if batch.base_offset >= end:
+            for offset, record in wanted.of(batch):
+                source.printer.line(
+                    _record_document(batch, offset, record), _tail_line(batch, offset, record)
+                )
+
+
+def _tail_line(batch: RecordBatch, offset: int, record: AnyRecord) -> str:
+    return f"{time_text(batch.append_time_ms)}  epoch {batch.epoch}{record_line(offset, record)}"
+
+
+# --- verify
+
+
+@app.command("verify")
+@looks_offline
+def verify(printer: Printer, path: PathArgument) -> None:
+    """Reads a whole directory: checksums, order, epochs, snapshots, votes, and what the records amount to.
+
+    Every snapshot that the log still reaches is compared with the log. Nothing is changed; exit code 1 if the
+    directory cannot be trusted.
+    """
+    with printer.progress("Reading"):
+        found = verify_directory(path)
+    printer.show(_verified_document(found), *_verified_lines(found))
+
+
+def _verified_document(found: Verified) -> dict[str, Any]:
+    return {
+        "directory": str(found.directory),
+        "cluster_id": found.info.meta.cluster_id,
+        "node_id": found.info.meta.node_id,
+        "log_start": found.info.log.start,
+        "log_end": found.info.log.end.offset,
+        "last_epoch": found.info.log.end.epoch,
+        "flushed_to": found.info.log.flushed_to,
+        "segments": found.info.log.segments,
+        "batches": found.info.log.batches,
+        "snapshots": [
+            {"id": str(one.id), "records": one.records, "digest": one.digest, "agrees_with_log": one.agrees}
+            for one in found.snapshots
+        ],
+        "image_offset": found.offset,
+        "image_digest": found.digest,
+        "findings": list(found.info.log.lines()[1:]),
+    }
+
+
+def _verified_lines(found: Verified) -> list[str]:
+    log = found.info.log
+    batches = f"{plural(log.batches, 'batch', 'batches')} in {plural(log.segments, 'segment')}"
+    compared = {True: "agrees with the log", False: "DIFFERS FROM THE LOG", None: "the log before it is gone"}
+    return [
+        f"{found.directory}: node {found.info.meta.node_id} of cluster {found.info.meta.cluster_id}",
+        f"log        offsets {log.start} to {log.end.offset}, last epoch {log.end.epoch}; {batches}, all intact",
+        *(
+            f"snapshot   {one.id}: {plural(one.records, 'record')}, {compared[one.agrees]}"
+            for one in found.snapshots
+        ),
+        f"image      behind offset {found.offset}: digest {found.digest}",
+        *(f"note       {line}" for line in log.lines()[1:]),
+    ]
+
+
+def _say(printer: Printer, text: str) -> None:
+    """A headline for people."""
+    if printer.for_people:
+        printer.line({}, text)
