@@ -75,7 +75,7 @@ def _read_whole(
         value, end = read(buffer, position)
     except (_Malformed, IndexError, UnicodeDecodeError, struct.error) as error:
         raise RemoteProtocolError(f"these bytes are no {value_class.__name__} v{version}: {error}") from None
-    if end != len(buffer) and not lenient:
+    if end > len(buffer) or (end < len(buffer) and not lenient):
         raise RemoteProtocolError(
             f"{value_class.__name__} v{version} ends at byte {end} of a frame of {len(buffer)}"
         )
