@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import attrs
 import typer
@@ -18,6 +18,9 @@ from quorate.metadata.wire.brokers import UnregisterBrokerRequest
 from quorate.metadata.wire.cluster import DescribeClusterBroker, DescribeClusterRequest, MetadataRequest
 
 app = command_group("List, describe and unregister brokers.")
+
+_CONTROLLERS: Final = 2
+"""DescribeCluster's endpoint type (KIP-919)."""
 
 IdsOption = Annotated[
     list[str] | None,
@@ -90,9 +93,14 @@ async def unregister_broker(
 
 
 async def _registered(session: Session) -> Sequence[DescribeClusterBroker]:
+    """A controller stands in for a broker where clients ask it for brokers; here it is none."""
     response = await session.read(DescribeClusterRequest(include_fenced_brokers=True))
     check_whole("The brokers cannot be listed.", response.error_code, response.error_message)
-    return sorted(response.brokers, key=lambda one: one.broker_id)
+    controllers = await session.read(DescribeClusterRequest(endpoint_type=_CONTROLLERS))
+    others = {one.broker_id for one in controllers.brokers}  # none where a broker answers: it refuses this
+    return sorted(
+        (one for one in response.brokers if one.broker_id not in others), key=lambda one: one.broker_id
+    )
 
 
 async def _loads(session: Session) -> dict[int, _Load]:

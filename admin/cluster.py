@@ -245,13 +245,16 @@ class Cluster(Generic[NodeOfCluster]):
 
 
 def ended(node: Node, code: int) -> Refused:
-    """What to say of a node that ended without being told to."""
-    how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    """What to say of a node that ended without being told to by its launcher."""
+    start = f"quorate {node.files.role} start {node.files.config}"
+    if code < 0:
+        name = signal.Signals(-code).name
+        return Refused(f"{node.name} was ended by {name}.", remedy=f"start it again with: {start}")
     return Refused(
-        f"{node.name} has ended ({how}).",
+        f"{node.name} has ended (exit code {code}).",
         where=str(node.files.log),
         why=f"its last words were:\n{node.last_words()}",
-        remedy=f"mend that, then start it with: quorate {node.files.role} start {node.files.config}",
+        remedy=f"mend that, then start it with: {start}",
     )
 
 

@@ -104,9 +104,10 @@ def lay_out(
     _make(directory)
     if (directory / _SUMMARY).exists():
         files = _read(directory)
+        _check_controllers(files, wanted)
         for node in files.nodes:
             ports.hold(node.port, node.name)
-        return _with_wanted(files, ports, rng, wanted)
+        return _with_brokers(files, ports, rng, wanted)
     _sweep_unfinished(directory)
     return _begin(directory, ports, rng, wanted)
 
@@ -165,8 +166,8 @@ def _by_id(nodes: Iterable[NodeFiles]) -> tuple[NodeFiles, ...]:
     return tuple(sorted(nodes, key=lambda node: node.id))
 
 
-def _with_wanted(files: ClusterFiles, ports: HeldPorts, rng: random.Random, wanted: Wanted) -> ClusterFiles:
-    """More brokers join, fewer stay away; the voters are in the log and not ours to change."""
+def _check_controllers(files: ClusterFiles, wanted: Wanted) -> None:
+    """The voters are in the log and not ours to change."""
     there = len(files.controllers)
     if wanted.controllers not in (None, there):
         raise Refused(
@@ -175,6 +176,10 @@ def _with_wanted(files: ClusterFiles, ports: HeldPorts, rng: random.Random, want
             why="its voters were named when it was made, and are kept in its metadata log",
             remedy=f"leave --controllers out, say --controllers {there}, or use another --dir",
         )
+
+
+def _with_brokers(files: ClusterFiles, ports: HeldPorts, rng: random.Random, wanted: Wanted) -> ClusterFiles:
+    """More brokers join, fewer stay away."""
     brokers = list(files.brokers)
     if wanted.brokers is None:
         return files

@@ -25,9 +25,9 @@ app = command_group("Who leads, who follows, how far behind.")
 async def status(session: Session) -> None:
     """Asks the leader and every voter. Exit code 10 if something is wrong, 3 if nobody answers."""
     view = await quorum_view(session)
-    problems = view.problems()
     lines: list[str | Table] = [_headline(view), Table(_TITLES, [_row(one) for one in view.replicas])]
-    session.printer.show(view.document(), *lines, *(f"Problem: {problem}" for problem in problems))
+    if view.answered or not session.printer.for_people:
+        session.printer.show(view.document(), *lines)
     _end(view)
 
 

@@ -92,7 +92,7 @@ class QuorumView:
 
     def problems(self) -> list[str]:
         """What an operator should know; empty: the quorum is healthy."""
-        found = [] if self.leader_id is not None else ["there is no active controller"]
+        found = ["there is no active controller"] if self.leader_id is None and self.answered else []
         for one in self.replicas:
             who = f"{one.role} {one.id}" if one.id is not None else f"{one.address}"
             if one.error is not None:
