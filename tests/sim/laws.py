@@ -1,0 +1,193 @@
+"""What only the whole cluster can show: the laws of Raft, checked after every event, cheaply.
+
+`metadata.quorum.invariants` holds each replica to its own past; here replicas are held to each other, and to their
+disks. Nothing in here asks the core how to count: majorities, votes and commits are counted anew.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from quorate.metadata.batch import RecordBatch
+from quorate.metadata.checks import check
+from quorate.metadata.ids import FIRST_OFFSET, Epoch, NodeId, Offset, OffsetAndEpoch, ReplicaKey
+from quorate.metadata.quorum.effects import Effects
+from quorate.metadata.quorum.events import Token
+from quorate.metadata.quorum.invariants import Summary
+from quorate.metadata.quorum.messages import Response, VoteRequest, VoteResponse
+from quorate.metadata.quorum.transitions import RoleName
+from tests.sim.disk import Disk
+from tests.sim.machine import Digest
+from tests.sim.network import Network
+
+if TYPE_CHECKING:
+    from tests.sim.node import SimNode
+
+
+class Laws:
+    """The cluster's memory of what it promised."""
+
+    def __init__(self, voters: Sequence[ReplicaKey], network: Network, marks: Counter[str]) -> None:
+        self.voters = tuple(voters)
+        self.majority = len(self.voters) // 2 + 1
+        self.committed: dict[Offset, RecordBatch] = {}
+        """Every batch that any node ever called committed, by its first offset."""
+        self.committed_end = FIRST_OFFSET
+        self.replaced: set[tuple[Offset, Epoch]] = set()
+        """Batches whose client was told that they are not in the log: they must never be."""
+        self._epoch_at: dict[Offset, Epoch] = {FIRST_OFFSET: Epoch(0)}
+        """For each committed batch's end: its epoch. Where snapshots may be taken."""
+        self._digests: dict[Offset, Digest] = {}
+        self._leaders: dict[Epoch, tuple[NodeId, int]] = {}
+        self._votes: dict[tuple[ReplicaKey, Epoch], ReplicaKey] = {}
+        self._lost_disks: dict[ReplicaKey, Disk] = {}
+        self._network = network
+        self._marks = marks
+
+    # ---- after a step ----------------------------------------------------------------------------------
+
+    def on_step(self, node: "SimNode", before: Summary | None, now: Summary, effects: Effects) -> None:
+        was = None if before is None else (before.role, before.election.epoch)
+        role, epoch = now.role, now.election.epoch
+        if was != (role, epoch):
+            self._marks[f"becomes {role.value}"] += 1
+        if effects.truncate_to is not None:
+            self._marks["truncation"] += 1
+            check(node.core.is_voter, f"observer {node.name} cut its log: it was served uncommitted records")
+        if effects.install_snapshot is not None:
+            self._marks["snapshot installed"] += 1
+            check(role is RoleName.FOLLOWER, f"{node.name} loads a snapshot as {role.value}")
+            self.is_committed_point(effects.install_snapshot)
+
+    def on_claim(self, node: "SimNode", epoch: Epoch) -> None:
+        """Election safety and leader completeness (Raft paper, 5.2 and 5.4).
+
+        A claim counts once it is on disk: a leader that dies before has told nobody, and may lead the epoch again.
+        """
+        self._leads(node, epoch)
+        check(node.key in self.voters, f"{node.name} leads and is no voter")
+        for batch in self.committed.values():
+            check(self._in_log(node.disk, batch), f"{node.name} leads epoch {epoch} without {self._name(batch)}")
+
+    def _leads(self, node: "SimNode", epoch: Epoch) -> None:
+        earlier = self._leaders.setdefault(epoch, (node.id, node.life))
+        check(
+            earlier == (node.id, node.life),
+            f"epoch {epoch} is led twice: by n{earlier[0]} in its life {earlier[1]}, by {node.name} in its life {node.life}",
+        )
+
+    @staticmethod
+    def _in_log(disk: Disk, batch: RecordBatch) -> bool:
+        """Written, flushed or not."""
+        log = disk.log
+        if batch.end_offset <= log.start:
+            return True  # inside a snapshot; `is_committed_point` and the digests vouch for those
+        own = log.at(batch.base_offset)
+        return own is not None and (own is batch or own.data == batch.data)
+
+    @staticmethod
+    def _name(batch: RecordBatch) -> str:
+        return f"the committed records {batch.base_offset}..{batch.end_offset - 1} of epoch {batch.epoch}"
+
+    # ---- commits ---------------------------------------------------------------------------------------
+
+    def on_committed(self, node: "SimNode", batches: Sequence[RecordBatch]) -> None:
+        """State machine safety, and: committed means on the disks of a majority (5.3, 5.4.3)."""
+        for batch in batches:
+            known = self.committed.get(batch.base_offset)
+            if known is None:
+                self._extend(node, batch)
+            else:
+                same = known is batch or known.data == batch.data
+                check(same, f"{node.name} committed something else than {self._name(known)}")
+
+    def _extend(self, node: "SimNode", batch: RecordBatch) -> None:
+        check(
+            batch.base_offset == self.committed_end,
+            f"{node.name} commits from {batch.base_offset} on, the cluster has committed up to {self.committed_end}",
+        )
+        check(
+            (batch.base_offset, batch.epoch) not in self.replaced,
+            f"{self._name(batch)}: the client was told that they never would be",
+        )
+        holders = [key for key in self.voters if self._on_disk_of(key, batch)]
+        check(
+            len(holders) >= self.majority,
+            f"{node.name} calls {self._name(batch)} committed; they are on the disks of "
+            f"{[key.id for key in holders]}, a majority is {self.majority}",
+        )
+        self.committed[batch.base_offset] = batch
+        self.committed_end = batch.end_offset
+        self._epoch_at[batch.end_offset] = batch.epoch
+        for other in self._network.nodes.values():
+            if other.up and other.core.leads and other.core.election.epoch >= node.core.election.epoch:
+                check(self._in_log(other.disk, batch), f"{other.name} leads without {self._name(batch)}")
+
+    def _on_disk_of(self, key: ReplicaKey, batch: RecordBatch) -> bool:
+        disk = self._lost_disks.get(key)
+        if disk is None:
+            disk = next(node.disk for node in self._network.nodes.values() if node.key == key)
+        return batch.end_offset <= disk.log.flushed_end and self._in_log(disk, batch)
+
+    def on_applied(self, node: "SimNode", high_watermark: Offset) -> None:
+        """Equal offset, equal state."""
+        applied, digest = node.machine.applied, node.machine.digest
+        check(applied.offset == high_watermark, f"{node.name} applied {applied}, not up to {high_watermark}")
+        self.is_committed_point(applied)
+        known = self._digests.setdefault(applied.offset, digest)
+        check(known == digest, f"{node.name} has another state at {applied} than another node had")
+
+    def is_committed_point(self, point: OffsetAndEpoch) -> None:
+        check(self._epoch_at.get(point.offset) == point.epoch, f"{point} is no end of a committed batch")
+
+    # ---- promises --------------------------------------------------------------------------------------
+
+    def on_response(self, node: "SimNode", token: Token, response: Response) -> None:
+        """One vote per epoch, over all lives of a disk (5.2)."""
+        call = self._network.calls.get(token)
+        if call is None or not isinstance(response, VoteResponse) or not response.granted:
+            return
+        request = call.request
+        check(isinstance(request, VoteRequest), "a vote that nobody asked for")
+        if isinstance(request, VoteRequest) and not request.pre_vote:
+            first = self._votes.setdefault((node.key, request.epoch), request.candidate)
+            check(
+                first == request.candidate,
+                f"{node.name} votes for {request.candidate.id} in epoch {request.epoch}, as it did for {first.id}",
+            )
+
+    def on_acknowledged(self, node: "SimNode", batch: RecordBatch) -> None:
+        known = self.committed.get(batch.base_offset)
+        check(
+            known is not None and known.data == batch.data,
+            f"{node.name} acknowledged {batch.base_offset} of epoch {batch.epoch}: not committed",
+        )
+
+    def on_replaced(self, batch: RecordBatch) -> None:
+        self.replaced.add((batch.base_offset, batch.epoch))
+        known = self.committed.get(batch.base_offset)
+        check(
+            known is None or known.data != batch.data,
+            f"{self._name(batch)}: the client is told that they are not",
+        )
+
+    def on_disk_lost(self, key: ReplicaKey, disk: Disk) -> None:
+        """What was on it counts on: its owner had said so, and a leader may hear it only now."""
+        self._lost_disks[key] = disk
+
+    # ---- disks -----------------------------------------------------------------------------------------
+
+    def on_disk(self, node: "SimNode") -> None:
+        """What the core believes of its disk is so."""
+        core, disk = node.core, node.disk
+        if core.leads:
+            self._leads(node, core.election.epoch)
+        summary = disk.log.summary()
+        check(core.election == disk.election, f"{node.name}: {core.election} is not on its disk")
+        check(core.log.end == summary.end, f"{node.name} believes in {core.log.end}, its log ends at {summary.end}")
+        check(core.log.start >= summary.start, f"{node.name} has lost the beginning of its log")
+        if core.config.durable:
+            check(
+                core.log.flushed_end <= disk.log.flushed_end,
+                f"{node.name} believes all below {core.log.flushed_end} flushed; it is only up to {disk.log.flushed_end}",
+            )

@@ -1,0 +1,221 @@
+"""Everything that goes wrong, at random moments: crashes, pauses, partitions, resets, stops, lost disks.
+
+It also brings things back; `quiet` ends the bad times for good (the liveness phase).
+"""
+
+import random
+from collections import Counter
+from collections.abc import Callable
+
+from quorate.metadata.ids import LOG_START, NodeId
+from quorate.metadata.quorum import snapshots
+from quorate.metadata.quorum.events import (
+    ResignRequested,
+    ShutdownRequested,
+    SnapshotCreated,
+    SpaceChanged,
+)
+from tests.sim.clients import Clients
+from tests.sim.network import Network
+from tests.sim.node import SimNode
+from tests.sim.options import WorldOptions
+from tests.sim.schedule import Schedule
+from tests.sim.trace import Trace
+
+
+class Nemesis:
+    """One kind of trouble per method; each plans its own next time."""
+
+    def __init__(
+        self,
+        options: WorldOptions,
+        *,
+        nodes: list[SimNode],
+        clients: Clients,
+        schedule: Schedule,
+        network: Network,
+        trace: Trace,
+        marks: Counter[str],
+        rng: random.Random,
+        wipe: Callable[[SimNode], None],
+    ) -> None:
+        self._options, self._nodes, self._clients, self._network = options, nodes, clients, network
+        self._schedule, self._trace, self._marks, self._rng = schedule, trace, marks, rng
+        self._wipe_disk = wipe
+        self._may_wipe = (options.voters - 1) // 2
+        self.active = True
+        for node in nodes:
+            node.when_cut = self._start_later
+        self._every(options.propose_every_ms, self.propose)
+        self._every(options.crash_every_ms, self.crash)
+        self._every(options.reset_every_ms, self.reset)
+        self._every(options.partition_every_ms, self.partition)
+        self._every(options.pause_every_ms, self.pause)
+        self._every(options.stop_every_ms, self.stop)
+        self._every(options.resign_every_ms, self.resign)
+        self._every(options.space_every_ms, self.space)
+        self._every(options.snapshot_every_ms, self.snapshot)
+        self._every(options.wipe_every_ms, self.wipe)
+
+    def _every(self, mean_ms: int | None, act: Callable[[], None]) -> None:
+        if mean_ms is None:
+            return
+
+        def again() -> None:
+            if self.active:
+                self._trace.events += 1
+                act()
+                self._every(mean_ms, act)
+
+        self._schedule.after(self._rng.randint(1, 2 * mean_ms), again)
+
+    def _up(self) -> list[SimNode]:
+        return [node for node in self._nodes if node.up]
+
+    def _some(self, nodes: list[SimNode]) -> SimNode | None:
+        """Any of them; a leader more often, since with it things are more interesting."""
+        leaders = [node for node in nodes if node.up and node.core.leads]
+        if leaders and self._rng.random() < 0.4:
+            return self._rng.choice(leaders)
+        return self._rng.choice(nodes) if nodes else None
+
+    # ---- the kinds of trouble --------------------------------------------------------------------------
+
+    def propose(self) -> None:
+        leaders = [node for node in self._up() if node.core.leads and not node.paused]
+        if leaders:
+            self._clients.propose(self._rng.choice(leaders))
+
+    def crash(self) -> None:
+        node = self._some(self._up())
+        if node is None:
+            return
+        if self._rng.random() < self._options.crash_all:
+            self._marks["all crash"] += 1
+            for one in self._up():
+                one.crash()
+                self._start_later(one)
+        elif self._rng.random() < self._options.crash_inside:
+            node.fuse = self._rng.randint(1, 6)
+        else:
+            node.crash()
+            self._start_later(node)
+
+    def _start_later(self, node: SimNode) -> None:
+        def start() -> None:
+            if not node.up:
+                node.start()
+
+        self._schedule.after(self._rng.randint(*self._options.down_ms), start)
+
+    def reset(self) -> None:
+        one, other = self._rng.sample(self._nodes, 2) if len(self._nodes) > 1 else (None, None)
+        if one is not None and other is not None:
+            self._trace.line(one.name, f"loses its connection to {other.name}")
+            self._network.reset(one.id, other.id)
+
+    def partition(self) -> None:
+        if len(self._nodes) < 2:
+            return
+        count = self._rng.randint(1, len(self._nodes) - 1)
+        first = self._some(self._nodes)
+        side = {node.id for node in self._rng.sample(self._nodes, count)} | ({first.id} if first else set())
+        inward, outward = self._rng.choice([(True, True), (True, True), (True, False), (False, True)])
+        self._cut_off(frozenset(side), inward=inward, outward=outward)
+
+    def _cut_off(self, side: frozenset[NodeId], *, inward: bool, outward: bool) -> None:
+        self._marks["partition" if inward and outward else "one-way partition"] += 1
+        self._trace.line("", f"{sorted(side)} are cut off, inward {inward}, outward {outward}")
+        cut = self._network.split(side, inward=inward, outward=outward)
+
+        def mend() -> None:
+            self._trace.line("", f"{sorted(side)} are cut off no more")
+            self._network.mend(cut)
+
+        self._schedule.after(self._rng.randint(*self._options.partition_ms), mend)
+
+    def pause(self) -> None:
+        node = self._some([one for one in self._up() if not one.paused])
+        if node is not None:
+            self._marks["pause"] += 1
+            node.pause()
+            life = node.life
+            self._schedule.after(
+                self._rng.randint(*self._options.pause_ms),
+                lambda: node.resume() if node.life == life else None,
+            )
+
+    def stop(self) -> None:
+        node = self._some([one for one in self._up() if not one.paused])
+        if node is None:
+            return
+        self._marks["orderly stop"] += 1
+        node.handle(ShutdownRequested())
+        life = node.life
+
+        def give_up() -> None:  # as the shell does, when nobody takes over in time
+            if node.up and node.life == life:
+                node.exit()
+            if not node.up:
+                node.start()
+
+        self._schedule.after(2000 + self._rng.randint(*self._options.down_ms), give_up)
+
+    def resign(self) -> None:
+        leaders = [node for node in self._up() if node.core.leads and not node.paused]
+        if leaders:
+            node = self._rng.choice(leaders)
+            node.handle(ResignRequested(node.core.election.epoch, "the simulation wants it"))
+
+    def space(self) -> None:
+        node = self._some([one for one in self._up() if not one.paused])
+        if node is not None:
+            node.handle(SpaceChanged(low=not node.core.disk_low))
+
+    def snapshot(self) -> None:
+        """A node begins a snapshot of what it has applied; it is complete a little later, if the node lives."""
+        node = self._some([one for one in self._up() if not one.paused])
+        if node is None:
+            return
+        point = node.machine.applied
+        newest = node.core.log.newest_snapshot
+        if point.offset > snapshots.max_snapshot_end(node.core) or point in (LOG_START, newest):
+            return
+        writer = node.disk.log.new_snapshot(point)
+        for batch in node.machine.snapshot(node.core, self._schedule.now_ms):
+            writer.append(batch)
+        life = node.life
+
+        def finish() -> None:
+            if node.life == life:
+                writer.finish()
+                self._marks["snapshot created"] += 1
+                node.deliver(SnapshotCreated(point))
+
+        self._schedule.after(self._rng.randint(0, 200), finish)
+
+    def wipe(self) -> None:
+        voters = [node for node in self._nodes if node.is_voter]
+        if self._may_wipe == 0 or not voters:
+            return
+        self._may_wipe -= 1
+        self._marks["disk lost"] += 1
+        node = self._rng.choice(voters)
+        node.crash()
+        self._wipe_disk(node)
+        self._start_later(node)
+
+    # ---- the end of bad times --------------------------------------------------------------------------
+
+    def quiet(self) -> None:
+        """No more trouble: everybody is up, connected, awake, and on a quick disk."""
+        self.active = False
+        self._network.heal()
+        for node in self._nodes:
+            node.fuse = None
+            node.flush_ms = (1, 5)
+            node.resume()
+            if not node.up:
+                node.start()
+            elif node.core.disk_low:
+                node.handle(SpaceChanged(low=False))

@@ -1,0 +1,173 @@
+"""Requests and answers between nodes: delayed, lost, doubled, reordered, cut off, reset, refused.
+
+A failure that a real connection would report comes back to the sender as `Failure`; a lost message does not come back
+at all, so that the sender's own timeout has to find out. An answer that comes after the sender gave up is delivered
+too: dropping it is the core's business.
+"""
+
+import random
+from typing import TYPE_CHECKING
+
+import attrs
+
+from quorate.metadata.checks import check
+from quorate.metadata.ids import NodeId
+from quorate.metadata.quorum.effects import SendRequest
+from quorate.metadata.quorum.events import (
+    Correlation,
+    Failure,
+    RequestFailed,
+    RequestReceived,
+    ResponseReceived,
+    Token,
+)
+from quorate.metadata.quorum.messages import Request, Response
+from tests.sim.options import WorldOptions
+from tests.sim.schedule import Schedule
+
+if TYPE_CHECKING:
+    from tests.sim.node import SimNode
+
+CLUSTER_ID = "a-simulated-cluster"
+
+
+@attrs.define(eq=False)
+class Call:
+    """One request on its way, or being worked at. `over`: the connection broke; nothing comes back any more."""
+
+    token: Token
+    source: "SimNode"
+    source_life: int
+    target: "SimNode"
+    correlation: Correlation
+    request: Request
+    answered: bool = False
+    over: bool = False
+
+
+class Network:
+    """Every pair of nodes is connected unless `cut` says otherwise; directions count separately."""
+
+    def __init__(self, options: WorldOptions, schedule: Schedule, rng: random.Random) -> None:
+        self.nodes: dict[int, SimNode] = {}
+        """By port: the endpoints of the voters and the bootstrap servers name nodes by it."""
+        self.cut: set[tuple[NodeId, NodeId]] = set()
+        self.calls: dict[Token, Call] = {}
+        self.loss, self.duplicate = options.loss, options.duplicate
+        self.delay_ms = options.delay_ms
+        self._ordered = options.ordered
+        self._schedule = schedule
+        self._rng = rng
+        self._last_token = 0
+        self._last_arrival: dict[tuple[NodeId, NodeId], int] = {}
+
+    # ---- sending ---------------------------------------------------------------------------------------
+
+    def request(self, source: "SimNode", message: SendRequest) -> None:
+        target = self.nodes[message.peer.endpoint.port]
+        copies = 2 if self.duplicate and self._rng.random() < self.duplicate else 1
+        for _ in range(copies):
+            self._last_token += 1
+            call = Call(
+                Token(self._last_token), source, source.life, target, message.correlation, message.request
+            )
+            if not self._lost(source.id, target.id):
+                self.calls[call.token] = call
+                self._schedule.at(self._arrival(source.id, target.id), lambda call=call: self._arrive(call))
+
+    def respond(self, token: Token, response: Response | None) -> None:
+        """None: refused at the top level, which to the sender is a failure of no particular kind."""
+        call = self.calls.get(token)
+        if call is None:
+            return  # the connection broke meanwhile
+        check(not call.answered, f"{call.target.name} answers request {token} a second time")
+        call.answered = True
+        if self._lost(call.target.id, call.source.id):
+            del self.calls[token]
+            return
+        when = self._arrival(call.target.id, call.source.id)
+        self._schedule.at(when, lambda: self._come_back(call, response))
+
+    def _arrive(self, call: Call) -> None:
+        if call.over:
+            return
+        if (call.source.id, call.target.id) in self.cut:
+            del self.calls[call.token]
+            return
+        if not call.target.up:
+            self._fail(call, Failure.REFUSED)
+            return
+        call.target.deliver(RequestReceived(call.token, call.request, CLUSTER_ID))
+
+    def _come_back(self, call: Call, response: Response | None) -> None:
+        if call.over:
+            return
+        del self.calls[call.token]
+        if response is None:
+            call.source.deliver(RequestFailed(call.correlation, Failure.RESET))
+        else:
+            call.source.deliver(ResponseReceived(call.correlation, response))
+
+    def _lost(self, source: NodeId, target: NodeId) -> bool:
+        return (source, target) in self.cut or (self.loss > 0 and self._rng.random() < self.loss)
+
+    def _arrival(self, source: NodeId, target: NodeId) -> int:
+        when = self._schedule.now_ms + self._rng.randint(*self.delay_ms)
+        if self._ordered:
+            when = max(when, self._last_arrival.get((source, target), 0))
+            self._last_arrival[source, target] = when
+        return when
+
+    # ---- breaking --------------------------------------------------------------------------------------
+
+    def _fail(self, call: Call, failure: Failure) -> None:
+        """The sender hears of it after the time that a message takes, unless it cannot be reached."""
+        self.calls.pop(call.token, None)
+        call.over = True
+        if (call.target.id, call.source.id) in self.cut:
+            return
+        when = self._schedule.now_ms + self._rng.randint(*self.delay_ms)
+        self._schedule.at(when, lambda: self._tell(call, failure))
+
+    @staticmethod
+    def _tell(call: Call, failure: Failure) -> None:
+        if call.source.life == call.source_life:
+            call.source.deliver(RequestFailed(call.correlation, failure))
+
+    def reset(self, source: NodeId, target: NodeId) -> None:
+        """The connection breaks: what is under way fails; it may have arrived all the same."""
+        for call in list(self.calls.values()):
+            if call.source.id == source and call.target.id == target:
+                self._fail(call, Failure.RESET)
+
+    def died(self, node: "SimNode") -> None:
+        """The process is gone: its kernel resets every connection; what it asked itself is nobody's any more."""
+        for call in list(self.calls.values()):
+            if call.source is node:
+                call.over = True
+                del self.calls[call.token]
+            elif call.target is node:
+                self._fail(call, Failure.RESET)
+
+    def split(self, side: frozenset[NodeId], *, inward: bool, outward: bool) -> set[tuple[NodeId, NodeId]]:
+        """Cuts these nodes off from all others, in one direction or both; returns what was cut for `mend`."""
+        ids = [node.id for node in self.nodes.values()]
+        inside = [one for one in ids if one in side]
+        outside = [one for one in ids if one not in side]
+        cut: set[tuple[NodeId, NodeId]] = set()
+        for one in inside:
+            for other in outside:
+                if outward:
+                    cut.add((one, other))
+                if inward:
+                    cut.add((other, one))
+        self.cut |= cut
+        return cut
+
+    def mend(self, cut: set[tuple[NodeId, NodeId]]) -> None:
+        self.cut -= cut
+
+    def heal(self) -> None:
+        self.cut.clear()
+        self.loss = self.duplicate = 0.0
+        self.delay_ms = (1, 5)

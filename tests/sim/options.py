@@ -1,0 +1,89 @@
+"""What one world is like: drawn from its seed, so that no two seeds test the same mixture (swarm testing).
+
+A fault that is always on hides the bugs that need its absence; so each world draws which faults it has at all, and how
+often. The explicit worlds of other tests (gaps, flapping) write their options down.
+"""
+
+import random
+
+import attrs
+
+
+@attrs.frozen(kw_only=True)
+class WorldOptions:
+    """Times are simulated milliseconds; `*_every_ms` is a mean, None: never."""
+
+    voters: int = 3
+    observers: int = 0
+    """Half of them brokers, whose log is a cache (not flushed); half of them spare controllers."""
+    shuffle_ties: bool = False
+    """Things of one millisecond happen in any order, rather than in the order in which they were caused."""
+    ordered: bool = True
+    """Messages between two nodes arrive in order, as over one connection."""
+    delay_ms: tuple[int, int] = (1, 1)
+    loss: float = 0.0
+    duplicate: float = 0.0
+    flush_ms: tuple[int, int] = (1, 1)
+    flush_notice_ms: tuple[int, int] = (0, 0)
+    """How long a finished flush waits until the node hears of it: it may cut its log in between."""
+    propose_every_ms: int | None = 50
+    crash_every_ms: int | None = None
+    crash_inside: float = 0.0
+    """How many of the crashes come between two effects of one step."""
+    crash_all: float = 0.0
+    """How many of them take every node at once."""
+    down_ms: tuple[int, int] = (10, 3000)
+    reset_every_ms: int | None = None
+    partition_every_ms: int | None = None
+    partition_ms: tuple[int, int] = (100, 6000)
+    pause_every_ms: int | None = None
+    pause_ms: tuple[int, int] = (10, 5000)
+    stop_every_ms: int | None = None
+    """Orderly stops; the node comes back after `down_ms`."""
+    resign_every_ms: int | None = None
+    space_every_ms: int | None = None
+    snapshot_every_ms: int | None = None
+    wipe_every_ms: int | None = None
+    """A voter loses its disk and comes back formatted anew: as somebody else. Never so many that no quorum is left."""
+    fetch_max_bytes: int = 8 * 1024 * 1024
+    snapshot_max_bytes: int = 1024 * 1024
+
+
+def _maybe(rng: random.Random, chance: float, low: int, high: int) -> int | None:
+    """A mean interval, or never; both ends of the scale are equally likely, not both ends of the range."""
+    if rng.random() >= chance:
+        return None
+    return int(low * (high / low) ** rng.random())
+
+
+def draw(seed: int) -> WorldOptions:
+    """The world of a seed."""
+    rng = random.Random(f"world {seed}")
+    slow = rng.choice([1, 2, 5, 20, 80, 300])
+    return WorldOptions(
+        voters=rng.choice([1, 2, 3, 3, 3, 3, 3, 4, 5, 5]),
+        observers=rng.choice([0, 0, 1, 2]),
+        shuffle_ties=rng.random() < 0.5,
+        ordered=rng.random() < 0.6,
+        delay_ms=(1, slow),
+        loss=rng.choice([0.0, 0.0, 0.01, 0.05, 0.2]),
+        duplicate=rng.choice([0.0, 0.0, 0.05, 0.2]),
+        flush_ms=(0, rng.choice([1, 5, 50, 400])),
+        flush_notice_ms=(0, rng.choice([0, 0, 5, 50])),
+        propose_every_ms=int(10 * 40 ** rng.random()),
+        crash_every_ms=_maybe(rng, 0.8, 300, 8000),
+        crash_inside=rng.choice([0.0, 0.3, 0.8]),
+        crash_all=rng.choice([0.0, 0.0, 0.1, 0.3]),
+        down_ms=(1, rng.choice([20, 500, 4000])),
+        reset_every_ms=_maybe(rng, 0.4, 50, 3000),
+        partition_every_ms=_maybe(rng, 0.6, 500, 8000),
+        partition_ms=(50, rng.choice([500, 3000, 9000])),
+        pause_every_ms=_maybe(rng, 0.4, 500, 8000),
+        stop_every_ms=_maybe(rng, 0.2, 2000, 8000),
+        resign_every_ms=_maybe(rng, 0.2, 1000, 8000),
+        space_every_ms=_maybe(rng, 0.1, 1000, 8000),
+        snapshot_every_ms=_maybe(rng, 0.6, 200, 4000),
+        wipe_every_ms=_maybe(rng, 0.1, 3000, 8000),
+        fetch_max_bytes=rng.choice([1, 300, 8 * 1024 * 1024]),
+        snapshot_max_bytes=rng.choice([64, 300, 1024 * 1024]),
+    )

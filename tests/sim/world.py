@@ -1,0 +1,236 @@
+"""A world: nodes, clients and trouble, drawn from a seed; first it must stay safe, then, healed, it must get going.
+
+Safety phase: anything may fail, the laws hold after every event. Liveness phase: everything heals, and within a bounded
+time there is one leader whom all follow, a new write is acknowledged, and all nodes hold the same state.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from typing import Final
+
+import attrs
+
+from quorate.metadata.checks import InvariantViolated
+from quorate.metadata.ids import Endpoint, NodeId, Offset, ReplicaKey, random_uuid
+from quorate.metadata.quorum.core import QuorumConfig
+from quorate.metadata.quorum.election_state import ElectionState
+from quorate.metadata.records import KRaftVersionRecord, VersionRange, Voter, VotersRecord
+from tests.sim.clients import Clients
+from tests.sim.disk import Disk, SimLog
+from tests.sim.laws import Laws
+from tests.sim.machine import Values
+from tests.sim.nemesis import Nemesis
+from tests.sim.network import CLUSTER_ID, Network
+from tests.sim.node import SimNode
+from tests.sim.options import WorldOptions, draw
+from tests.sim.schedule import Schedule
+from tests.sim.trace import Trace
+
+DEFAULT_STEPS: Final = 1200
+LISTENER: Final = "CONTROLLER"
+FIRST_PORT: Final = 9090
+LEADER_WITHIN_MS: Final = 10_000
+"""After healing: a few election timeouts, for worlds whose messages take a third of a second each way."""
+CONVERGED_WITHIN_MS: Final = 30_000
+"""Long, for worlds where a snapshot travels 64 bytes at a time, each way taking up to 300 ms."""
+
+
+@attrs.frozen(kw_only=True)
+class Outcome:
+    """What became of a world."""
+
+    seed: int
+    steps: int
+    violation: str | None
+    events: int
+    simulated_ms: int
+    acknowledged: int
+    epoch: int
+    leader_after_ms: int | None
+    marks: Counter[str]
+    trace_hash: str
+
+
+class World:
+    """See the module's docstring."""
+
+    def __init__(
+        self, seed: int, options: WorldOptions | None = None, show: Callable[[str], None] | None = None
+    ) -> None:
+        self.seed = seed
+        self.options = draw(seed) if options is None else options
+        self.rng = random.Random(seed)
+        self.marks: Counter[str] = Counter()
+        self.schedule = Schedule(self._fork(), shuffle_ties=self.options.shuffle_ties)
+        self.trace = Trace(self.schedule, show)
+        self.network = Network(self.options, self.schedule, self._fork())
+        self.values = Values()
+        self._voter_keys = [
+            ReplicaKey(NodeId(number), random_uuid(self.rng)) for number in range(1, self.options.voters + 1)
+        ]
+        self._voters = _voters_record(self._voter_keys)
+        self.laws = Laws(self._voter_keys, self.network, self.marks)
+        self.clients = Clients(self.schedule, self.laws, self.values, self.marks, self._fork())
+        self.nodes = [self._voter(key) for key in self._voter_keys]
+        self.nodes += [self._observer(index) for index in range(self.options.observers)]
+        for node in self.nodes:
+            self.network.nodes[FIRST_PORT + node.id] = node
+            node.when_committed = self.clients.resolve
+        self.nemesis = Nemesis(
+            self.options,
+            nodes=self.nodes,
+            clients=self.clients,
+            schedule=self.schedule,
+            network=self.network,
+            trace=self.trace,
+            marks=self.marks,
+            rng=self._fork(),
+            wipe=self._wipe,
+        )
+        for node in self.nodes:
+            self.schedule.after(self.rng.randint(0, 20), node.start)
+
+    def _fork(self) -> random.Random:
+        return random.Random(self.rng.getrandbits(64))
+
+    # ---- building --------------------------------------------------------------------------------------
+
+    def _voter(self, key: ReplicaKey) -> SimNode:
+        return self._node(key, durable=True, formatted=True)
+
+    def _observer(self, index: int) -> SimNode:
+        key = ReplicaKey(NodeId(100 + index), random_uuid(self.rng))
+        return self._node(key, durable=index % 2 == 1, formatted=False)
+
+    def _node(self, key: ReplicaKey, *, durable: bool, formatted: bool) -> SimNode:
+        config = QuorumConfig(
+            replica=key,
+            cluster_id=CLUSTER_ID,
+            bootstrap=tuple(_endpoint(one.id) for one in self._voter_keys),
+            durable=durable,
+            fetch_max_bytes=self.options.fetch_max_bytes,
+            snapshot_max_bytes=self.options.snapshot_max_bytes,
+        )
+        return SimNode(
+            config,
+            self._disk(formatted),
+            options=self.options,
+            schedule=self.schedule,
+            network=self.network,
+            laws=self.laws,
+            values=self.values,
+            trace=self.trace,
+            marks=self.marks,
+            rng=self._fork(),
+        )
+
+    def _disk(self, formatted: bool) -> Disk:
+        """As `storage format` leaves it: a voter's with the bootstrap snapshot 0-0, which names the voters."""
+        log = SimLog()
+        if formatted:
+            log.format(KRaftVersionRecord(k_raft_version=1), self._voters)
+        return Disk(ElectionState.primordial(), log)
+
+    def _wipe(self, node: SimNode) -> None:
+        """A new directory, formatted as that of a controller that will be added later: it knows no voters."""
+        self.laws.on_disk_lost(node.key, node.disk)
+        key = ReplicaKey(node.id, random_uuid(self.rng))
+        node.config = attrs.evolve(node.config, replica=key)
+        node.disk = self._disk(formatted=False)
+
+    # ---- running ---------------------------------------------------------------------------------------
+
+    def run(self, steps: int = DEFAULT_STEPS) -> Outcome:
+        """Both phases."""
+        violation, leader_after = None, None
+        try:
+            while self.trace.events < steps and self.schedule.run_next():
+                pass
+            leader_after = self._get_going()
+        except InvariantViolated as violated:
+            violation = str(violated)
+        except AssertionError as violated:
+            violation = f"a check of the simulated disk: {violated}"
+        return Outcome(
+            seed=self.seed,
+            steps=steps,
+            violation=violation,
+            events=self.trace.events,
+            simulated_ms=self.schedule.now_ms,
+            acknowledged=len(self.clients.acknowledged),
+            epoch=max(node.disk.election.epoch for node in self.nodes),
+            leader_after_ms=leader_after,
+            marks=self.marks,
+            trace_hash=self.trace.hexdigest,
+        )
+
+    def run_until(self, when_ms: int) -> None:
+        while (following := self.schedule.next_at()) is not None and following <= when_ms:
+            self.schedule.run_next()
+        self.schedule.now_ms = max(self.schedule.now_ms, when_ms)
+
+    def run_while(self, condition: Callable[[], bool], within_ms: int, what: str) -> int:
+        """Runs as long as the condition holds; how many milliseconds that took."""
+        began = self.schedule.now_ms
+        while condition():
+            if not self.schedule.run_next() or self.schedule.now_ms > began + within_ms:
+                raise InvariantViolated(f"after healing: no {what} within {within_ms} ms; {self._states()}")
+        return self.schedule.now_ms - began
+
+    def leader(self) -> SimNode | None:
+        """The leader that the newest epoch has, if it is up and can commit."""
+        leaders = [node for node in self.nodes if node.up and node.core.leads]
+        newest = max(leaders, key=lambda node: node.core.election.epoch, default=None)
+        epochs = [node.core.election.epoch for node in self.nodes if node.up]
+        if newest is None or newest.core.election.epoch < max(epochs):
+            return None
+        return newest
+
+    def _get_going(self) -> int:
+        self.nemesis.quiet()
+        took = self.run_while(lambda: self.leader() is None, LEADER_WITHIN_MS, "leader")
+        before = len(self.clients.acknowledged)
+
+        def unanswered() -> bool:
+            leader = self.leader()
+            if leader is not None and leader.core.log.end.offset == (leader.core.high_watermark or 0):
+                if len(self.clients.acknowledged) > before:
+                    return False
+                self.clients.propose(leader)
+            return True
+
+        self.run_while(unanswered, CONVERGED_WITHIN_MS, "acknowledged write")
+        self.run_while(lambda: not self._converged(), CONVERGED_WITHIN_MS, "agreement of all nodes")
+        return took
+
+    def _converged(self) -> bool:
+        """All have applied all that is committed. That equal offsets mean equal states is a law checked all along."""
+        end: Offset = self.laws.committed_end
+        return all(node.up and node.machine.applied.offset == end for node in self.nodes)
+
+    def _states(self) -> str:
+        return "; ".join(
+            f"{node.name} {node.core.role.name.value} epoch {node.core.election.epoch} log {node.core.log.end} "
+            f"hw {node.core.high_watermark}"
+            for node in self.nodes
+            if node.up
+        )
+
+
+def _endpoint(node_id: NodeId) -> Endpoint:
+    return Endpoint(LISTENER, "host", FIRST_PORT + node_id)
+
+
+def _voters_record(keys: list[ReplicaKey]) -> VotersRecord:
+    return VotersRecord(
+        voters=tuple(
+            Voter(
+                voter_id=key.id,
+                voter_directory_id=key.directory_id or random_uuid(random.Random(key.id)),
+                endpoints=(_endpoint(key.id),),
+                kraft_version_feature=VersionRange(min_supported_version=0, max_supported_version=1),
+            )
+            for key in keys
+        )
+    )
