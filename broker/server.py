@@ -1,0 +1,104 @@
+"""What a broker answers on its listeners: reads from the published image, writes handed to the controller (shell).
+
+Nothing is offered that does not work: there is no topic data, so Produce, Fetch and the coordinators' requests are
+not advertised, and of what is forwarded only the versions that the active controller speaks too (KIP-590).
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from quorate.broker.autocreate import TopicMaker
+from quorate.broker.config import BrokerConfig
+from quorate.broker.relay import Relay
+from quorate.metadata.calls import Call
+from quorate.metadata.checks import RequestRejected
+from quorate.metadata.image.image import MetadataImage
+from quorate.metadata.views import (
+    AtBroker,
+    DescribingNode,
+    answer_api_versions,
+    answer_describe_cluster,
+    answer_describe_configs,
+    answer_metadata,
+    answer_topic_partitions,
+    unknown_names,
+)
+from quorate.metadata.wire import cluster, configs
+from quorate.metadata.wire.table import APIS
+
+
+class BrokerServer:
+    """A `calls.Service`."""
+
+    def __init__(
+        self,
+        *,
+        config: BrokerConfig,
+        cluster_id: str,
+        image: Callable[[], MetadataImage],
+        relay: Relay,
+        kraft_version: Callable[[], int],
+        controller_versions: Callable[[], cluster.ApiVersionsResponse | None],
+    ) -> None:
+        """`image`: what is published now. `controller_versions`: what the active controller says of itself."""
+        self._config = config
+        self._cluster_id = cluster_id
+        self._image = image
+        self._relay = relay
+        self._kraft_version = kraft_version
+        self._controller_versions = controller_versions
+        self._describing = DescribingNode(
+            node_id=config.node_id, static=config.static, own_keys=type(config).own_keys()
+        )
+        self._topic_maker = TopicMaker(config, relay) if config.auto_create_topics_enable else None
+        self._reads: Mapping[int, Callable[[Call], Any]] = {
+            cluster.MetadataRequest.api_key: self._metadata,
+            cluster.DescribeClusterRequest.api_key: self._describe_cluster,
+            cluster.DescribeTopicPartitionsRequest.api_key: self._describe_topic_partitions,
+            configs.DescribeConfigsRequest.api_key: self._describe_configs,
+        }
+        forwarded = (key for key, api in APIS.items() if api.forwardable)
+        self.serves = frozenset((*self._reads, *forwarded))
+
+    def api_versions(self, listener_name: str) -> cluster.ApiVersionsResponse:
+        return answer_api_versions(
+            self._image(),
+            (*self.serves, cluster.ApiVersionsRequest.api_key),
+            kraft_version=self._kraft_version(),
+            controller=self._controller_versions(),
+        )
+
+    def handle(self, call: Call) -> None:
+        read = self._reads.get(call.api_key)
+        if read is None:
+            self._relay.forward(call)
+            return
+        try:
+            response = read(call)
+        except RequestRejected as refusal:
+            call.reject(refusal.code, refusal.message)
+        else:
+            call.answer(response)
+
+    # ---- reads ---------------------------------------------------------------------------------------
+
+    def _viewpoint(self, call: Call) -> AtBroker:
+        return AtBroker(
+            cluster_id=self._cluster_id, node_id=self._config.node_id, listener_name=call.listener_name
+        )
+
+    def _metadata(self, call: Call) -> Any:
+        image = self._image()
+        if self._topic_maker is not None and call.request.allow_auto_topic_creation:
+            for name in unknown_names(image, call.request):
+                self._topic_maker.make(name, call)
+        return answer_metadata(image, call.request, self._viewpoint(call), call.api_version)
+
+    def _describe_cluster(self, call: Call) -> Any:
+        return answer_describe_cluster(self._image(), call.request, self._viewpoint(call))
+
+    def _describe_topic_partitions(self, call: Call) -> Any:
+        return answer_topic_partitions(self._image(), call.request, self._viewpoint(call))
+
+    def _describe_configs(self, call: Call) -> Any:
+        return answer_describe_configs(self._image(), call.request, self._describing)
