@@ -24,6 +24,7 @@ import trio
 
 from quorate.metadata.addresses import Address
 from quorate.metadata.checks import ErrorCode, RemoteProtocolError
+from quorate.metadata.direct_write import DirectWriter
 from quorate.metadata.wire.cluster import ApiVersionsRequest, ApiVersionsResponse
 from quorate.metadata.wire.convert import UnsayableValue
 from quorate.metadata.wire.framing import FrameBuffer
@@ -183,6 +184,8 @@ class Connection:
         self.peer = peer
         """What the other side said of itself when the connection began."""
         self._stream = stream
+        self._direct = DirectWriter(stream)
+        self._idle = True  # the writer has nothing under way
         self._buffer = buffer
         self._client_id = client_id
         self._versions = _common_versions(peer)
@@ -243,10 +246,20 @@ class Connection:
         self._last_id = number
         entry = _Request(request.api_key, version, on_reply)
         self._under_way[number] = entry
-        self._unwritten.append((entry, data))
-        self._to_write.unpark()
+        self._put(entry, data)
         if timeout_ms is not None:
             self._set_deadline(number, trio.current_time() + timeout_ms / 1000)
+
+    def _put(self, entry: "_Request", data: bytes) -> None:
+        """At once if nothing else is being written; what the socket does not take is the writer's."""
+        if self._idle and not self._unwritten:
+            taken = self._direct.write(data)
+            entry.written = taken > 0
+            if taken == len(data):
+                return
+            data = data[taken:]
+        self._unwritten.append((entry, data))
+        self._to_write.unpark()
 
     async def call(self, request: Any, timeout_ms: int) -> Any:
         """Sends a request and waits for the response value. Cancelling it drops the answer, not the request.

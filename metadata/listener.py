@@ -22,6 +22,7 @@ import trio
 
 from quorate.metadata.calls import ANONYMOUS, Call, Service
 from quorate.metadata.checks import RemoteProtocolError
+from quorate.metadata.direct_write import DirectWriter
 from quorate.metadata.wire.framing import FrameBuffer
 from quorate.metadata.wire.table import (
     API_VERSIONS,
@@ -222,6 +223,8 @@ class _Connection:
         self._room = trio.lowlevel.ParkingLot()  # the reader, when they are too many
         self._life = trio.CancelScope()
         self._reading = trio.CancelScope()
+        self._direct: DirectWriter | None = None  # from admission on
+        self._idle = True  # the writer has nothing under way
         self._finishing = False
         self._fault: RemoteProtocolError | None = None
 
@@ -247,6 +250,7 @@ class _Connection:
                 with trio.fail_after(self._limits.admission_ms / 1000):
                     admission = await security.admit(raw, self._buffer, self._service)
                 self._stream, self._principal = admission.stream, admission.principal
+                self._direct = DirectWriter(self._stream)
                 await self._speak()
         except trio.TooSlowError:
             raise RemoteProtocolError("who is there was not said in time") from None
@@ -263,8 +267,18 @@ class _Connection:
     def deliver(self, call: Call, response: Any, data: bytes) -> None:
         """The answer of one of our calls; it leaves when its turn comes."""
         call.data = data
-        if self._pending and self._pending[0] is call:
-            self._ready.unpark()
+        if not self._pending or self._pending[0] is not call:
+            return
+        if len(self._pending) == 1 and self._idle and self._direct is not None:
+            taken = self._direct.write(data)
+            if taken == len(data):
+                self._pending.popleft()
+                self.active_ms = _now_ms()
+                if self._finishing:
+                    self._ready.unpark()
+                return
+            call.data = data[taken:]
+        self._ready.unpark()
 
     async def _speak(self) -> None:
         async with trio.open_nursery() as nursery:
@@ -338,7 +352,9 @@ class _Connection:
                 if ready:
                     if len(self._pending) < self._limits.pipelined:
                         self._room.unpark()
+                    self._idle = False
                     await self._stream.send_all(ready)
+                    self._idle = True
                     self.active_ms = _now_ms()
                 elif self._finishing and not self._pending:
                     return

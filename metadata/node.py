@@ -9,9 +9,12 @@ The state machine (the controller, or a broker's metadata loader) is told of com
 """
 
 import itertools
+import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from functools import partial
 from typing import Final, Protocol
 
 import attrs
@@ -20,7 +23,7 @@ import trio
 
 from quorate.metadata.batch import RecordBatch
 from quorate.metadata.carry_out import carry_out
-from quorate.metadata.checks import InvariantViolated, check
+from quorate.metadata.checks import check
 from quorate.metadata.ids import FIRST_OFFSET, Epoch, NodeId, Offset, OffsetAndEpoch
 from quorate.metadata.log.interface import Log
 from quorate.metadata.log.snapshot_format import SnapshotComposer
@@ -153,10 +156,12 @@ class RaftNode:
         self._loading_end = FIRST_OFFSET
         self._leader_told = LeaderAndEpoch(Epoch(-1))
         self._claimed: Epoch | None = None
-        self._flush: Flush | None = None
-        self._flush_wanted = trio.Event()
+        self._flush_running = False
+        self._flush_queue: queue.SimpleQueue[Flush | None] = queue.SimpleQueue()
         self._flush_idle = threading.Event()
         self._flush_idle.set()
+        self._flush_failed = trio.Event()
+        self._flush_error: BaseException | None = None
         self._snapshot_wanted = trio.Event()
         self._snapshot_running = False
         self._snapshot_after_ms = 0
@@ -281,10 +286,10 @@ class RaftNode:
         self._replies.pop(token)(None)
 
     def start_flush(self, flush: Flush) -> None:
-        check(self._flush is None, "a flush was asked for while another one runs")
-        self._flush = flush
+        check(not self._flush_running, "a flush was asked for while another one runs")
+        self._flush_running = True
         self._flush_idle.clear()
-        self._flush_wanted.set()
+        self._flush_queue.put(flush)
 
     def committed(self, high_watermark: Offset) -> None:
         self._committed = high_watermark
@@ -295,21 +300,36 @@ class RaftNode:
     # ---- flushing ------------------------------------------------------------------------------------
 
     async def _flusher(self) -> None:
-        while True:
-            await self._flush_wanted.wait()
-            self._flush_wanted = trio.Event()
-            flush = self._flush
-            if flush is None:
-                raise InvariantViolated("woken for a flush that nobody asked for")
-            await trio.to_thread.run_sync(self._flush_in_worker)
-            self._flush = None
-            self.submit(LogFlushed(flush.end_offset, flush.generation))
-
-    def _flush_in_worker(self) -> None:
+        """Owns the thread that flushes. One thread of its own: handing work to a pool costs more than the fdatasync."""
+        token = trio.lowlevel.current_trio_token()
+        thread = threading.Thread(target=self._flush_all, args=(token,), name="flush", daemon=True)
+        thread.start()
         try:
-            self.log.flush()
+            await self._flush_failed.wait()
         finally:
+            self._flush_queue.put(None)
+            with trio.CancelScope(shield=True):  # the log's files are closed after this
+                await trio.to_thread.run_sync(thread.join)
+        if self._flush_error is not None:
+            raise self._flush_error
+
+    def _flush_all(self, token: trio.lowlevel.TrioToken) -> None:
+        """In the thread, until it is told to end."""
+        while (flush := self._flush_queue.get()) is not None:
+            try:
+                self.log.flush()
+            except BaseException as problem:  # noqa: BLE001  whatever it is must end the process, not this thread
+                self._flush_error = problem
+                report = self._flush_failed.set
+            else:
+                report = partial(self._on_flushed, flush)
             self._flush_idle.set()
+            with suppress(trio.RunFinishedError):
+                token.run_sync_soon(report)
+
+    def _on_flushed(self, flush: Flush) -> None:
+        self._flush_running = False
+        self.submit(LogFlushed(flush.end_offset, flush.generation))
 
     # ---- room on the disk ----------------------------------------------------------------------------
 

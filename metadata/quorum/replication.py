@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _OBSERVER_FORGOTTEN_MS: Final = 5 * 60 * 1000
 _RETRY_WITHOUT_LEADER_MS: Final = 50
+_VOTER_NEWS_MS: Final = 10
+"""How long a voter's Fetch may wait for records once there is nothing to tell it but a higher high watermark."""
 
 
 # ---- appending, on either side -----------------------------------------------------------------------
@@ -421,6 +423,10 @@ def _answer_if_ready(core: "RaftCore", role: Leader, progress: Progress, now_ms:
     known = progress.high_watermark_sent if request.high_watermark is None else request.high_watermark
     # A watermark beyond the replica's own end is no news to it before the data is.
     news = told is not None and (known is None or min(told, request.offset) > known)
+    if news and core.voters.contains(request.replica):
+        # Nobody waits for a voter's high watermark: it mostly rides on the next records, for one request less each.
+        parked.deadline_ms = min(parked.deadline_ms, now_ms + _VOTER_NEWS_MS)
+        news = False
     if request.offset < _limit(core, request.replica) or news or parked.deadline_ms <= now_ms:
         progress.parked = None
         progress.high_watermark_sent = told
