@@ -18,7 +18,7 @@ import attrs
 
 from quorate.metadata.batch import RecordBatch
 from quorate.metadata.checks import ErrorCode, RequestRejected, check
-from quorate.metadata.ids import Endpoint, Epoch, NodeId, Offset, OffsetAndEpoch, ReplicaKey
+from quorate.metadata.ids import FIRST_OFFSET, Endpoint, Epoch, NodeId, Offset, OffsetAndEpoch, ReplicaKey
 from quorate.metadata.log.interface import LogSummary
 from quorate.metadata.quorum import elections, replication, snapshots
 from quorate.metadata.quorum.effects import (
@@ -211,7 +211,8 @@ class RaftCore:
         self._handle(event, now_ms)
         if self.installing is None:
             self._after_event(now_ms)
-        return self._step.effects(self.log.flushed_end)
+        # Without flushes nothing is known to be on the disk, so a torn tail there is never damage.
+        return self._step.effects(self.log.flushed_end if self.config.durable else FIRST_OFFSET)
 
     def next_deadline(self) -> int | None:
         """When `TimePassed` is wanted next; None: not before something else happens."""
