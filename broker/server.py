@@ -7,11 +7,13 @@ not advertised, and of what is forwarded only the versions that the active contr
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import structlog
+
 from quorate.broker.autocreate import TopicMaker
 from quorate.broker.config import BrokerConfig
 from quorate.broker.relay import Relay
-from quorate.metadata.calls import Call
-from quorate.metadata.checks import RequestRejected
+from quorate.metadata.calls import Call, answer_read
+from quorate.metadata.checks import ErrorCode, RequestRejected
 from quorate.metadata.image.image import MetadataImage
 from quorate.metadata.views import (
     AtBroker,
@@ -25,6 +27,8 @@ from quorate.metadata.views import (
 )
 from quorate.metadata.wire import cluster, configs
 from quorate.metadata.wire.table import APIS
+
+_log = structlog.get_logger("broker")
 
 
 class BrokerServer:
@@ -41,6 +45,8 @@ class BrokerServer:
         controller_versions: Callable[[], cluster.ApiVersionsResponse | None],
     ) -> None:
         """`image`: what is published now. `controller_versions`: what the active controller says of itself."""
+        self.faults = 0
+        """Requests that were answered with UNKNOWN_SERVER_ERROR because of a bug."""
         self._config = config
         self._cluster_id = cluster_id
         self._image = image
@@ -77,6 +83,12 @@ class BrokerServer:
             response = read(call)
         except RequestRejected as refusal:
             call.reject(refusal.code, refusal.message)
+        except Exception as bug:  # noqa: BLE001  a request that trips us must not take one broker down after the other
+            self.faults += 1
+            _log.exception("bug", request=repr(call.request)[:500])
+            call.reject(
+                ErrorCode.unknown_server_error, f"{type(bug).__name__} at broker {self._config.node_id}"
+            )
         else:
             call.answer(response)
 

@@ -13,7 +13,7 @@ from quorate.controller.config import ControllerConfig
 from quorate.controller.machine import ControllerMachine
 from quorate.controller.operations import HANDLERS
 from quorate.controller.requests import PendingRequest
-from quorate.metadata.calls import Call, open_envelope
+from quorate.metadata.calls import Call, answer_read, open_envelope
 from quorate.metadata.checks import ErrorCode, RequestRejected
 from quorate.metadata.node import RaftNode, now_ms
 from quorate.metadata.quorum.messages import Response
@@ -83,7 +83,7 @@ class ControllerServer:
         elif type(request) in HANDLERS:
             self._to_active_controller(call)
         else:
-            self._read(call)
+            answer_read(call, self._reads[type(request)])
 
     def _to_quorum(self, call: Call) -> None:
         def answer(response: Response | None) -> None:
@@ -120,14 +120,6 @@ class ControllerServer:
             client_host=call.client_host,
         )
         self._machine.submit(pending)
-
-    def _read(self, call: Call) -> None:
-        try:
-            response = self._reads[type(call.request)](call)
-        except RequestRejected as refusal:
-            call.reject(refusal.code, refusal.message)
-        else:
-            call.answer(response)
 
     # ---- reads ---------------------------------------------------------------------------------------
 

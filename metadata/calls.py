@@ -155,6 +155,22 @@ class Service(Protocol):
         ...
 
 
+def answer_read(call: Call, read: Callable[[Call], Any]) -> None:
+    """Answers from what is known here. A bug in a view costs its asker the answer, never the node its life."""
+    try:
+        response = read(call)
+    except RequestRejected as refusal_:
+        call.reject(refusal_.code, refusal_.message)
+    except Exception:  # noqa: BLE001  one odd request must not take down one node after the other
+        _log.exception("bug", during=repr(call), request=repr(call.request)[:500])
+        call.reject(
+            ErrorCode.unknown_server_error,
+            "The request failed because of a bug; the node's log has the details.",
+        )
+    else:
+        call.answer(response)
+
+
 def envelope_of(call: Call) -> EnvelopeRequest:
     """The call as a broker hands it to the controller (KIP-590)."""
     return EnvelopeRequest(

@@ -157,7 +157,7 @@ def _of_table(
     names: Collection[str] | None,
 ) -> list[EffectiveConfig]:
     """For topics, groups and subscriptions: an override, else what their synonyms on the node say."""
-    listed = {name for name, key in keys.items() if not key.hidden} | overrides.keys()
+    listed = {name for name, key in keys.items() if not key.hidden}.union(overrides)
     return [
         _inheriting(name, keys.get(name), own_source, overrides, node)
         for name in sorted(listed)
