@@ -49,8 +49,8 @@ class DescribingNode:
     def configs(self, image: MetadataImage) -> NodeConfigs:
         """What this node's configs say at that image, by level."""
         return NodeConfigs(
-            broker_dynamic=image.configs.of(ResourceType.BROKER, str(self.node_id)),
-            cluster_dynamic=image.configs.of(ResourceType.BROKER, _CLUSTER_DEFAULT),
+            broker_dynamic=_set_on(image, ResourceType.BROKER, str(self.node_id)),
+            cluster_dynamic=_set_on(image, ResourceType.BROKER, _CLUSTER_DEFAULT),
             static=self.static,
         )
 
@@ -94,15 +94,15 @@ def _effective(
         case ResourceType.TOPIC:
             if image.topics.by_name(name) is None:
                 raise RequestRejected(unknown_topic(name), f"There is no topic named {name!r}.")
-            return effective_topic_configs(image.configs.of(kind, name), node.configs(image), keys)
+            return effective_topic_configs(_set_on(image, kind, name), node.configs(image), keys)
         case ResourceType.BROKER:
             return _of_broker(image, name, keys, node)
         case ResourceType.GROUP:
             _check_named(name, "A group")
-            return effective_group_configs(image.configs.of(kind, name), node.configs(image), keys)
+            return effective_group_configs(_set_on(image, kind, name), node.configs(image), keys)
         case ResourceType.CLIENT_METRICS:
             _check_named(name, "A client metrics subscription")
-            return effective_client_metrics_configs(image.configs.of(kind, name), keys)
+            return effective_client_metrics_configs(_set_on(image, kind, name), keys)
         case ResourceType.BROKER_LOGGER:
             raise RequestRejected(
                 ErrorCode.invalid_request,
@@ -128,6 +128,11 @@ def _of_broker(
             f"empty name, the defaults of the cluster. Ask node {name} itself.",
         )
     return effective_broker_configs(configs, keys, node.own_keys)
+
+
+def _set_on(image: MetadataImage, kind: int, name: str) -> dict[str, str]:
+    """A copy: the persistent map's keys are no set, and what is computed here takes unions of them."""
+    return dict(image.configs.of(kind, name))
 
 
 def _check_named(name: str, what: str) -> None:
