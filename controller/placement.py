@@ -9,10 +9,12 @@ Pure combinatorics, as in Kafka: no disk, load or replica count of other topics 
 3. Leadership goes around the racks, and every unfenced broker leads once before any leads twice. Kafka walks
    racks and the brokers within them in step; where the two counts share a divisor (3 racks of 3) it comes back
    to the same few leaders until the next shuffle.
-4. When every unfenced broker has led once, all orders are drawn anew, so that a broker's followers vary.
+4. When every unfenced broker has led once, all orders are drawn anew, so that a broker's followers vary; who has
+   followed least comes first, so that they stay even.
 """
 
 import random
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
 import attrs
@@ -65,10 +67,11 @@ def _require_enough(brokers: list[Candidate], replication_factor: int) -> None:
 
 
 class _Circle:
-    """Brokers in a drawn order; whoever was taken goes to the end of the queue."""
+    """Brokers in a drawn order, the least used first; whoever was taken goes to the end of the queue."""
 
-    def __init__(self, ids: list[int]) -> None:
-        self._ids = ids
+    def __init__(self, ids: list[int], uses: Counter[int]) -> None:
+        self._ids = sorted(ids, key=lambda broker_id: uses[broker_id])
+        self._uses = uses
 
     def take(self, taken: list[int]) -> int | None:
         """The first broker that is not taken yet."""
@@ -76,6 +79,7 @@ class _Circle:
             if broker_id not in taken:
                 del self._ids[position]
                 self._ids.append(broker_id)
+                self._uses[broker_id] += 1
                 return broker_id
         return None
 
@@ -83,13 +87,13 @@ class _Circle:
 class _Rack:
     """The brokers of one rack."""
 
-    def __init__(self, brokers: list[Candidate], rng: random.Random) -> None:
+    def __init__(self, brokers: list[Candidate], uses: Counter[int], rng: random.Random) -> None:
         unfenced = [broker.id for broker in brokers if not broker.fenced]
         fenced = [broker.id for broker in brokers if broker.fenced]
         rng.shuffle(unfenced)
         rng.shuffle(fenced)
         self.leaders = list(unfenced)
-        self._circles = (_Circle(unfenced), _Circle(fenced))
+        self._circles = (_Circle(unfenced, uses), _Circle(fenced, uses))
 
     def take(self, taken: list[int]) -> int | None:
         """A replica from this rack, an unfenced one if there is any."""
@@ -105,6 +109,8 @@ class _Stripes:
 
     def __init__(self, brokers: list[Candidate], rng: random.Random) -> None:
         self._rng = rng
+        self._uses: Counter[int] = Counter()
+        """How often each broker was taken as a follower."""
         self._by_rack: dict[str, list[Candidate]] = {}
         # No rack is a rack of its own; rack names are never empty, so "" stands for it.
         for broker in sorted(brokers, key=lambda broker: broker.rack or ""):
@@ -115,7 +121,7 @@ class _Stripes:
     def next_partition(self, replication_factor: int) -> tuple[int, ...]:
         turn = next(self._turns, None)
         if turn is None:
-            self._racks = [_Rack(brokers, self._rng) for brokers in self._by_rack.values()]
+            self._racks = [_Rack(brokers, self._uses, self._rng) for brokers in self._by_rack.values()]
             self._turns = _leader_turns(self._racks, first=self._rng.randrange(len(self._racks)))
             turn = next(self._turns)
         leader_rack, leader = turn

@@ -7,15 +7,16 @@ When leadership is lost, the outcome of what waits is not known here: the next l
 replace them. The purgatory keeps what was waited for, an end offset in an epoch, and reads it off the log that the
 next leader commits:
 
-    the record before that offset is committed in that epoch    it is ours, and all before it: the answer is true
-    ... in another epoch                                        ours are gone for ever: NOT_CONTROLLER
-    neither before the request's deadline                       REQUEST_TIMED_OUT: the outcome is unknown
+    the record before that offset is committed in that epoch      it is ours, and all before it: the answer is true
+    a record at or before it is committed in a later epoch        epochs never fall along the log, so ours are gone
+                                                                  for ever: NOT_CONTROLLER
+    neither before the request's deadline                         REQUEST_TIMED_OUT: the outcome is unknown
 
 That this node's own log was cut means nothing yet: another replica may hold the records, lead later and commit them.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import attrs
@@ -65,38 +66,46 @@ class Purgatory:
         self._unresolved.extend(self._waiting)
         self._waiting.clear()
 
-    def resolve(self, ends: Iterable[OffsetAndEpoch]) -> Iterator[Answer]:
+    def resolve(self, ends: Iterable[OffsetAndEpoch]) -> list[Answer]:
         """Reads outcomes off committed batches, given as their ends, in order."""
+        answers: list[Answer] = []
         for end in ends:
             if not self._unresolved:
-                return
-            decided = [parked for parked in self._unresolved if parked.end_offset <= end.offset]
-            self._unresolved = [parked for parked in self._unresolved if parked.end_offset > end.offset]
-            for parked in decided:
-                ours = parked.epoch == end.epoch
-                yield parked.answer() if ours else parked.pending.refuse_for(Situation.REPLACED)
+                break
+            undecided = []
+            for parked in self._unresolved:
+                if end.epoch > parked.epoch:
+                    answers.append(parked.pending.refuse_for(Situation.REPLACED))
+                elif parked.end_offset <= end.offset:
+                    answers.append(parked.answer())
+                else:
+                    undecided.append(parked)
+            self._unresolved = undecided
+        return answers
 
-    def snapshot_loaded(self, end: OffsetAndEpoch) -> Iterator[Answer]:
-        """The log below `end` came as a snapshot, so its epochs cannot be read any more.
-
-        Only what reaches behind the snapshot may still be decided.
-        """
-        decided = [parked for parked in self._unresolved if parked.end_offset <= end.offset]
-        self._unresolved = [parked for parked in self._unresolved if parked.end_offset > end.offset]
-        for parked in decided:
-            if parked.end_offset < end.offset:
-                yield parked.pending.refuse_for(Situation.OUTCOME_UNKNOWN)
-            elif parked.epoch == end.epoch:
-                yield parked.answer()
+    def snapshot_loaded(self, end: OffsetAndEpoch) -> list[Answer]:
+        """The log below `end` came as a snapshot: of its epochs only the last one can be read."""
+        answers: list[Answer] = []
+        undecided = []
+        for parked in self._unresolved:
+            if end.epoch > parked.epoch and parked.end_offset < end.offset:
+                # Later leaders may have gone on after ours was committed, or have replaced it.
+                answers.append(parked.pending.refuse_for(Situation.OUTCOME_UNKNOWN))
+            elif end.epoch > parked.epoch:
+                answers.append(parked.pending.refuse_for(Situation.REPLACED))
+            elif parked.end_offset <= end.offset:
+                answers.append(parked.answer())
             else:
-                yield parked.pending.refuse_for(Situation.REPLACED)
+                undecided.append(parked)
+        self._unresolved = undecided
+        return answers
 
-    def expire(self, now_ms: int) -> Iterator[Answer]:
+    def expire(self, now_ms: int) -> list[Answer]:
         """Gives up on outcomes that did not come in time."""
         late = [parked for parked in self._unresolved if parked.pending.deadline_ms <= now_ms]
         if late:
             self._unresolved = [p for p in self._unresolved if p.pending.deadline_ms > now_ms]
-        return (parked.pending.refuse_for(Situation.OUTCOME_UNKNOWN) for parked in late)
+        return [parked.pending.refuse_for(Situation.OUTCOME_UNKNOWN) for parked in late]
 
     def next_deadline_ms(self) -> int | None:
         return min((parked.pending.deadline_ms for parked in self._unresolved), default=None)
