@@ -10,15 +10,12 @@ import typer
 
 from quorate.admin import parsing
 from quorate.admin.asking import Session, asks_cluster
-from quorate.admin.errors import Refused, WrongUsage
+from quorate.admin.errors import WrongUsage
 from quorate.admin.options import command_group
 from quorate.admin.output import Table
 from quorate.admin.results import ItemError, check_items, error_document
 from quorate.metadata.checks import ErrorCode
 from quorate.metadata.config_keys import (
-    CLIENT_METRICS_KEYS,
-    GROUP_KEYS,
-    TOPIC_KEYS,
     AlterOperation,
     ConfigSource,
     ConfigType,
@@ -61,12 +58,6 @@ _SOURCES: Final = {
     ConfigSource.GROUP: "DYNAMIC_GROUP_CONFIG",
 }
 """As Kafka's tools name them."""
-_KNOWN_KEYS: Final = {
-    ResourceType.TOPIC: TOPIC_KEYS,
-    ResourceType.CLIENT_METRICS: CLIENT_METRICS_KEYS,
-    ResourceType.GROUP: GROUP_KEYS,
-}
-"""Where an unknown key is an error; brokers may have keys of their own."""
 
 
 @attrs.frozen
@@ -328,10 +319,7 @@ async def _alter(
         else:
             errors.append(ItemError(item=str(entity), code=result.error_code, message=result.error_message))
     session.printer.show({"resources": documents, "validate_only": validate_only}, *lines)
-    try:
-        check_items("altered", errors, len(entities))
-    except Refused as refused:
-        raise _with_suggestion(refused, entities, changes) from None
+    check_items("altered", errors, len(entities))
 
 
 def _deletions(texts: list[str] | None) -> list[IncrementalAlterableConfig]:
@@ -371,21 +359,6 @@ def _check_changes(changes: Sequence[IncrementalAlterableConfig]) -> None:
         raise WrongUsage(
             f"{twice[0]} is to be altered twice.", remedy="say only once what shall become of it"
         )
-
-
-def _with_suggestion(
-    refused: Refused, entities: Sequence[_Entity], changes: Sequence[IncrementalAlterableConfig]
-) -> Refused:
-    """A key that nobody knows is probably misspelt."""
-    known = _KNOWN_KEYS.get(entities[0].type)
-    if known is None:
-        return refused
-    for change in changes:
-        close = difflib.get_close_matches(change.name, list(known), n=1, cutoff=0.75)
-        if change.name not in known and close:
-            remedy = f"did you mean {close[0]} instead of {change.name}?"
-            return Refused(refused.what, where=refused.where, why=refused.why, remedy=remedy)
-    return refused
 
 
 # --- which entities
