@@ -428,21 +428,25 @@ class RaftNode:
             self._snapshot_running = False
 
     async def _write_snapshot(self, source: SnapshotSource) -> None:
-        """In slices, so that elections and heartbeats do not notice; flushed in a worker thread."""
-        writer = self.log.new_snapshot(source.snapshot_id)
-        try:
-            began = trio.current_time()
-            for batch in snapshot_batches(self.core, source):
-                writer.append(batch)
-                spent = trio.current_time() - began
-                if spent * 1000 >= _SNAPSHOT_SLICE_MS:
-                    await trio.sleep(spent * _SNAPSHOT_SHARE)
-                    began = trio.current_time()
-            await trio.to_thread.run_sync(writer.finish)
-        except BaseException:
-            writer.abort()
-            raise
+        await write_snapshot(self.core, self.log, source)
         self.submit(SnapshotCreated(source.snapshot_id))
+
+
+async def write_snapshot(core: RaftCore, log: Log, source: SnapshotSource) -> None:
+    """Writes a snapshot in slices, so that elections and heartbeats do not notice; flushes it in a worker thread."""
+    writer = log.new_snapshot(source.snapshot_id)
+    try:
+        began = trio.current_time()
+        for batch in snapshot_batches(core, source):
+            writer.append(batch)
+            spent = trio.current_time() - began
+            if spent * 1000 >= _SNAPSHOT_SLICE_MS:
+                await trio.sleep(spent * _SNAPSHOT_SHARE)
+                began = trio.current_time()
+        await trio.to_thread.run_sync(writer.finish)
+    except BaseException:
+        writer.abort()
+        raise
 
 
 def snapshot_batches(core: RaftCore, source: SnapshotSource) -> Iterator[RecordBatch]:

@@ -1,0 +1,1 @@
+"""Measurements, as commands: `python -m benchmarks writes|failover|startup|image`. Never run as timed tests."""

@@ -1,0 +1,36 @@
+"""Clusters of real processes for benchmarks: the launcher of `quorate dev`, on fresh directories."""
+
+import pathlib
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from quorate.admin.cluster import Cluster, NodeProcess, running
+from quorate.admin.cluster_files import ClusterFiles, Wanted, lay_out
+from quorate.admin.ports import HeldPorts
+
+
+def fresh_files(directory: pathlib.Path, *, controllers: int, brokers: int) -> ClusterFiles:
+    directory.mkdir(parents=True, exist_ok=True)
+    with HeldPorts() as ports:
+        return lay_out(
+            directory / "cluster", ports, random.Random(), Wanted(controllers=controllers, brokers=brokers)
+        )
+
+
+@asynccontextmanager
+async def fresh_cluster(
+    directory: pathlib.Path, *, controllers: int, brokers: int
+) -> AsyncIterator[Cluster[NodeProcess]]:
+    """Up and ready; gone afterwards."""
+    files = fresh_files(directory, controllers=controllers, brokers=brokers)
+    async with running(files) as cluster:
+        await cluster.ready(within_s=30)
+        yield cluster
+
+
+def resident_mb(pid: int) -> float:
+    """Resident memory of a process, in megabytes of 10^6 bytes."""
+    status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    kib = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:"))
+    return kib * 1024 / 1e6

@@ -1,0 +1,91 @@
+"""What the machine itself can do, measured in the same run: the yardstick of every other number."""
+
+import os
+import pathlib
+import socket
+import statistics
+import subprocess
+import sys
+import time
+
+import attrs
+import trio
+
+_ECHO = """
+import sys, trio
+async def echo(stream):
+    async for data in stream:
+        await stream.send_all(data)
+async def main():
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    print(listeners[0].socket.getsockname()[1], flush=True)
+    await trio.serve_listeners(echo, listeners)
+trio.run(main)
+"""
+_FLUSHES = 400
+_ECHOES = 3_000
+_BYTES = 256
+
+
+@attrs.frozen(kw_only=True)
+class Machine:
+    """Medians, in milliseconds."""
+
+    fdatasync_p50_ms: float
+    echo_p50_ms: float
+    """One request and answer on loopback between two processes, trio on both sides."""
+    cores: int
+    load: float
+
+    @property
+    def floor_ms(self) -> float:
+        """The least that one durable, replicated write could take here: one flush and one round trip."""
+        return self.fdatasync_p50_ms + self.echo_p50_ms
+
+
+async def measure(directory: pathlib.Path) -> Machine:
+    return Machine(
+        fdatasync_p50_ms=_fdatasync_ms(directory),
+        echo_p50_ms=await _echo_ms(),
+        cores=os.cpu_count() or 1,
+        load=os.getloadavg()[0],
+    )
+
+
+def _fdatasync_ms(directory: pathlib.Path) -> float:
+    """Appends into room that was taken ahead, each followed by fdatasync: what the log does."""
+    path = directory / "fdatasync"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT)
+    try:
+        os.posix_fallocate(descriptor, 0, _FLUSHES * _BYTES)
+        os.fsync(descriptor)
+        times = []
+        for at in range(_FLUSHES):
+            os.pwrite(descriptor, bytes([at % 256]) * _BYTES, at * _BYTES)
+            began = time.perf_counter()
+            os.fdatasync(descriptor)
+            times.append(time.perf_counter() - began)
+    finally:
+        os.close(descriptor)
+        path.unlink()
+    return statistics.median(times) * 1000
+
+
+async def _echo_ms() -> float:
+    process = subprocess.Popen([sys.executable, "-c", _ECHO], stdout=subprocess.PIPE)  # noqa: ASYNC220
+    try:
+        assert process.stdout is not None
+        port = int(process.stdout.readline())
+        stream = await trio.open_tcp_stream("127.0.0.1", port)
+        stream.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        times = []
+        for _ in range(_ECHOES):
+            began = time.perf_counter()
+            await stream.send_all(b"x" * _BYTES)
+            await stream.receive_some(4096)
+            times.append(time.perf_counter() - began)
+        await stream.aclose()
+    finally:
+        process.kill()
+        process.wait()
+    return statistics.median(times) * 1000
