@@ -16,7 +16,10 @@ def _broker() -> None:
 
 @app.command("start")
 def start(config: ConfigArgument, stop_at_eof: StopAtEof = False) -> None:
-    """Runs the broker that CONFIG describes until SIGTERM or Ctrl-C; it leaves in order."""
+    """Runs the broker that CONFIG describes.
+
+    Until SIGTERM or Ctrl-C: then it leaves the cluster in order. A second one ends the process at once.
+    """
     node = load_broker(config)
     configure_logs(node)
     serve(lambda stop: run_broker(node, stop=stop), stop_at_eof=stop_at_eof)

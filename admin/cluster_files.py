@@ -36,6 +36,8 @@ _SUMMARY: Final = "cluster.json"
 _UNFINISHED: Final = "cluster.json.unfinished"
 _CONTROLLER_LISTENER: Final = "CONTROLLER"
 _BROKER_LISTENER: Final = "PLAINTEXT"
+_BROKER_GRACE_MS: Final = 5_000
+"""Brokers that are stopped when their controllers are gone wait so long for a leave that nobody can give."""
 
 
 @attrs.frozen(kw_only=True)
@@ -267,8 +269,10 @@ def _write_config(node: NodeFiles, controllers: str, extra: Mapping[str, str]) -
         "controller.listener.names": _CONTROLLER_LISTENER,
         "controller.quorum.bootstrap.servers": controllers,
         "metadata.log.dir": str(node.data),
-        **extra,
     }
+    if node.role == "broker":
+        values["quorate.controlled.shutdown.grace.ms"] = str(_BROKER_GRACE_MS)
+    values |= extra
     lines = [
         f"# {node.name} of the cluster in this directory, written by `quorate dev`.",
         "# Change what you like and start the node again; id, port and directory must stay.",

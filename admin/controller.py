@@ -16,7 +16,10 @@ def _controller() -> None:
 
 @app.command("start")
 def start(config: ConfigArgument, stop_at_eof: StopAtEof = False) -> None:
-    """Runs the controller that CONFIG describes until SIGTERM or Ctrl-C; a leader hands over first."""
+    """Runs the controller that CONFIG describes.
+
+    Until SIGTERM or Ctrl-C: then a leader hands over, and the process ends. A second one ends it at once.
+    """
     node = load_controller(config)
     configure_logs(node)
     serve(lambda stop: run_controller(node, stop=stop), stop_at_eof=stop_at_eof)

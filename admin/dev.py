@@ -157,7 +157,7 @@ def _ready_text(files: ClusterFiles, found: Readiness, took_s: float) -> str:
             f"Cluster {files.cluster_id} is up after {took_s:.1f} s: {counts}; controller {found.active} leads.",
             f"  clients      {files.bootstrap}",
             f"  controllers  {files.bootstrap_controllers}",
-            f"  files        {files.directory} (what a node says: <node>.log)",
+            f"  files        {files.directory} (what the nodes say: *.log)",
             "Try, in another terminal:",
             f"  export QUORATE_BOOTSTRAP={first}",
             "  quorate topics create --topic orders --partitions 6",

@@ -18,7 +18,10 @@ def _features() -> None:
 @app.command("describe")
 @asks_cluster
 async def describe_features(session: Session) -> None:
-    """Shows each feature: finalized level, and the levels that the answering node supports."""
+    """Shows each feature's finalized level and supported levels.
+
+    Supported is what the node supports that answers.
+    """
     found = await session.read(
         ApiVersionsRequest(client_software_name="quorate", client_software_version="1")
     )

@@ -18,7 +18,7 @@ app = command_group("Browse the metadata as a tree.")
 
 PathsArgument = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[PATH]...", help="Such as /topics/byName/orders; *, ? and [a-z] match names."),
+    typer.Argument(metavar="PATH", help="Such as /topics/byName/orders; *, ? and [a-z] match names."),
 ]
 OffsetOption = Annotated[
     int | None,

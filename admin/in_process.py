@@ -1,12 +1,14 @@
 """A cluster whose nodes all live in this process and share its event loop: `quorate dev --in-process`.
 
 They are whole nodes, with directories, ports and elections of their own; only the processes are missing. Killing
-one ends its tasks without a word to the others, which is as near to SIGKILL as a part of a process can get.
+one ends its tasks without a word to the others, which is as near to SIGKILL as a part of a process can get. What
+they say goes to one file, each line with its node's name.
 """
 
 import contextlib
 import os
 from collections.abc import AsyncIterator
+from typing import Final, TextIO
 
 import structlog
 import trio
@@ -20,14 +22,17 @@ from quorate.broker.main import run_broker
 from quorate.controller.config import ControllerConfig
 from quorate.controller.main import run_controller
 
+LOG: Final = "nodes.log"
+
 _log = structlog.get_logger("process")
 
 
 class NodeTask:
     """One node and, while it runs, its tasks. See `cluster.Node`."""
 
-    def __init__(self, files: NodeFiles, nursery: trio.Nursery) -> None:
+    def __init__(self, files: NodeFiles, nursery: trio.Nursery, log: TextIO) -> None:
         self.files = files
+        self._log = log
         self._nursery = nursery
         self._life: trio.CancelScope | None = None
         self._stop = trio.Event()
@@ -86,6 +91,7 @@ class NodeTask:
 
     async def _live(self, life: trio.CancelScope, stop: trio.Event, ended: trio.Event) -> None:
         self._last_words = ""
+        structlog.contextvars.bind_contextvars(who=self.name)  # the tasks that come from this one inherit it
         try:
             with life:
                 await self._run(stop)
@@ -98,11 +104,11 @@ class NodeTask:
     async def _run(self, stop: trio.Event) -> None:
         if self.files.role == "controller":
             controller, _ = ControllerConfig.load(self.files.config, {})
-            configure_logs(controller)
+            configure_logs(controller, self._log)
             await run_controller(controller, stop=stop)
         else:
             broker, _ = BrokerConfig.load(self.files.config, {})
-            configure_logs(broker)
+            configure_logs(broker, self._log)
             await run_broker(broker, stop=stop)
 
 
@@ -110,15 +116,16 @@ class NodeTask:
 async def running_in_process(files: ClusterFiles) -> AsyncIterator[Cluster[NodeTask]]:
     """As `cluster.running`, in this event loop."""
     failure: Exception | None = None
-    async with trio.open_nursery() as nursery:
-        cluster = Cluster(files, lambda node: NodeTask(node, nursery))
-        try:
-            await cluster.start()
-            yield cluster
-        except Exception as error:  # noqa: BLE001 - raised again as soon as the nursery is gone
-            failure = error
-        finally:
-            with trio.CancelScope(shield=True):
-                await cluster.stop()
+    with (files.directory / LOG).open("a", buffering=1) as log:
+        async with trio.open_nursery() as nursery:
+            cluster = Cluster(files, lambda node: NodeTask(node, nursery, log))
+            try:
+                await cluster.start()
+                yield cluster
+            except Exception as error:  # noqa: BLE001 - raised again as soon as the nursery is gone
+                failure = error
+            finally:
+                with trio.CancelScope(shield=True):
+                    await cluster.stop()
     if failure is not None:
         raise failure

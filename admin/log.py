@@ -1,6 +1,7 @@
 """`quorate log`: dump a directory's records, follow a log as it grows, verify that a directory is whole."""
 
 import difflib
+import pathlib
 import sys
 from collections.abc import Iterator
 from typing import Annotated, Any
@@ -34,6 +35,9 @@ TypeOption = Annotated[
     typer.Option(
         "--type", metavar="TYPE", help="Only records of this type, such as TOPIC_RECORD; may be repeated."
     ),
+]
+WholeDirectory = Annotated[
+    pathlib.Path, typer.Argument(metavar="DIRECTORY", help="A node's metadata.log.dir.")
 ]
 FromOption = Annotated[
     int | None, typer.Option("--from", metavar="OFFSET", min=0, help="The first offset shown.")
@@ -75,7 +79,11 @@ def dump(
         bool, typer.Option("--batches-only", help="What stands in the batches' heads, without records.")
     ] = False,
 ) -> None:
-    """Prints every record that lies in a directory, a segment or a snapshot; with --output json one per line."""
+    """Prints the records of a directory or a file.
+
+    A directory is read segment by segment; a snapshot is dumped by naming its file. With --output json there is one
+    record per line.
+    """
     wanted = _Wanted(first=first or 0, last=last, types=_types(type))
     shown_file = None
     for piece in LogFiles.at(path).pieces():
@@ -143,7 +151,7 @@ async def tail(
     ] = False,
     type: TypeOption = None,
 ) -> None:
-    """Prints the end of a log; live, committed records only."""
+    """Prints the end of a log; live, only what is committed."""
     wanted = _Wanted(first=first or 0, types=_types(type))
     end = 0
     if first is None:
@@ -171,11 +179,11 @@ def _tail_line(batch: RecordBatch, offset: int, record: AnyRecord) -> str:
 
 @app.command("verify")
 @looks_offline
-def verify(printer: Printer, path: PathArgument) -> None:
-    """Reads a whole directory: checksums, order, epochs, snapshots, votes, and what the records amount to.
+def verify(printer: Printer, path: WholeDirectory) -> None:
+    """Reads a whole directory and says whether it is good.
 
-    Every snapshot that the log still reaches is compared with the log. Nothing is changed; exit code 1 if the
-    directory cannot be trusted.
+    Checksums, order, epochs, snapshots and votes are checked, every record is replayed, and every snapshot that the
+    log still reaches is compared with the log. Nothing is changed. Exit code 1 if it cannot be trusted.
     """
     with printer.progress("Reading"):
         found = verify_directory(path)

@@ -1,8 +1,8 @@
-"""How a node writes its own log: for people on a terminal or in a file, or one JSON object a line; always to stderr."""
+"""How a node writes its own log: for people, or one JSON object a line; to stderr unless told otherwise."""
 
 import logging
 import sys
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 import structlog
 
@@ -16,8 +16,9 @@ _LEVELS: Final = {
 }
 
 
-def configure_logs(config: NodeConfig) -> None:
+def configure_logs(config: NodeConfig, stream: TextIO | None = None) -> None:
     """For the whole process; with several nodes in one process the last one's format and level count."""
+    stream = stream or sys.stderr
     as_json = config.log_format == "json"
     processors: list[Any] = [
         structlog.contextvars.merge_contextvars,
@@ -27,17 +28,15 @@ def configure_logs(config: NodeConfig) -> None:
     if as_json:
         processors += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     else:
-        processors.append(_for_people())
+        processors.append(_for_people(colors=stream.isatty()))
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[config.log_level]),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=stream),
         cache_logger_on_first_use=True,
     )
 
 
-def _for_people() -> structlog.dev.ConsoleRenderer:
+def _for_people(*, colors: bool) -> structlog.dev.ConsoleRenderer:
     # A plain traceback: the coloured one of rich shows local variables, and with them what should stay secret.
-    return structlog.dev.ConsoleRenderer(
-        colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
-    )
+    return structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback)

@@ -181,7 +181,11 @@ async def watch(
         bool, typer.Option("--until-healthy", help="End as soon as the quorum is healthy.")
     ] = False,
 ) -> None:
-    """Prints a line (or a JSON document a line) each time it looks, until Ctrl-C."""
+    """Looks again and again, and prints a line each time.
+
+    With --output json each line is the document of `quorum status`. Ends at Ctrl-C, --count or --until-healthy; the
+    exit code is that of the last look.
+    """
     looks = 0
     failure: CommandError | None = None
     while count is None or looks < count:

@@ -87,7 +87,10 @@ def format_storage(
         ),
     ] = False,
 ) -> None:
-    """Formats the metadata directory that CONFIG names, once, before the node's first start."""
+    """Formats a directory, once, before its node's first start.
+
+    The directory is the metadata.log.dir of CONFIG. A crash in between leaves one that can be formatted again.
+    """
     _check_cluster_id(cluster_id)
     node = load_either(config)
     metadata_version, others = _features(release_version, feature)

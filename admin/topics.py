@@ -228,7 +228,7 @@ async def describe_topics(
     ] = False,
     if_exists: IfExists = False,
 ) -> None:
-    """Describes topics and their partitions; all topics unless some are named."""
+    """Describes all topics, or those that are named."""
     wanted = await _names_to_describe(session, topic, topic_id)
     kept = _filters(
         under_replicated=under_replicated,

@@ -12,7 +12,9 @@ from quorate.metadata.client import ConnectFailed, FailureKind, NoAnswer
 from quorate.metadata.log.refusals import NotFormatted
 from quorate.metadata.settings import InvalidSettings, Problem
 
-_SILENT = NoAnswer("Metadata: no answer within 5 ms", {Address("a", 1): "refused", Address("b", 2): "refused"})
+_SILENT = NoAnswer(
+    "Metadata: no answer within 5 ms", {Address("a", 1): "refused", Address("b", 2): "refused"}
+)
 
 
 @pytest.mark.parametrize(

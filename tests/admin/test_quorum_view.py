@@ -47,7 +47,13 @@ def test_lags_and_times_are_measured_by_the_leader_alone():
     )
 
     assert (third.id, third.lag, third.caught_up_ms_ago, third.fetched_ms_ago) == (3, 4, 40, 5)
-    assert (leader.id, leader.lag, leader.caught_up_ms_ago, leader.leads, leader.address) == (2, 0, 0, True, "h:2")
+    assert (leader.id, leader.lag, leader.caught_up_ms_ago, leader.leads, leader.address) == (
+        2,
+        0,
+        0,
+        True,
+        "h:2",
+    )
     assert (observer.id, observer.role, observer.lag) == (101, "observer", 1)
 
 
@@ -59,7 +65,9 @@ def test_a_replica_that_never_fetched_has_no_lag_and_is_a_problem():
 
 
 def test_a_quorum_in_step_is_healthy():
-    view = _view(replicas_of(_partition(_state(1, 10, _NOW - 400), _state(2, 10, _NOW)), {}, {1: None, 2: None}))
+    view = _view(
+        replicas_of(_partition(_state(1, 10, _NOW - 400), _state(2, 10, _NOW)), {}, {1: None, 2: None})
+    )
 
     assert view.problems() == []
     assert view.document()["healthy"] is True
