@@ -1,0 +1,194 @@
+"""The life cycle's shell: what leaves, what an answer becomes, when listeners open and the process ends."""
+
+import random
+import uuid
+
+import pytest
+import trio
+import trio.testing
+
+from quorate.broker.heartbeat import BrokerIdentity, BrokerLife
+from quorate.broker.lifecycle import BrokerState, LifecycleSettings
+from quorate.broker.loader import Cause, Publication
+from quorate.metadata.checks import ErrorCode
+from quorate.metadata.connection import FailureKind
+from quorate.metadata.features import format_records
+from quorate.metadata.ids import NodeId
+from quorate.metadata.image import MetadataDelta, MetadataImage, Provenance
+from quorate.metadata.records import RegisterBrokerRecord
+from quorate.metadata.wire.brokers import (
+    BrokerHeartbeatRequest,
+    BrokerHeartbeatResponse,
+    BrokerRegistrationRequest,
+    BrokerRegistrationResponse,
+    Feature,
+    Listener,
+)
+from tests.broker.wire import Wire, failure, leader
+
+Clock = trio.testing.MockClock
+OURS = uuid.UUID(int=900)
+IDENTITY = BrokerIdentity(
+    broker_id=NodeId(5),
+    cluster_id="a-cluster",
+    incarnation_id=OURS,
+    listeners=(Listener(name="PLAINTEXT", host="b5", port=9092, security_protocol=0),),
+    features=(Feature(name="f", min_supported_version=1, max_supported_version=2),),
+    rack="r",
+    log_dirs=(uuid.UUID(int=901),),
+)
+
+
+@pytest.fixture
+def wire() -> Wire:
+    return Wire()
+
+
+@pytest.fixture
+async def life(wire: Wire, nursery: trio.Nursery) -> BrokerLife:
+    """Started, and has met no controller yet."""
+    life = BrokerLife(IDENTITY, LifecycleSettings(), wire, random.Random(1))
+    nursery.start_soon(life.run)
+    await trio.sleep(0.07)
+    return life
+
+
+def publication(offset: int, epoch: int | None = None, *, fenced: bool = True) -> Publication:
+    delta = MetadataDelta(MetadataImage.EMPTY)
+    delta.replay_all(format_records())
+    if epoch is not None:
+        delta.replay(
+            RegisterBrokerRecord(
+                version=3,
+                broker_id=NodeId(5),
+                incarnation_id=OURS,
+                broker_epoch=epoch,
+                end_points=(),
+                features=(),
+                rack=None,
+                fenced=fenced,
+            )
+        )
+    image = delta.apply(Provenance(offset=offset, epoch=1, append_time_ms=0))
+    return Publication(MetadataImage.EMPTY, image, Cause.FIRST)
+
+
+def beat(caught_up: bool = False, fenced: bool = True, stop: bool = False) -> BrokerHeartbeatResponse:
+    return BrokerHeartbeatResponse(is_caught_up=caught_up, is_fenced=fenced, should_shut_down=stop)
+
+
+def running(life: BrokerLife, wire: Wire) -> None:
+    """Takes it through the life of a healthy broker, up to the answer to its last heartbeat."""
+    life.leader_changed(leader(1))
+    wire.take().on_reply(BrokerRegistrationResponse(broker_epoch=7))
+    waiting = wire.take()
+    life.published(publication(7, epoch=7))
+    waiting.on_reply(beat(caught_up=True, fenced=False))
+    assert life.state is BrokerState.RUNNING
+
+
+async def test_it_registers_as_who_it_is(life: BrokerLife, wire: Wire, autojump_clock: Clock) -> None:
+    assert wire.sent == []  # nobody to send to yet
+    life.leader_changed(leader(1))
+    sent = wire.take()
+    assert (sent.endpoint.host, sent.timeout_ms) == ("c1", LifecycleSettings().request_timeout_ms)
+    assert sent.request == BrokerRegistrationRequest(
+        broker_id=5,
+        cluster_id="a-cluster",
+        incarnation_id=OURS,
+        listeners=IDENTITY.listeners,
+        features=IDENTITY.features,
+        rack="r",
+        log_dirs=IDENTITY.log_dirs,
+    )
+
+
+async def test_a_healthy_life(life: BrokerLife, wire: Wire, autojump_clock: Clock) -> None:
+    life.leader_changed(leader(1))
+    wire.take().on_reply(BrokerRegistrationResponse(broker_epoch=7))
+    first = wire.take()
+    assert first.request == BrokerHeartbeatRequest(
+        broker_id=5, broker_epoch=7, current_metadata_offset=-1, want_fence=True
+    )
+    life.published(publication(7, epoch=7))
+    first.on_reply(beat())
+    await trio.testing.wait_all_tasks_blocked()
+    assert not life.running.is_set()
+
+    await trio.sleep(0.2)
+    second = wire.take()
+    assert second.request == BrokerHeartbeatRequest(
+        broker_id=5, broker_epoch=7, current_metadata_offset=7, want_fence=False
+    )
+    second.on_reply(beat(caught_up=True, fenced=False))
+    assert life.running.is_set()
+    assert life.state is BrokerState.RUNNING
+
+
+async def test_without_a_controller_it_waits_for_one(
+    life: BrokerLife, wire: Wire, autojump_clock: Clock
+) -> None:
+    await trio.sleep(5)
+    assert wire.sent == []
+    life.leader_changed(leader(None, epoch=2))
+    assert wire.sent == []
+    life.leader_changed(leader(2, epoch=3))
+    await trio.sleep(0.2)
+    assert wire.take().endpoint.host == "c2"
+
+
+async def test_a_refusal_and_a_broken_connection_are_tried_again_elsewhere(
+    life: BrokerLife, wire: Wire, autojump_clock: Clock
+) -> None:
+    life.leader_changed(leader(1))
+    wire.take().on_reply(BrokerRegistrationResponse(error_code=ErrorCode.not_controller))
+    await trio.sleep(0.3)
+    wire.take().on_reply(failure(FailureKind.RESET, written=True))
+    life.leader_changed(leader(2, epoch=2))
+    await trio.sleep(0.3)
+    sent = wire.take()
+    assert sent.endpoint.host == "c2"
+    assert isinstance(sent.request, BrokerRegistrationRequest)
+
+
+async def test_a_controller_that_refuses_connections_at_once_does_no_harm(
+    life: BrokerLife, wire: Wire, autojump_clock: Clock
+) -> None:
+    wire.refuses = True
+    life.leader_changed(leader(1))
+    await trio.sleep(1)
+    wire.refuses = False
+    await trio.sleep(5)
+    assert isinstance(wire.take().request, BrokerRegistrationRequest)
+
+
+async def test_it_leaves_when_the_controller_lets_it(
+    life: BrokerLife, wire: Wire, autojump_clock: Clock
+) -> None:
+    running(life, wire)
+    wire.sent.clear()
+    life.shut_down()
+    sent = wire.take()
+    assert sent.request.want_shut_down
+    assert not life.ended.is_set()
+    sent.on_reply(beat(caught_up=True, fenced=True, stop=True))
+    assert life.ended.is_set()
+    assert life.ending is not None
+    assert life.ending.clean
+
+
+async def test_it_leaves_at_once_if_told_so(life: BrokerLife, wire: Wire, autojump_clock: Clock) -> None:
+    running(life, wire)
+    life.shut_down(at_once=True)
+    assert life.ending is not None
+    assert not life.ending.clean
+
+
+async def test_it_gives_up_when_nobody_registers_it(
+    life: BrokerLife, wire: Wire, autojump_clock: Clock
+) -> None:
+    with trio.fail_after(61):
+        await life.ended.wait()
+    assert life.ending is not None
+    assert "did not succeed in time" in life.ending.reason
+    assert "no active controller is known" in life.ending.reason
