@@ -298,4 +298,4 @@ def check_topic_configs(context: Context, configs: Mapping[str, str | None]) -> 
 
 def config_record(type_: int, name: str, key: str, value: str | None) -> ConfigRecord:
     """Sets one key, or deletes it."""
-    return ConfigRecord(resource_type=type_, resource_name=name, name=key, value=value)
+    return ConfigRecord(resource_type=int(type_), resource_name=name, name=key, value=value)
