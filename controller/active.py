@@ -21,7 +21,7 @@ from typing import Any, Final, assert_never
 
 import attrs
 
-from quorate.controller import heartbeats
+from quorate.controller import heartbeats, isr
 from quorate.controller.activation import activate, is_new
 from quorate.controller.committed import CommittedImage
 from quorate.controller.config import ControllerConfig
@@ -351,11 +351,13 @@ class ActiveController:
                 office.sessions.follow(broker_id, broker, outcome.now_ms)
             if delta.changed_configs:
                 office.tasks.configs_changed(delta.changed_configs, outcome.now_ms)
+        if result.unsettled is not None:
+            office.tasks.settle(result.unsettled, office.speculation.image)
 
     def _note_handover(self, office: _Office, broker_id: int, now_ms: int) -> None:
-        broker = office.speculation.image.cluster.broker(broker_id)
-        if broker is not None and broker.in_controlled_shutdown and not broker.fenced:
-            office.sessions.hand_over(broker_id, office.speculation.next_offset - 1, now_ms)
+        """Everything was moved away from a broker in controlled shutdown, unless that goes on."""
+        if office.sessions.is_settled(broker_id):
+            office.sessions.settled(broker_id, office.speculation.next_offset - 1, now_ms)
 
     def _forgive_lateness(self, office: _Office, outcome: _Outcome) -> None:
         """Heartbeats that lay in a socket while this process stood still must not cost anybody its session."""
@@ -440,6 +442,8 @@ class ActiveController:
         sessions.restart(image.cluster.brokers.values(), now_ms)
         tasks = Tasks(self._config, sessions, now_ms)
         speculation = Speculation(image, event.epoch, event.next_offset)
+        for broker_id in isr.brokers_to_settle(image):
+            tasks.settle(broker_id, image)
         self._office = _Office(event.epoch, speculation, sessions, tasks)
         self.counters.times_active += 1
         return ControllerEffects(

@@ -1,10 +1,14 @@
-"""New partitions: manual assignments checked, automatic ones placed, and the records that create them."""
+"""New partitions: manual assignments checked, automatic ones placed, and the records that create them.
+
+Brokers without data take replicas only while no broker with data is registered: a partition that clients write to
+must not depend on one that stores nothing.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from uuid import UUID
 
 from quorate.controller.context import Context
-from quorate.controller.isr import default_directory
+from quorate.controller.isr import default_directory, is_lightweight
 from quorate.controller.placement import Candidate, place
 from quorate.controller.result import reject
 from quorate.metadata.checks import ErrorCode
@@ -30,6 +34,7 @@ def check_manual_assignment(context: Context, replicas: Sequence[int], expected_
         if broker_id in seen:
             _refuse(f"The manual partition assignment includes the broker {broker_id} more than once.")
         seen.add(broker_id)
+    _require_data(context, replicas)
     if expected_replicas is not None and len(replicas) != expected_replicas:
         _refuse(
             f"The manual partition assignment includes a partition with {len(replicas)} replica(s), but this is "
@@ -56,10 +61,11 @@ def place_partitions(context: Context, count: int, replication_factor: int) -> l
     Raises:
         RequestRejected: INVALID_REPLICATION_FACTOR.
     """
+    only_with_data = _any_has_data(context)
     candidates = (
         Candidate(id=broker.id, rack=broker.rack, fenced=broker.fenced)
         for broker in context.image.cluster.brokers.values()
-        if not broker.in_controlled_shutdown
+        if not broker.in_controlled_shutdown and not (only_with_data and is_lightweight(broker))
     )
     return place(candidates, partition_count=count, replication_factor=replication_factor, rng=context.rng)
 
@@ -86,6 +92,20 @@ def partition_records(
             partition_epoch=0,
             directories=tuple([directories[r] for r in replicas]),
         )
+
+
+def _any_has_data(context: Context) -> bool:
+    return not all(is_lightweight(broker) for broker in context.image.cluster.brokers.values())
+
+
+def _require_data(context: Context, replicas: Sequence[int]) -> None:
+    for broker_id in replicas:
+        broker = context.broker(broker_id)
+        if broker is not None and is_lightweight(broker) and _any_has_data(context):
+            _refuse(
+                f"The manual partition assignment includes broker {broker_id}, which stores no topic data, while "
+                "brokers that do are registered. Assign the partition to those."
+            )
 
 
 def _refuse(message: str) -> None:

@@ -32,8 +32,8 @@ class SessionView(Protocol):
         """Whether this registration of an unfenced broker was heard of within the session timeout."""
         ...
 
-    def has_handed_over(self, broker_id: int) -> bool:
-        """Whether this controller has already moved everything away from a broker in controlled shutdown."""
+    def is_settled(self, broker_id: int) -> bool:
+        """Whether all of a broker's partitions reflect what was decided about it."""
         ...
 
     def may_leave(self, broker_id: int, now_ms: int) -> bool:

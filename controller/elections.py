@@ -7,11 +7,10 @@ newest image when its turn comes.
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
-from uuid import UUID
 
 from quorate.controller import isr
 from quorate.controller.context import Context
-from quorate.controller.isr import Electorate, Located
+from quorate.controller.isr import Electorate, Slice, newest
 from quorate.controller.partition_change import Election
 from quorate.controller.result import ControllerResult, reject
 from quorate.metadata.checks import ErrorCode, RequestRejected
@@ -33,10 +32,6 @@ MAX_PARTITIONS_ELECTED_AT_ONCE: Final = 100_000
 
 PREFERRED: Final = 0
 UNCLEAN: Final = 1
-
-Slice = list[tuple[UUID, int]]
-"""(topic id, partition) of the partitions in a slice that may need an election."""
-
 
 # --- ElectLeaders -------------------------------------------------------------------------------------------
 
@@ -153,7 +148,7 @@ def elect_preferred(context: Context, candidates: Slice) -> ControllerResult[Non
     electorate = Electorate(context)
     partitions = (
         located
-        for located in _newest(context, candidates)
+        for located in newest(context, candidates)
         if located[2].leader != located[2].replicas[0]
         and _can_lead(electorate, located[2], located[2].replicas[0])
     )
@@ -166,7 +161,7 @@ def elect_leaderless(context: Context, candidates: Slice) -> ControllerResult[No
 
     The latter is found nowhere else if a controller died between unfencing a broker and the elections after it.
     """
-    partitions = (located for located in _newest(context, candidates) if located[2].leader == NO_LEADER)
+    partitions = (located for located in newest(context, candidates) if located[2].leader == NO_LEADER)
     return ControllerResult([*isr.elect(context, partitions, Electorate(context))], None, atomic=False)
 
 
@@ -190,11 +185,3 @@ def _find(image: MetadataImage, wanted: Callable[[PartitionRegistration], bool])
                 yield found
                 found, seen = [], 0
     yield found
-
-
-def _newest(context: Context, candidates: Slice) -> Iterator[Located]:
-    for topic_id, index in candidates:
-        topic = context.image.topics.by_id(topic_id)
-        partition = None if topic is None else topic.partition(index)
-        if topic is not None and partition is not None:
-            yield topic, index, partition

@@ -15,7 +15,6 @@ from quorate.controller.context import Context
 from quorate.controller.result import ControllerResult, reject
 from quorate.metadata.checks import ErrorCode
 from quorate.metadata.image.cluster import BrokerRegistration
-from quorate.metadata.records import AnyDataRecord
 from quorate.metadata.wire.brokers import BrokerHeartbeatRequest, BrokerHeartbeatResponse
 
 
@@ -35,7 +34,7 @@ class Beat:
     want_fence: bool
     want_shut_down: bool
     caught_up: bool
-    """The broker has read its own registration."""
+    """The broker has read its own registration, and its partitions know of what went before."""
     leads_something: Callable[[], bool]
     may_leave: Callable[[], bool]
     """Everything was moved away from it, and the others know."""
@@ -94,13 +93,14 @@ def assess(context: Context, request: BrokerHeartbeatRequest) -> Assessment:
     now = control_state(broker)
     # The broker's epoch is the offset of the record that registered it.
     caught_up = request.current_metadata_offset >= broker.epoch
+    settled = context.sessions.is_settled(broker.id)
     following = next_state(
         now,
         Beat(
             # Without a single directory it cannot serve, whatever it wishes.
             want_fence=request.want_fence or _lost_every_directory(broker, request),
             want_shut_down=request.want_shut_down,
-            caught_up=caught_up,
+            caught_up=caught_up and settled,
             leads_something=lambda: isr.leads_something(context, broker.id),
             may_leave=lambda: context.sessions.may_leave(broker.id, context.now_ms),
         ),
@@ -111,7 +111,7 @@ def assess(context: Context, request: BrokerHeartbeatRequest) -> Assessment:
         is_fenced=stops or following is ControlState.FENCED,
         should_shut_down=stops,
     )
-    return Assessment(broker, now, following, _writes(context, broker, now, following, request), response)
+    return Assessment(broker, now, following, _writes(broker, now, following, request), response)
 
 
 def _lost_every_directory(broker: BrokerRegistration, request: BrokerHeartbeatRequest) -> bool:
@@ -119,7 +119,6 @@ def _lost_every_directory(broker: BrokerRegistration, request: BrokerHeartbeatRe
 
 
 def _writes(
-    context: Context,
     broker: BrokerRegistration,
     now: ControlState,
     following: ControlState,
@@ -127,8 +126,6 @@ def _writes(
 ) -> bool:
     if isr.newly_offline(broker, request.offline_log_dirs):
         return True
-    if following is ControlState.CONTROLLED_SHUTDOWN:
-        return now is not following or not context.sessions.has_handed_over(broker.id)
     # A fenced broker that stops is fenced already.
     return now is not following and (not broker.fenced or following is ControlState.UNFENCED)
 
@@ -142,19 +139,20 @@ def broker_heartbeat(
         RequestRejected: STALE_BROKER_EPOCH.
     """
     found = assess(context, request)
-    records: list[AnyDataRecord] = []
+    if not found.writes:
+        return ControllerResult((), found.response)
     match found.next:
         case ControlState.FENCED | ControlState.SHUTDOWN_NOW:
-            records = isr.fence(context, found.broker)
-        case ControlState.UNFENCED:
-            if found.broker.fenced:
-                records = isr.unfence(context, found.broker)
-        case ControlState.CONTROLLED_SHUTDOWN:
-            if found.writes:
-                records = isr.begin_controlled_shutdown(context, found.broker)
+            change = isr.fence(context, found.broker)
+        case ControlState.UNFENCED if found.broker.fenced:
+            change = isr.unfence(context, found.broker)
+        case ControlState.CONTROLLED_SHUTDOWN if not found.broker.in_controlled_shutdown:
+            change = isr.begin_controlled_shutdown(context, found.broker)
+        case ControlState.UNFENCED | ControlState.CONTROLLED_SHUTDOWN:
+            change = isr.NO_CHANGE
         case _:
             assert_never(found.next)
-    if not records:
-        # Otherwise the next heartbeat says it again.
-        records = isr.lose_directories(context, found.broker, request.offline_log_dirs)
-    return ControllerResult(records, found.response, atomic=False)
+    if not change.records:
+        # Together with a transition it would be judged by the state before; the next heartbeat says it again.
+        change = isr.lose_directories(context, found.broker, request.offline_log_dirs)
+    return ControllerResult(change.records, found.response, atomic=False, unsettled=change.unsettled)

@@ -8,23 +8,26 @@ A broker that holds no data (ours) announces the feature `quorate.lightweight`. 
 up with and no leader that would report it as in sync, so it rejoins its ISRs when it is unfenced. A broker with
 data rejoins through its leader's AlterPartition, as in Kafka.
 
-Order within the records, where they are too many for one batch: a broker is fenced or unregistered *after* its
-partitions were taken from it, and unfenced or marked as shutting down *before* the elections that follow; whatever
-half of it survives a crash is done again by the next controller, never left undone unnoticed.
+One operation looks at a limited number of partitions: taking a hundred thousand from a broker at once would stop the
+controller for seconds, longer than an election timeout. The rest follows in slices (`settle`), and a broker is not
+unfenced before. A new controller settles whatever the one before may have left half done.
 """
 
 import functools
+import itertools
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeAlias
+from typing import Final, TypeAlias
 from uuid import UUID
 
 import attrs
 
 from quorate.controller.context import Context
 from quorate.controller.partition_change import AS_IT_IS, Election, Target, change_partition, without
+from quorate.controller.result import ControllerResult
 from quorate.metadata.features import LIGHTWEIGHT
 from quorate.metadata.ids import MIGRATING_DIRECTORY, UNASSIGNED_DIRECTORY
 from quorate.metadata.image.cluster import BrokerRegistration
+from quorate.metadata.image.image import MetadataImage
 from quorate.metadata.image.rows import PartitionRegistration
 from quorate.metadata.image.topics import TopicImage
 from quorate.metadata.records import (
@@ -36,6 +39,12 @@ from quorate.metadata.records import (
     Unchanged,
     UnregisterBrokerRecord,
 )
+
+PARTITIONS_AT_ONCE: Final = 2_000
+"""How many partitions of a broker one operation looks at; some fifty milliseconds if all of them change."""
+
+Slice: TypeAlias = list[tuple[UUID, int]]
+"""(topic id, partition) of partitions to look at."""
 
 Located: TypeAlias = tuple[TopicImage, int, PartitionRegistration]
 """A partition and where it belongs: topic, number, state."""
@@ -68,12 +77,6 @@ class Electorate:
         if directory is None or directory in self.offline_directories:
             return False
         return broker.has_online_directory(directory)
-
-    def loses(self, replica: int, partition: PartitionRegistration) -> bool:
-        """Whether `leaving` leaves this partition."""
-        if replica != self.leaving:
-            return False
-        return not self.offline_directories or partition.directory(replica) in self.offline_directories
 
 
 def default_directory(broker: BrokerRegistration | None) -> UUID:
@@ -115,37 +118,97 @@ def elect(
             yield record
 
 
-def fence(context: Context, broker: BrokerRegistration) -> list[AnyDataRecord]:
-    """Takes everything from a broker and fences it; nothing if it is fenced."""
+@attrs.frozen
+class BrokerChange:
+    """Records that change a broker, and as many of its partitions as one operation should look at."""
+
+    records: list[AnyDataRecord]
+    unsettled: int | None = None
+    """The broker, if there are more partitions; `settle` is to do the rest."""
+
+
+NO_CHANGE: Final = BrokerChange([])
+
+
+def fence(context: Context, broker: BrokerRegistration) -> BrokerChange:
+    """Takes what it has from a broker and fences it; nothing if it is fenced."""
     if broker.fenced:
-        return []
+        return NO_CHANGE
+    first, unsettled = _first_partitions(context, broker.id)
     change = _registration_change(context, broker, fenced=True)
-    return [*partitions_without(context, broker.id), change]
+    return BrokerChange([*_taken_from(context, broker.id, first), change], unsettled)
 
 
-def unfence(context: Context, broker: BrokerRegistration) -> list[AnyDataRecord]:
+def unfence(context: Context, broker: BrokerRegistration) -> BrokerChange:
     """Lifts the fence; the broker may then lead what nobody leads."""
+    first, unsettled = _first_partitions(context, broker.id)
     change = _registration_change(context, broker, fenced=False)
-    return [change, *_partitions_with(context, broker)]
+    return BrokerChange([change, *_given_to(context, broker, first)], unsettled)
 
 
-def begin_controlled_shutdown(context: Context, broker: BrokerRegistration) -> list[AnyDataRecord]:
-    """Marks a broker as shutting down and moves away what it leads.
-
-    Marked already: only the moves, since a controller that failed in the middle may have left some undone.
-    """
-    moves: list[AnyDataRecord] = [*partitions_without(context, broker.id)]
-    if broker.in_controlled_shutdown:
-        return moves
-    return [_registration_change(context, broker, in_controlled_shutdown=True), *moves]
+def begin_controlled_shutdown(context: Context, broker: BrokerRegistration) -> BrokerChange:
+    """Marks a broker as shutting down and moves away what it leads."""
+    first, unsettled = _first_partitions(context, broker.id)
+    change = _registration_change(context, broker, in_controlled_shutdown=True)
+    return BrokerChange([change, *_taken_from(context, broker.id, first)], unsettled)
 
 
-def unregister(context: Context, broker: BrokerRegistration) -> list[AnyDataRecord]:
-    """Takes everything from a broker and forgets it. Replica lists still name it."""
+def unregister(context: Context, broker: BrokerRegistration) -> BrokerChange:
+    """Takes what it has from a broker and forgets it. Replica lists still name it."""
+    first, unsettled = _first_partitions(context, broker.id)
     gone = UnregisterBrokerRecord(
         version=context.version_of(UnregisterBrokerRecord), broker_id=broker.id, broker_epoch=broker.epoch
     )
-    return [*partitions_without(context, broker.id), gone]
+    return BrokerChange([*_taken_from(context, broker.id, first), gone], unsettled)
+
+
+def take_from_former_life(context: Context, broker: BrokerRegistration) -> BrokerChange:
+    """Takes from a broker, which is about to be registered anew, what its former process had."""
+    first, unsettled = _first_partitions(context, broker.id)
+    return BrokerChange([*_taken_from(context, broker.id, first)], unsettled)
+
+
+def settle(context: Context, broker_id: int, candidates: Slice) -> ControllerResult[None]:
+    """Brings partitions of a broker in line with what it is now: active, or not (any more)."""
+    located = newest(context, candidates)
+    if context.is_active(broker_id):
+        broker = context.broker(broker_id)
+        records = [] if broker is None else [*_given_to(context, broker, located)]
+    else:
+        records = [*_taken_from(context, broker_id, located)]
+    return ControllerResult(records, None, atomic=False)
+
+
+def find_partitions(image: MetadataImage, broker_id: int) -> Iterator[Slice]:
+    """All partitions with a replica on a broker, a slice at a time."""
+    partitions = image.topics.partitions_with_replica(broker_id)
+    while part := [(topic.id, i) for topic, i, _ in itertools.islice(partitions, PARTITIONS_AT_ONCE)]:
+        yield part
+
+
+def brokers_to_settle(image: MetadataImage) -> list[int]:
+    """The brokers whose partitions a dead controller may have left half done.
+
+    Those that are not active, and those without data, which nobody else brings back into their ISRs; the partitions
+    that an active broker with data might lead are found by the walk over leaderless partitions.
+    """
+    return [
+        broker_id
+        for broker_id in image.topics.brokers_with_replicas()
+        if (broker := image.cluster.broker(broker_id)) is None
+        or broker.fenced
+        or broker.in_controlled_shutdown
+        or is_lightweight(broker)
+    ]
+
+
+def newest(context: Context, candidates: Slice) -> Iterator[Located]:
+    """Those of the partitions that still exist, as they are now."""
+    for topic_id, index in candidates:
+        topic = context.image.topics.by_id(topic_id)
+        partition = None if topic is None else topic.partition(index)
+        if topic is not None and partition is not None:
+            yield topic, index, partition
 
 
 def newly_offline(broker: BrokerRegistration, offline: Iterable[UUID]) -> frozenset[UUID]:
@@ -157,41 +220,52 @@ def newly_offline(broker: BrokerRegistration, offline: Iterable[UUID]) -> frozen
     return lost if len(lost) < len(broker.log_dirs) else frozenset()
 
 
-def lose_directories(
-    context: Context, broker: BrokerRegistration, offline: Iterable[UUID]
-) -> list[AnyDataRecord]:
+def lose_directories(context: Context, broker: BrokerRegistration, offline: Iterable[UUID]) -> BrokerChange:
     """Takes from a broker the replicas in directories that went offline; the others stay."""
     lost = newly_offline(broker, offline)
     if not lost:
-        return []
-    remaining = tuple([d for d in broker.log_dirs if d not in lost])
-    return [
-        *partitions_without(context, broker.id, lost),
-        _registration_change(context, broker, log_dirs=remaining),
-    ]
-
-
-def partitions_without(
-    context: Context, broker_id: int, offline_directories: frozenset[UUID] = frozenset()
-) -> Iterator[PartitionChangeRecord]:
-    """A change for each partition that has the broker in its ISR (in one of these directories, where given)."""
-    electorate = Electorate(context, leaving=broker_id, offline_directories=offline_directories)
+        return NO_CHANGE
+    electorate = Electorate(context, leaving=broker.id, offline_directories=lost)
     affected = (
         located
-        for located in context.image.topics.partitions_with_replica(broker_id)
-        if broker_id in located[2].isr and electorate.loses(broker_id, located[2])
+        for located in context.image.topics.partitions_with_replica(broker.id)
+        if broker.id in located[2].isr and located[2].directory(broker.id) in lost
     )
-    return elect(
-        context, affected, electorate, lambda partition: Target(isr=without(partition.isr, broker_id))
-    )
+    records = elect(context, affected, electorate, lambda p: Target(isr=without(p.isr, broker.id)))
+    remaining = tuple([d for d in broker.log_dirs if d not in lost])
+    return BrokerChange([*records, _registration_change(context, broker, log_dirs=remaining)])
 
 
 def leads_something(context: Context, broker_id: int) -> bool:
-    """Whether any partition has the broker as its leader."""
-    return any(p.leader == broker_id for _, _, p in context.image.topics.partitions_with_replica(broker_id))
+    """Whether any partition has the broker as its leader; yes, too, if that takes long to find out."""
+    partitions = context.image.topics.partitions_with_replica(broker_id)
+    first = itertools.islice(partitions, PARTITIONS_AT_ONCE)
+    return any(partition.leader == broker_id for _, _, partition in first) or any(True for _ in partitions)
 
 
-def _partitions_with(context: Context, broker: BrokerRegistration) -> Iterator[PartitionChangeRecord]:
+def _first_partitions(context: Context, broker_id: int) -> tuple[list[Located], int | None]:
+    """(the first partitions with a replica on the broker, the broker if there are more)"""
+    partitions = context.image.topics.partitions_with_replica(broker_id)
+    first = [*itertools.islice(partitions, PARTITIONS_AT_ONCE)]
+    return first, broker_id if next(partitions, None) is not None else None
+
+
+def _taken_from(
+    context: Context, broker_id: int, partitions: Iterable[Located]
+) -> Iterator[PartitionChangeRecord]:
+    """A change for each partition that has the broker in its ISR."""
+    affected = (located for located in partitions if broker_id in located[2].isr)
+    return elect(
+        context,
+        affected,
+        Electorate(context, leaving=broker_id),
+        lambda partition: Target(isr=without(partition.isr, broker_id)),
+    )
+
+
+def _given_to(
+    context: Context, broker: BrokerRegistration, partitions: Iterable[Located]
+) -> Iterator[PartitionChangeRecord]:
     """A change for each partition that gains from the broker being back."""
     rejoins = is_lightweight(broker)
 
@@ -202,7 +276,7 @@ def _partitions_with(context: Context, broker: BrokerRegistration) -> Iterator[P
 
     affected = (
         located
-        for located in context.image.topics.partitions_with_replica(broker.id)
+        for located in partitions
         if located[2].leader == NO_LEADER or (rejoins and broker.id not in located[2].isr)
     )
     return elect(context, affected, Electorate(context, joining=broker.id), target)

@@ -12,15 +12,12 @@ from uuid import UUID
 
 from quorate.controller import isr
 from quorate.controller.context import Context
-from quorate.controller.isr import Electorate
-from quorate.controller.partition_change import Target, without
 from quorate.controller.result import ControllerResult, reject
 from quorate.metadata.checks import ErrorCode
 from quorate.metadata.features import ELR_SINCE, METADATA_VERSION
 from quorate.metadata.ids import FIRST_FREE_UUID, NodeId, uuid_to_text
 from quorate.metadata.image.cluster import BrokerRegistration
 from quorate.metadata.records import (
-    AnyDataRecord,
     BrokerEndpoint,
     FeatureRange,
     RegisterBrokerRecord,
@@ -66,11 +63,11 @@ def register_broker(
     _check_directories(context, request)
     _check_features(context, request)
     same_process = known is not None and known.incarnation_id == request.incarnation_id
-    removals: list[AnyDataRecord] = []
+    former = isr.NO_CHANGE
     if not same_process and known is not None and _stopped_uncleanly(context, request, known):
-        removals = _removals(context, known)
+        former = isr.take_from_former_life(context, known)
     # Behind the removals: the epoch is the offset of the registration itself.
-    epoch = known.epoch if same_process and known is not None else context.next_offset + len(removals)
+    epoch = known.epoch if same_process and known is not None else context.next_offset + len(former.records)
     record = RegisterBrokerRecord(
         version=context.version_of(RegisterBrokerRecord),
         broker_id=NodeId(request.broker_id),
@@ -83,9 +80,13 @@ def register_broker(
         in_controlled_shutdown=same_process and known is not None and known.in_controlled_shutdown,
         log_dirs=request.log_dirs,
     )
-    # Not atomic, since a broker may have more partitions than a batch has room. Whatever part of the removals
-    # survives a crash is right by itself, and the broker registers again.
-    return ControllerResult([*removals, record], BrokerRegistrationResponse(broker_epoch=epoch), atomic=False)
+    # Whatever part of the removals survives a crash is right by itself, and the broker registers again.
+    return ControllerResult(
+        [*former.records, record],
+        BrokerRegistrationResponse(broker_epoch=epoch),
+        atomic=False,
+        unsettled=former.unsettled,
+    )
 
 
 def unregister_broker(
@@ -101,7 +102,10 @@ def unregister_broker(
         reject(
             ErrorCode.broker_id_not_registered, f"Broker ID {request.broker_id} is not currently registered."
         )
-    return ControllerResult(isr.unregister(context, known), UnregisterBrokerResponse(), atomic=False)
+    change = isr.unregister(context, known)
+    return ControllerResult(
+        change.records, UnregisterBrokerResponse(), atomic=False, unsettled=change.unsettled
+    )
 
 
 def _check_cluster(context: Context, request: BrokerRegistrationRequest) -> None:
@@ -178,16 +182,6 @@ def _stopped_uncleanly(
         and request.previous_broker_epoch != known.epoch
         and not isr.is_lightweight(known)
     )
-
-
-def _removals(context: Context, known: BrokerRegistration) -> list[AnyDataRecord]:
-    electorate = Electorate(context, leaving=known.id)
-    affected = (
-        located
-        for located in context.image.topics.partitions_with_replica(known.id)
-        if known.id in located[2].isr
-    )
-    return [*isr.elect(context, affected, electorate, lambda p: Target(isr=without(p.isr, known.id)))]
 
 
 def _end_points(listeners: Iterable[Listener]) -> tuple[BrokerEndpoint, ...]:

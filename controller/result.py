@@ -26,6 +26,8 @@ class ControllerResult(Generic[Response]):
     records: Sequence[AnyDataRecord]
     response: Response
     atomic: bool = True
+    unsettled: int | None = None
+    """A broker with more partitions than one operation should look at; the rest follows (`isr.settle`)."""
 
 
 def reject(code: ErrorCode, message: str) -> NoReturn:

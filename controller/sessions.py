@@ -44,6 +44,7 @@ class BrokerSessions:
         """By last contact, the longest silent first."""
         self._active: set[int] = set()
         """Unfenced and staying."""
+        self._unsettled: set[int] = set()
 
     def restart(self, brokers: Iterable[BrokerRegistration], now_ms: int) -> None:
         """Begins anew: every registered broker counts as heard of right now."""
@@ -55,6 +56,7 @@ class BrokerSessions:
         self._sessions.clear()
         self._unfenced.clear()
         self._active.clear()
+        self._unsettled.clear()
 
     def follow(self, broker_id: int, broker: BrokerRegistration | None, now_ms: int) -> None:
         """Takes over what a replayed record made of a broker's registration; None: it is gone."""
@@ -89,10 +91,15 @@ class BrokerSessions:
             self._unfenced.move_to_end(broker_id)
         return True
 
-    def hand_over(self, broker_id: int, offset: int, now_ms: int) -> None:
-        """Notes that the records up to `offset` moved everything away from a broker in controlled shutdown."""
+    def unsettled(self, broker_id: int) -> None:
+        """Some of a broker's partitions do not reflect yet what was decided about it."""
+        self._unsettled.add(broker_id)
+
+    def settled(self, broker_id: int, offset: int, now_ms: int) -> None:
+        """The records up to `offset` have done the rest. A broker in controlled shutdown leads nothing any more."""
+        self._unsettled.discard(broker_id)
         session = self._sessions.get(broker_id)
-        if session is not None and session.handed_over is None:
+        if session is not None and session.handed_over is None and broker_id not in self._active:
             session.handed_over = _HandedOver(offset, now_ms)
 
     def forgive(self, silence_ms: int) -> None:
@@ -109,10 +116,9 @@ class BrokerSessions:
             and now_ms < session.last_contact_ms + self._timeout_ms
         )
 
-    def has_handed_over(self, broker_id: int) -> bool:
-        """Whether this controller has already moved everything away from a broker in controlled shutdown."""
-        session = self._sessions.get(broker_id)
-        return session is not None and session.handed_over is not None
+    def is_settled(self, broker_id: int) -> bool:
+        """Whether all of a broker's partitions reflect what was decided about it."""
+        return broker_id not in self._unsettled
 
     def may_leave(self, broker_id: int, now_ms: int) -> bool:
         """Whether the other brokers know by now what was moved away from a broker in controlled shutdown.

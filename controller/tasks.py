@@ -13,7 +13,7 @@ from quorate.controller import elections, isr
 from quorate.controller.activation import no_op
 from quorate.controller.config import ControllerConfig
 from quorate.controller.context import Context
-from quorate.controller.elections import Slice
+from quorate.controller.isr import Slice
 from quorate.controller.result import ControllerResult
 from quorate.controller.sessions import BrokerSessions
 from quorate.metadata.config_keys import ResourceType
@@ -102,12 +102,16 @@ class Tasks:
                 )
             )
         self._topics_to_elect: list[str] = []
+        self._settling: dict[int, Iterator[Slice]] = {}
         self._not_before_ms = now_ms
 
     def due(self, image: MetadataImage, now_ms: int) -> Iterator[Task]:
         """The tasks whose time has come."""
         if now_ms < self._not_before_ms:
             return
+        settling = self._next_settling(image, now_ms)
+        if settling is not None:
+            yield settling
         for number, broker_id in enumerate(list(self._sessions.expired(now_ms))):
             if number == FENCED_PER_TURN:
                 break
@@ -122,6 +126,20 @@ class Tasks:
             task = walk.next_task(image, now_ms)
             if task is not None:
                 yield task
+
+    def settle(self, broker_id: int, image: MetadataImage) -> None:
+        """Looks at all partitions of a broker, a slice per turn, and brings them in line with what it is."""
+        self._settling[broker_id] = isr.find_partitions(image, broker_id)
+        self._sessions.unsettled(broker_id)
+
+    def _next_settling(self, image: MetadataImage, now_ms: int) -> Task | None:
+        for broker_id in list(self._settling):
+            found = next(self._settling[broker_id], None)
+            if found is not None:
+                return Task(f"settle partitions of broker {broker_id}", partial(_settle, broker_id, found))
+            del self._settling[broker_id]
+            self._sessions.settled(broker_id, image.offset, now_ms)
+        return None
 
     def no_op_due(self, now_ms: int) -> Task | None:
         """A NoOp if nothing was appended for the idle interval."""
@@ -152,7 +170,7 @@ class Tasks:
         expiry_ms = self._sessions.next_expiry_ms()
         if expiry_ms is not None:
             deadlines.append(expiry_ms)
-        if self._topics_to_elect:
+        if self._topics_to_elect or self._settling:
             deadlines.append(now_ms)
         next_ms = max(min(deadlines), self._not_before_ms)
         no_op_ms = self._no_op_due_ms()
@@ -164,4 +182,9 @@ class Tasks:
 
 def _fence(broker_id: int, context: Context) -> ControllerResult[None]:
     broker = context.broker(broker_id)
-    return ControllerResult([] if broker is None else isr.fence(context, broker), None, atomic=False)
+    change = isr.NO_CHANGE if broker is None else isr.fence(context, broker)
+    return ControllerResult(change.records, None, atomic=False, unsettled=change.unsettled)
+
+
+def _settle(broker_id: int, found: Slice, context: Context) -> ControllerResult[None]:
+    return isr.settle(context, broker_id, found)

@@ -141,6 +141,10 @@ class TopicsImage:
                 for slot, begin in rows_with(chunk, broker_id):
                     yield topic, place * CHUNK_SLOTS + slot, unpack_row(chunk, begin)
 
+    def brokers_with_replicas(self) -> list[int]:
+        """The ids of all brokers that hold a replica, rising; registered or not."""
+        return sorted(self._index.pages)
+
     def has_replicas(self, broker_id: int) -> bool:
         """Whether any partition has a replica on the broker."""
         return broker_id in self._index.pages

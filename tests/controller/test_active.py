@@ -2,7 +2,7 @@
 
 import pytest
 
-from quorate.controller import active
+from quorate.controller import active, isr
 from quorate.metadata.batch import MAX_BATCH_RECORDS
 from quorate.metadata.checks import ErrorCode
 from quorate.metadata.records import (
@@ -169,15 +169,16 @@ def test_an_atomic_operation_is_never_cut(desk: Desk) -> None:
     assert [batch.record_count for batch in effects.append] == [2, MAX_BATCH_RECORDS]
 
 
-def test_a_non_atomic_operation_is_cut(desk: Desk) -> None:
-    for name in ("a", "b", "c"):
-        desk.ask(create(name, partitions=9_000))
+def test_a_non_atomic_operation_is_cut(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(isr, "PARTITIONS_AT_ONCE", 100_000)
+    desk.ask(create("a", partitions=6_000))
+    desk.ask(create("b", partitions=6_000))
     token = desk.submit(UnregisterBrokerRequest(broker_id=1))
 
     effects = desk.turn()
 
     counts = [batch.record_count for batch in effects.append]
-    assert sum(counts) == 27_001
+    assert sum(counts) == 12_001
     assert max(counts) <= MAX_BATCH_RECORDS
     desk.commit(len(counts) - 1)
     assert token not in desk.answers
@@ -185,7 +186,65 @@ def test_a_non_atomic_operation_is_cut(desk: Desk) -> None:
     assert desk.answers[token].error_code is ErrorCode.none
     image = desk.controller.committed_image
     assert image.cluster.broker(1) is None
-    topic = image.topics.by_name("a")
+    assert {partition.leader for topic in image.topics for _, partition in topic.partitions()} == {-1}
+
+
+def test_taking_many_partitions_from_a_broker_is_spread_over_turns(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(isr, "PARTITIONS_AT_ONCE", 100)
+    desk.ask(create("a", partitions=350))
+    token = desk.submit(UnregisterBrokerRequest(broker_id=1))
+
+    written = []
+    for _ in range(6):
+        effects = desk.turn()
+        desk.commit()
+        written.append(sum(batch.record_count for batch in effects.append))
+
+    assert desk.answers[token].error_code is ErrorCode.none
+    assert written == [101, 0, 100, 100, 50, 0]
+    topic = desk.controller.committed_image.topics.by_name("a")
+    assert topic is not None
+    assert {partition.leader for _, partition in topic.partitions()} == {-1}
+
+
+def test_a_broker_that_was_fenced_waits_for_its_partitions(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(isr, "PARTITIONS_AT_ONCE", 100)
+    desk.ask(create("a", partitions=250))
+    assert desk.ask(desk.beat(1, want_fence=True)).is_fenced
+
+    answers = [desk.ask(desk.beat(1)).is_fenced for _ in range(5)]
+
+    assert answers == [True, True, True, True, False]
+
+
+def test_controlled_shutdown_waits_for_all_moves(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(isr, "PARTITIONS_AT_ONCE", 100)
+    desk.ask(create("a", partitions=250))
+
+    answers = [desk.ask(desk.beat(1, want_shut_down=True)).should_shut_down for _ in range(6)]
+
+    assert answers == [False, False, False, False, False, True]
+    topic = desk.controller.committed_image.topics.by_name("a")
+    assert topic is not None
+    assert {partition.leader for _, partition in topic.partitions()} == {-1}
+
+
+def test_a_new_controller_goes_on_moving(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(isr, "PARTITIONS_AT_ONCE", 100)
+    desk.ask(create("a", partitions=250))
+    assert not desk.ask(desk.beat(1, want_shut_down=True)).should_shut_down
+    desk.lose(2)
+    desk.lead(3)
+
+    assert not desk.ask(desk.beat(1, want_shut_down=True)).should_shut_down
+    desk.pass_time(100)
+
+    assert desk.ask(desk.beat(1, want_shut_down=True)).should_shut_down
+    topic = desk.controller.committed_image.topics.by_name("a")
     assert topic is not None
     assert {partition.leader for _, partition in topic.partitions()} == {-1}
 

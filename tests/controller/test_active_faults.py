@@ -51,7 +51,7 @@ def poison(context: Context, request: CreateTopicsRequest) -> ControllerResult[A
 
 
 def test_a_poisonous_request_keeps_the_leader(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(operations.HANDLERS, CreateTopicsRequest, poison)  # type: ignore[arg-type]
+    monkeypatch.setitem(operations.HANDLERS, CreateTopicsRequest, poison)
     token = desk.submit(create("t"))
 
     effects = desk.turn()
@@ -81,7 +81,7 @@ def test_records_that_make_no_sense_leave_no_trace(
     def half_good(context: Context, request: Any) -> ControllerResult[Any]:
         return ControllerResult([good, *records], None)
 
-    monkeypatch.setitem(operations.HANDLERS, IncrementalAlterConfigsRequest, half_good)  # type: ignore[arg-type]
+    monkeypatch.setitem(operations.HANDLERS, IncrementalAlterConfigsRequest, half_good)
     before = desk.submit(create("before"))
     bad = desk.submit(set_config("t", "x", "y"))
     after = desk.submit(create("after"))

@@ -270,6 +270,25 @@ def test_a_fenced_broker_counts_but_is_not_in_sync(world: World) -> None:
         assert partition.leader == partition.isr[0] == partition.replicas[0]
 
 
+def test_brokers_without_data_step_back_for_those_with(world: World) -> None:
+    for broker_id in (4, 5, 6):
+        world.add_broker(broker_id, lightweight=True)
+
+    assert code_of(world, topic("a", replication_factor=4)) is ErrorCode.invalid_replication_factor
+    create(world, topic("b", num_partitions=12, replication_factor=3))
+    assert {r for _, p in world.topic("b").partitions() for r in p.replicas} == {1, 2, 3}
+    assert code_of(world, topic("c", manual=[(0, (1, 4))])) is ErrorCode.invalid_replica_assignment
+
+
+def test_brokers_without_data_are_enough_among_themselves() -> None:
+    world = World()
+    for broker_id in (4, 5):
+        world.add_broker(broker_id, lightweight=True)
+
+    assert code_of(world, topic("a", replication_factor=2)) is ErrorCode.none
+    assert code_of(world, topic("b", manual=[(0, (5, 4))])) is ErrorCode.none
+
+
 def test_minus_one_asks_for_the_controllers_defaults() -> None:
     world = World(config=config(num_partitions=4, default_replication_factor=2))
     for broker_id in (1, 2):
@@ -306,7 +325,8 @@ def test_the_directory_of_a_new_replica() -> None:
 
 @pytest.mark.parametrize("field", ["num_partitions", "replication_factor"])
 def test_a_manual_assignment_says_it_all(world: World, field: str) -> None:
-    wanted = topic(manual=[(0, (1,))], **{field: 1})
+    fields: dict[str, Any] = {"manual": [(0, (1,))], field: 1}
+    wanted = topic(**fields)
 
     assert code_of(world, wanted) is ErrorCode.invalid_request
 

@@ -113,8 +113,7 @@ def send(world: World, broker_id: int = 1, **fields: Any) -> tuple[bool, bool, b
     offset, epoch = request.current_metadata_offset, request.broker_epoch
     world.sessions.touch(broker_id, epoch, offset, world.now_ms)
     response = world.run(broker_heartbeat, request)
-    if world.broker(broker_id).in_controlled_shutdown and not world.broker(broker_id).fenced:
-        world.sessions.hand_over(broker_id, world.next_offset - 1, world.now_ms)
+    world.sessions.settled(broker_id, world.next_offset - 1, world.now_ms)
     return response.is_caught_up, response.is_fenced, response.should_shut_down
 
 
@@ -214,15 +213,16 @@ def test_a_fenced_broker_may_stop_at_once() -> None:
     assert world.next_offset == before
 
 
-def test_after_a_failover_the_moves_are_done_again(world: World) -> None:
-    # The former controller wrote the mark and died before the moves.
-    world.set_broker(1, in_controlled_shutdown=True)
-    assert assess(world.context(), beat(world, want_shut_down=True)).writes
+def test_a_broker_is_not_unfenced_before_its_partitions_are_settled() -> None:
+    world = World()
+    world.add_broker(1, fenced=True)
+    world.sessions.unsettled(1)
 
-    send(world, want_shut_down=True)
-
-    assert world.partition("t").leader == 2
-    assert not assess(world.context(), beat(world, want_shut_down=True)).writes
+    assert not assess(world.context(), beat(world)).writes
+    assert assess(world.context(), beat(world)).response.is_fenced
+    assert assess(world.context(), beat(world)).response.is_caught_up
+    world.sessions.settled(1, 0, 0)
+    assert assess(world.context(), beat(world)).writes
 
 
 def test_a_directory_goes_offline() -> None:

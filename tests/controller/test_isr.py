@@ -34,15 +34,15 @@ def isrs(world: World, topic: str = "t") -> list[tuple[int, ...]]:
 
 
 def fence(world: World, broker_id: int) -> None:
-    world.replay(isr.fence(world.context(), world.broker(broker_id)))
+    world.replay(isr.fence(world.context(), world.broker(broker_id)).records)
 
 
 def unfence(world: World, broker_id: int) -> None:
-    world.replay(isr.unfence(world.context(), world.broker(broker_id)))
+    world.replay(isr.unfence(world.context(), world.broker(broker_id)).records)
 
 
 def test_fencing_takes_everything_and_comes_last(world: World) -> None:
-    records = isr.fence(world.context(), world.broker(1))
+    records = isr.fence(world.context(), world.broker(1)).records
 
     assert [type(r) for r in records] == [PartitionChangeRecord] * 3 + [BrokerRegistrationChangeRecord]
     world.replay(records)
@@ -54,13 +54,13 @@ def test_fencing_takes_everything_and_comes_last(world: World) -> None:
 def test_fencing_the_fenced_is_nothing(world: World) -> None:
     fence(world, 1)
 
-    assert isr.fence(world.context(), world.broker(1)) == []
+    assert isr.fence(world.context(), world.broker(1)).records == []
 
 
 def test_a_broker_that_returns_leads_what_nobody_leads(world: World) -> None:
     fence(world, 1)
 
-    records = isr.unfence(world.context(), world.broker(1))
+    records = isr.unfence(world.context(), world.broker(1)).records
 
     assert [type(r) for r in records] == [BrokerRegistrationChangeRecord, PartitionChangeRecord]
     world.replay(records)
@@ -124,7 +124,7 @@ def test_where_unclean_election_is_allowed_data_may_be_lost(world: World) -> Non
 
 
 def test_controlled_shutdown_is_marked_before_the_moves(world: World) -> None:
-    records = isr.begin_controlled_shutdown(world.context(), world.broker(1))
+    records = isr.begin_controlled_shutdown(world.context(), world.broker(1)).records
 
     assert [type(r) for r in records] == [BrokerRegistrationChangeRecord] + [PartitionChangeRecord] * 3
     world.replay(records)
@@ -133,18 +133,96 @@ def test_controlled_shutdown_is_marked_before_the_moves(world: World) -> None:
     assert leaders(world) == [2, 2, NO_LEADER]
 
 
-def test_moves_that_a_dead_controller_left_undone(world: World) -> None:
-    world.set_broker(1, in_controlled_shutdown=True)
+# --- in slices
 
-    records = isr.begin_controlled_shutdown(world.context(), world.broker(1))
 
-    assert [type(r) for r in records] == [PartitionChangeRecord] * 3
-    world.replay(records)
-    assert isr.begin_controlled_shutdown(world.context(), world.broker(1)) == []
+@pytest.fixture
+def small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(isr, "PARTITIONS_AT_ONCE", 2)
+
+
+def settle(world: World, broker_id: int) -> int:
+    """Does the rest; how many slices it took."""
+    slices = [*isr.find_partitions(world.image, broker_id)]
+    for part in slices:
+        world.replay(isr.settle(world.context(), broker_id, part).records)
+    return len(slices)
+
+
+@pytest.mark.usefixtures("small_slices")
+def test_one_operation_looks_at_a_few_partitions_and_says_that_there_are_more(world: World) -> None:
+    change = isr.fence(world.context(), world.broker(1))
+
+    assert change.unsettled == 1
+    assert [type(r) for r in change.records] == [PartitionChangeRecord] * 2 + [BrokerRegistrationChangeRecord]
+    world.replay(change.records)
+    assert leaders(world) == [2, 2, 1]
+    assert settle(world, 1) == 2
+    assert leaders(world) == [2, 2, NO_LEADER]
+
+
+@pytest.mark.usefixtures("small_slices")
+def test_exactly_one_slice_leaves_nothing_to_settle(world: World) -> None:
+    world.add_topic("u", (3, 2))
+
+    assert isr.fence(world.context(), world.broker(3)).unsettled == 3
+    assert isr.unregister(world.context(), world.broker(2)).unsettled == 2
+    world.add_broker(4)
+    world.add_topic("v", (4,), (4,))
+    assert isr.fence(world.context(), world.broker(4)).unsettled is None
+
+
+@pytest.mark.usefixtures("small_slices")
+def test_settling_a_broker_that_is_back_brings_it_back_everywhere() -> None:
+    world = World()
+    world.add_broker(1, lightweight=True)
+    world.add_broker(2)
+    world.add_topic("t", *[(1, 2)] * 5, isr=(2,), leader=2)
+    world.set_broker(1, fenced=True)
+
+    unfence(world, 1)
+    assert [len(isr_) for isr_ in isrs(world)] == [2, 2, 1, 1, 1]
+    settle(world, 1)
+
+    assert isrs(world) == [(1, 2)] * 5
+
+
+def test_settling_what_is_settled_changes_nothing(world: World) -> None:
+    fence(world, 1)
+    before = world.next_offset
+
+    for broker_id in (1, 2, 3, 99):
+        settle(world, broker_id)
+
+    assert world.next_offset == before
+
+
+def test_who_has_to_be_settled_after_a_failover() -> None:
+    world = World()
+    for broker_id in range(1, 6):
+        world.add_broker(broker_id, lightweight=broker_id == 5)
+    world.add_topic("t", (1, 2, 3, 4, 5))
+    world.set_broker(1, fenced=True)
+    world.set_broker(2, in_controlled_shutdown=True)
+    world.replay(isr.unregister(world.context(), world.broker(3)).records)
+    world.add_broker(9, fenced=True)
+
+    assert isr.brokers_to_settle(world.image) == [1, 2, 3, 5]
+
+
+@pytest.mark.usefixtures("small_slices")
+def test_finding_out_who_leads_something_does_not_take_long(world: World) -> None:
+    assert not isr.leads_something(world.context(), 3)
+    world.add_topic("u", (2, 3))
+
+    assert isr.leads_something(world.context(), 3), "it has three replicas, and two were looked at"
+
+
+# --- leaving for good
 
 
 def test_unregistering_takes_everything_and_comes_last(world: World) -> None:
-    records = isr.unregister(world.context(), world.broker(1))
+    records = isr.unregister(world.context(), world.broker(1)).records
 
     assert isinstance(records[-1], UnregisterBrokerRecord)
     world.replay(records)
@@ -155,7 +233,7 @@ def test_unregistering_takes_everything_and_comes_last(world: World) -> None:
 
 def test_partitions_of_others_are_left_alone(world: World) -> None:
     world.add_topic("u", (2, 3), (1, 2))
-    world.replay(isr.fence(world.context(), world.broker(1)))
+    fence(world, 1)
 
     assert world.partition("u", 0).partition_epoch == 0
     assert world.partition("u", 1).partition_epoch == 1
@@ -168,18 +246,18 @@ def test_a_lost_directory_takes_only_its_replicas() -> None:
     world.add_topic("a", (1, 2), directories=(directory(1, 0), directory(2)))
     world.add_topic("b", (1, 2), directories=(directory(1, 1), directory(2)))
 
-    world.replay(isr.lose_directories(world.context(), world.broker(1), [directory(1, 1)]))
+    world.replay(isr.lose_directories(world.context(), world.broker(1), [directory(1, 1)]).records)
 
     assert world.broker(1).log_dirs == (directory(1, 0),)
     assert (leaders(world, "a"), leaders(world, "b")) == ([1], [2])
-    assert isr.lose_directories(world.context(), world.broker(1), [directory(1, 1)]) == []
+    assert isr.lose_directories(world.context(), world.broker(1), [directory(1, 1)]).records == []
 
 
 def test_the_last_directory_is_never_taken_away() -> None:
     world = World()
     world.add_broker(1)
 
-    assert isr.lose_directories(world.context(), world.broker(1), [directory(1)]) == []
+    assert isr.lose_directories(world.context(), world.broker(1), [directory(1)]).records == []
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,12 @@ told and what the quorum has committed must be the same thing; and every image k
 
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from quorate.controller import isr
 from quorate.metadata.checks import ErrorCode
 from quorate.metadata.image.delta import MetadataDelta
 from quorate.metadata.image.image import MetadataImage
@@ -37,6 +39,8 @@ KEYS = st.sampled_from(["retention.ms", "flush.ms", "unclean.leader.election.ena
 
 class Controller(RuleBasedStateMachine):
     """One active controller, a standby that replays the same log, and the model."""
+
+    slices: int | None = None
 
     def __init__(self) -> None:
         super().__init__()
@@ -164,6 +168,9 @@ class Controller(RuleBasedStateMachine):
 
     @invariant()
     def partitions_are_sound(self) -> None:
+        self._check_partitions(leaders_too=self.slices is None)
+
+    def _check_partitions(self, leaders_too: bool) -> None:
         image = self.desk.controller.newest_image
         for topic in image.topics:
             for _, partition in topic.partitions():
@@ -172,6 +179,7 @@ class Controller(RuleBasedStateMachine):
                 assert set(partition.isr) <= set(partition.replicas)
                 if partition.leader != NO_LEADER:
                     assert partition.leader in partition.isr
+                if partition.leader != NO_LEADER and leaders_too:
                     assert image.cluster.is_active(partition.leader)
 
     @invariant()
@@ -194,7 +202,7 @@ class Controller(RuleBasedStateMachine):
         assert self.desk.controller.counters.faults == 0
 
     def teardown(self) -> None:
-        """In the end everything is answered."""
+        """In the end everything is answered, and every partition is led by an active broker or by none."""
         if self.desk.controller.active_epoch is None:
             return
         while self.desk.controller.queue_length:
@@ -202,7 +210,26 @@ class Controller(RuleBasedStateMachine):
         self.desk.commit()
         self.what_was_told_is_what_was_committed()
         assert not self.under_way
+        self.desk.pass_time(500)
+        self._check_partitions(leaders_too=True)
+
+
+class SlicedController(Controller):
+    """The same where an operation looks at two partitions of a broker, and the rest follows turn by turn."""
+
+    slices = 2
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setattr(isr, "PARTITIONS_AT_ONCE", self.slices)
+
+    def teardown(self) -> None:
+        super().teardown()
+        self.patch.undo()
 
 
 TestController = Controller.TestCase
 TestController.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestSlicedController = SlicedController.TestCase
+TestSlicedController.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

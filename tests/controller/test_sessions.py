@@ -93,7 +93,7 @@ def test_a_new_registration_begins_with_nothing_read() -> None:
     made = sessions(broker(1), broker(2))
     made.touch(2, 1, 50, 10)
     made.follow(1, broker(1, shutting_down=True), 10)
-    made.hand_over(1, 40, 10)
+    made.settled(1, 40, 10)
     assert made.may_leave(1, 10)
 
     made.follow(2, broker(2, epoch=2), 10)
@@ -105,8 +105,7 @@ def test_a_broker_leaves_when_all_active_ones_know() -> None:
     made = sessions(broker(1, shutting_down=True), broker(2), broker(3), broker(4, fenced=True))
     assert not made.may_leave(1, 0), "nothing was handed over yet"
 
-    made.hand_over(1, 40, 0)
-    assert made.has_handed_over(1)
+    made.settled(1, 40, 0)
     assert not made.may_leave(1, 0)
     made.touch(2, 1, 40, 0)
     made.touch(3, 1, 39, 0)
@@ -117,15 +116,39 @@ def test_a_broker_leaves_when_all_active_ones_know() -> None:
 
 def test_a_slow_broker_holds_a_shutdown_back_for_one_session_only() -> None:
     made = sessions(broker(1, shutting_down=True), broker(2))
-    made.hand_over(1, 40, 500)
+    made.settled(1, 40, 500)
 
     assert not made.may_leave(1, 599)
     assert made.may_leave(1, 600)
 
 
+def test_an_active_broker_has_handed_nothing_over() -> None:
+    made = sessions(broker(1), broker(2))
+    made.touch(2, 1, 10, 0)
+    made.settled(1, 5, 0)
+
+    made.follow(1, broker(1, shutting_down=True), 1)
+
+    assert not made.may_leave(1, 1)
+    made.settled(1, 10, 1)
+    assert made.may_leave(1, 1)
+
+
+def test_who_is_settled() -> None:
+    made = sessions(broker(1))
+    assert made.is_settled(1)
+    made.unsettled(1)
+    made.unsettled(9)
+    assert not made.is_settled(1)
+    made.settled(1, 5, 0)
+    made.settled(9, 5, 0)
+    assert made.is_settled(1)
+    assert made.is_settled(9)
+
+
 def test_what_was_read_stays_read() -> None:
     made = sessions(broker(1, shutting_down=True), broker(2))
-    made.hand_over(1, 40, 0)
+    made.settled(1, 40, 0)
     made.touch(2, 1, 40, 0)
     made.touch(2, 1, 10, 0)
 
@@ -134,8 +157,8 @@ def test_what_was_read_stays_read() -> None:
 
 def test_the_first_handover_counts() -> None:
     made = sessions(broker(1, shutting_down=True), broker(2))
-    made.hand_over(1, 40, 0)
-    made.hand_over(1, 90, 50)
+    made.settled(1, 40, 0)
+    made.settled(1, 90, 50)
     made.touch(2, 1, 40, 0)
 
     assert made.may_leave(1, 0)

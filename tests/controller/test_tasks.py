@@ -126,7 +126,7 @@ def test_allowing_unclean_elections_takes_effect_at_once(where: str) -> None:
 def unfence_without_elections(desk: Desk, broker_id: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is left when a controller dies between the two."""
     with monkeypatch.context() as patched:
-        patched.setattr("quorate.controller.isr._partitions_with", lambda *_: iter(()))
+        patched.setattr("quorate.controller.isr._given_to", lambda *_: iter(()))
         desk.ask(desk.beat(broker_id))
     assert set(leaders(desk)) == {NO_LEADER}
 
