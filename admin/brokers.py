@@ -53,7 +53,7 @@ async def list_brokers(session: Session) -> None:
 @app.command("describe")
 @asks_cluster
 async def describe_brokers(session: Session, id: IdsOption = None) -> None:
-    """Describes all brokers, or those that are named, and what they lead."""
+    """Describes all brokers, or those named, and what they lead."""
     wanted = _ids(id)
     registered = {one.broker_id: one for one in await _registered(session)}
     loads = await _loads(session)

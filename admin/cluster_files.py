@@ -20,6 +20,7 @@ from typing import Final, Literal
 import attrs
 
 from quorate.admin.errors import Refused
+from quorate.admin.output import plural
 from quorate.admin.ports import LOOPBACK, HeldPorts
 from quorate.broker.config import BrokerConfig
 from quorate.controller.config import ControllerConfig
@@ -173,7 +174,7 @@ def _check_controllers(files: ClusterFiles, wanted: Wanted) -> None:
     there = len(files.controllers)
     if wanted.controllers not in (None, there):
         raise Refused(
-            f"This cluster has {there} controllers, not {wanted.controllers}.",
+            f"This cluster has {plural(there, 'controller')}, not {wanted.controllers}.",
             where=str(files.directory),
             why="its voters were named when it was made, and are kept in its metadata log",
             remedy=f"leave --controllers out, say --controllers {there}, or use another --dir",

@@ -86,6 +86,7 @@ def _no_answer(error: Any) -> CommandError:
         f"{error.what}.",
         where=", ".join(str(address) for address in error.reasons) or None,
         why="\n".join(dict.fromkeys(error.reasons.values())) or None,
+        remedy="check that these nodes run, or name others with --bootstrap",
     )
 
 

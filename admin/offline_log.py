@@ -121,7 +121,8 @@ class LogFiles:
             end = batch.end_offset
         if wanted is not None and end < wanted:
             raise self._beyond(
-                last, f"there is a state behind offset {end - 1}, and the next one is not there yet"
+                last,
+                f"a state ends behind offset {end - 1}, the next one does not end there or is not here yet",
             )
         return builder.image()
 

@@ -39,8 +39,7 @@ OutputOption = Annotated[
         "--output",
         "-o",
         metavar="table|json",
-        help="table (as it is by default) is for people; json has a documented, stable shape and is the only "
-        "thing on stdout.",
+        help="For people (the default), or JSON of a documented, stable shape, alone on stdout.",
         show_default=False,
     ),
 ]

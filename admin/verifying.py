@@ -18,6 +18,7 @@ from quorate.metadata.image.loading import SnapshotLoad
 from quorate.metadata.image.writer import digest
 from quorate.metadata.log.directory import DirectoryInfo, describe_directory
 from quorate.metadata.log.files import RealFiles
+from quorate.metadata.log.layout import META_PROPERTIES
 from quorate.metadata.log.snapshot_files import SnapshotReader
 
 
@@ -50,6 +51,8 @@ def verify_directory(directory: pathlib.Path) -> Verified:
         Refused: a snapshot that differs from the log.
         InvariantViolated, ReplayError: records that cannot be true.
     """
+    if not (directory / META_PROPERTIES).exists():
+        LogFiles.at(directory)  # says what is missing where nothing of ours is
     info = describe_directory(directory)
     snapshots = tuple(
         _verify_snapshot(directory, snapshot_id, info)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import attrs
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
-REWRITE = "QUORATE_REWRITE_GOLDEN"
+REWRITE = "REWRITE_GOLDEN"
 """Set to 1, the golden files are written anew; the difference is what is reviewed."""
 _TIMEOUT_S = 60
 
