@@ -56,7 +56,8 @@ class Driver(Generic[Event, Effect]):
         """Until cancelled."""
         while True:
             self._armed_ms = self._next_deadline()
-            limit = float("inf") if self._armed_ms is None else self._armed_ms / 1000
+            # Half a millisecond late: seconds in a float, made milliseconds again, may fall short of the deadline.
+            limit = float("inf") if self._armed_ms is None else (self._armed_ms + 0.5) / 1000
             with trio.CancelScope(deadline=limit):
                 await self._earlier.park()
             deadline = self._next_deadline()

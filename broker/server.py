@@ -12,7 +12,7 @@ import structlog
 from quorate.broker.autocreate import TopicMaker
 from quorate.broker.config import BrokerConfig
 from quorate.broker.relay import Relay
-from quorate.metadata.calls import Call, answer_read
+from quorate.metadata.calls import Call
 from quorate.metadata.checks import ErrorCode, RequestRejected
 from quorate.metadata.image.image import MetadataImage
 from quorate.metadata.views import (

@@ -263,12 +263,12 @@ async def test_what_never_left_and_what_only_reads_goes_again(autojump_clock: Cl
     async with serving() as world:
         await world.client.send(CREATE, VERSION, 1)
         (await world.forwarded()).on_reply(failure(FailureKind.REFUSED, written=False))
-        await trio.sleep(0.1)
+        await trio.sleep(1)
         assert inner(world.wire.take()).body == CREATE
 
         await world.client.send(DescribeQuorumRequest(), 2, 2)
         (await world.forwarded()).on_reply(failure(FailureKind.RESET, written=True))
-        await trio.sleep(0.1)
+        await trio.sleep(1)
         assert inner(world.wire.take()).api_key == DescribeQuorumRequest.api_key
 
 
