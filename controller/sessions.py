@@ -32,6 +32,8 @@ class _Session:
     metadata_offset: int = NOTHING_READ
     """The last offset that the broker had published when it last reported."""
     handed_over: _HandedOver | None = None
+    forgiven_ms: int = 0
+    """How much of the silence since the last contact was ours."""
 
 
 class BrokerSessions:
@@ -74,6 +76,7 @@ class BrokerSessions:
             self._unfenced.pop(broker_id, None)
         elif broker_id not in self._unfenced:
             session.last_contact_ms = now_ms
+            session.forgiven_ms = 0
             self._unfenced[broker_id] = session
         if not broker.fenced and not broker.in_controlled_shutdown:
             self._active.add(broker_id)
@@ -85,6 +88,7 @@ class BrokerSessions:
         if session is None or session.broker_epoch != broker_epoch:
             return False
         session.last_contact_ms = now_ms
+        session.forgiven_ms = 0
         # The broker's image may be replaced by that of an older snapshot, but what it has read it has read.
         session.metadata_offset = max(session.metadata_offset, metadata_offset)
         if broker_id in self._unfenced:
@@ -103,9 +107,16 @@ class BrokerSessions:
             session.handed_over = _HandedOver(offset, now_ms)
 
     def forgive(self, silence_ms: int) -> None:
-        """Time in which this process could not listen does not count against anybody."""
+        """Time in which this process could not listen does not count against anybody.
+
+        The first time since a broker was heard of that is all of it, then one session at most: a controller that is
+        always late must still notice who is gone.
+        """
         for session in self._sessions.values():
-            session.last_contact_ms += silence_ms
+            left_ms = max(0, self._timeout_ms - session.forgiven_ms)
+            granted_ms = min(silence_ms, left_ms) if session.forgiven_ms else silence_ms
+            session.forgiven_ms += granted_ms
+            session.last_contact_ms += granted_ms
 
     def is_alive(self, broker_id: int, broker_epoch: int, now_ms: int) -> bool:
         """Whether this registration of an unfenced broker was heard of within the session timeout."""

@@ -174,6 +174,17 @@ def test_our_own_silence_is_forgiven() -> None:
     assert [*made.expired(1_105)] == [1]
 
 
+def test_further_silences_are_forgiven_up_to_one_session_until_the_broker_is_heard_of_again() -> None:
+    made = sessions(broker(1), broker(2))
+    made.forgive(60)
+    made.touch(2, 1, 0, 70)
+    made.forgive(60)
+
+    assert [*made.expired(199)] == []
+    assert [*made.expired(200)] == [1]
+    assert [*made.expired(230)] == [1, 2]
+
+
 class SessionsAgainstAModel(RuleBasedStateMachine):
     """Against plain dicts, whatever the order of events."""
 
@@ -183,6 +194,11 @@ class SessionsAgainstAModel(RuleBasedStateMachine):
         self.now_ms = 0
         self.registered: dict[int, tuple[int, bool]] = {}
         self.heard_ms: dict[int, int] = {}
+        self.forgiven_ms: dict[int, int] = {}
+
+    def heard(self, broker_id: int) -> None:
+        self.heard_ms[broker_id] = self.now_ms
+        self.forgiven_ms[broker_id] = 0
 
     @rule(broker_id=st.integers(1, 4), fenced=st.booleans(), renew=st.booleans())
     def register(self, broker_id: int, fenced: bool, renew: bool) -> None:
@@ -190,15 +206,16 @@ class SessionsAgainstAModel(RuleBasedStateMachine):
         if renew or epoch == 0:
             epoch += 1
             was_fenced = True
-            self.heard_ms[broker_id] = self.now_ms
+            self.heard(broker_id)
         if was_fenced and not fenced:
-            self.heard_ms[broker_id] = self.now_ms
+            self.heard(broker_id)
         self.registered[broker_id] = (epoch, fenced)
         self.sessions.follow(broker_id, broker(broker_id, epoch, fenced=fenced), self.now_ms)
 
     @rule(broker_id=st.integers(1, 4))
     def unregister(self, broker_id: int) -> None:
         self.registered.pop(broker_id, None)
+        self.forgiven_ms.pop(broker_id, None)
         self.sessions.follow(broker_id, None, self.now_ms)
 
     @rule(broker_id=st.integers(1, 4), old=st.booleans())
@@ -207,7 +224,7 @@ class SessionsAgainstAModel(RuleBasedStateMachine):
         known = broker_id in self.registered and not old
         assert self.sessions.touch(broker_id, epoch, 0, self.now_ms) == known
         if known:
-            self.heard_ms[broker_id] = self.now_ms
+            self.heard(broker_id)
 
     @rule(passed_ms=st.integers(1, 60))
     def wait(self, passed_ms: int) -> None:
@@ -217,7 +234,11 @@ class SessionsAgainstAModel(RuleBasedStateMachine):
     def stall(self, silence_ms: int) -> None:
         self.now_ms += silence_ms
         self.sessions.forgive(silence_ms)
-        self.heard_ms = {broker_id: ms + silence_ms for broker_id, ms in self.heard_ms.items()}
+        for broker_id, forgiven_ms in self.forgiven_ms.items():
+            left_ms = max(0, TIMEOUT_MS - forgiven_ms)
+            granted_ms = min(silence_ms, left_ms) if forgiven_ms else silence_ms
+            self.heard_ms[broker_id] += granted_ms
+            self.forgiven_ms[broker_id] += granted_ms
 
     @invariant()
     def agrees(self) -> None:
