@@ -34,7 +34,7 @@ class AccessControlEntryRecord(DataRecord):
     principal: str = field(metadata=kafka(STRING, "Whom it is about, as type:name."))
     host: str = field(metadata=kafka(STRING, "The client's address, or *."))
     operation: int = field(
-        metadata=kafka(INT8, "2 all, 3 read, 4 write, 5 create, 6 delete, 7 alter, 8 describe, …")
+        metadata=kafka(INT8, "2 all, 3 read, 4 write, 5 create, 6 delete, 7 alter, 8 describe, and so on.")
     )
     permission_type: int = field(metadata=kafka(INT8, "2 deny, 3 allow."))
 

@@ -1,0 +1,184 @@
+"""Laws of the image: one meaning of a log however it is cut, and nothing lost on the way to records and back."""
+
+import uuid
+from collections.abc import Iterable
+
+import attrs
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quorate.metadata.codec import decode_payload, encode_payload
+from quorate.metadata.image import (
+    Changes,
+    MetadataDelta,
+    MetadataImage,
+    PartitionRegistration,
+    Provenance,
+    TransactionGate,
+    difference,
+    digest,
+    image_records,
+)
+from quorate.metadata.records import (
+    AbortTransactionRecord,
+    AnyDataRecord,
+    AnyRecord,
+    BeginTransactionRecord,
+    EndTransactionRecord,
+)
+from tests.properties.strategies import BROKER_IDS, histories, pieces
+
+HERE = Provenance(offset=99, epoch=7, append_time_ms=1_700_000_000_000)
+
+
+def replayed(
+    batches: Iterable[Iterable[AnyRecord]], start: MetadataImage = MetadataImage.EMPTY
+) -> MetadataImage:
+    image = start
+    for batch in batches:
+        delta = MetadataDelta(image)
+        delta.replay_all(batch)
+        image = delta.apply(HERE)
+    return image
+
+
+@given(histories(), st.data())
+def test_every_cut_of_a_log_gives_the_same_image(history: list[AnyDataRecord], data: st.DataObject) -> None:
+    whole = replayed([history])
+    assert replayed(data.draw(pieces(history))) == whole
+    assert replayed([record] for record in history) == whole
+
+
+@given(histories())
+def test_an_image_goes_into_records_and_comes_back(history: list[AnyDataRecord]) -> None:
+    image = replayed([history])
+    written = list(image_records(image))
+    assert decode_payload(encode_payload(written)) == tuple(written)
+    back = replayed([written])
+    assert back.same_metadata(image)
+    assert list(image_records(back)) == written
+
+
+@given(histories(), histories(), st.data())
+def test_digests_are_equal_exactly_where_images_are(
+    one: list[AnyDataRecord], other: list[AnyDataRecord], data: st.DataObject
+) -> None:
+    image = replayed(data.draw(pieces(one)))
+    assert digest(replayed([image_records(image)])) == digest(image)
+    another = replayed([other])
+    assert (digest(another) == digest(image)) == another.same_metadata(image)
+
+
+@given(histories(), st.data())
+def test_the_image_before_is_never_touched(history: list[AnyDataRecord], data: st.DataObject) -> None:
+    image = MetadataImage.EMPTY
+    for batch in data.draw(pieces(history)):
+        before = list(image_records(image))
+        after = replayed([batch], image)
+        assert list(image_records(image)) == before
+        image = after
+
+
+@given(histories(), st.data())
+def test_the_index_of_replicas_finds_what_a_walk_finds(
+    history: list[AnyDataRecord], data: st.DataObject
+) -> None:
+    image = MetadataImage.EMPTY
+    for batch in data.draw(pieces(history)):
+        image = replayed([batch], image)
+        for broker in BROKER_IDS:
+            found = [(t.name, i, p) for t, i, p in image.topics.partitions_with_replica(broker)]
+            walked = [(t.name, i, p) for t in image.topics for i, p in t.partitions() if broker in p.replicas]
+            assert sorted(found, key=lambda f: f[:2]) == walked
+            assert image.topics.has_replicas(broker) == bool(walked)
+
+
+@given(histories(), st.data())
+def test_counts_are_those_of_a_walk(history: list[AnyDataRecord], data: st.DataObject) -> None:
+    topics = replayed(data.draw(pieces(history))).topics
+    assert topics.topic_count == len(list(topics)) == len(topics.names())
+    assert topics.partition_count == sum(len(list(t.partitions())) for t in topics)
+    for topic in topics:
+        assert topic.partition_count == len(list(topic.indexes()))
+        assert topics.by_id(topic.id) == topics.by_name(topic.name) == topic
+        assert dict(topic.partitions()) == {i: topic.partition(i) for i in topic.indexes()}
+
+
+@given(histories(), st.data())
+def test_a_delta_says_at_least_what_is_different(history: list[AnyDataRecord], data: st.DataObject) -> None:
+    """Comparing two images finds the same as reading the records, but for what was written with its old value."""
+    image = MetadataImage.EMPTY
+    for batch in data.draw(pieces(history)):
+        delta = MetadataDelta(image)
+        delta.replay_all(batch)
+        after = delta.apply(HERE)
+        told, seen = delta.changes(), difference(image, after)
+        _check_same_topics(told, seen)
+        for name in _FLAT:
+            changes, differences = getattr(told, name), getattr(seen, name)
+            assert changes | differences == changes, name
+        for name in ("changed_configs", "changed_quotas"):
+            for key, values in getattr(seen, name).items():
+                said = getattr(told, name)[key]
+                assert said | values == said
+        assert told.producer_ids_changed == seen.producer_ids_changed
+        assert told.migration_changed == seen.migration_changed
+        assert bool(told) or not seen
+        image = after
+    assert not difference(image, replayed([history]))
+
+
+_FLAT = (
+    "changed_brokers",
+    "changed_controllers",
+    "changed_features",
+    "changed_acls",
+    "changed_credentials",
+    "changed_tokens",
+)
+
+
+def _check_same_topics(told: Changes, seen: Changes) -> None:
+    assert told.created_topics == seen.created_topics
+    assert told.deleted_topics == seen.deleted_topics
+    changes: dict[uuid.UUID, dict[int, PartitionRegistration]] = {
+        k: dict(v) for k, v in told.changed_topics.items()
+    }
+    for topic, partitions in seen.changed_topics.items():
+        assert changes[topic] | dict(partitions) == changes[topic]
+
+
+@given(histories(), st.data())
+def test_the_gate_shows_a_transaction_whole_or_not_at_all(
+    history: list[AnyDataRecord], data: st.DataObject
+) -> None:
+    begin = data.draw(st.integers(0, len(history)))
+    end = data.draw(st.integers(begin, len(history)))
+    aborted = data.draw(st.booleans())
+    closing = AbortTransactionRecord() if aborted else EndTransactionRecord()
+    log: list[AnyDataRecord] = [
+        *history[:begin],
+        BeginTransactionRecord(),
+        *history[begin:end],
+        closing,
+    ]
+    before, whole = replayed([history[:begin]]), replayed([history[: begin if aborted else end]])
+    gate, image, offset = TransactionGate(), MetadataImage.EMPTY, 0
+    for batch in data.draw(pieces(log)):
+        release = gate.offer(offset, batch)
+        offset += len(batch)
+        if release is not None:
+            image = replayed([[record for _, record in release.records]], image)
+            assert release.last_offset == (offset - 1 if not gate.is_open else begin - 1)
+        assert gate.is_open == (begin < offset <= len(log) - 1)
+        if offset > begin:
+            assert image.same_metadata(before if gate.is_open else whole)
+
+
+@given(histories())
+def test_where_an_image_comes_from_is_not_what_it_says(history: list[AnyDataRecord]) -> None:
+    image = replayed([history])
+    elsewhere = attrs.evolve(image, provenance=attrs.evolve(HERE, offset=100))
+    assert elsewhere != image
+    assert elsewhere.same_metadata(image)
+    assert digest(elsewhere) == digest(image)
