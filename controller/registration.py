@@ -122,6 +122,8 @@ def _check_incarnation(
 ) -> None:
     if known is None or known.incarnation_id == request.incarnation_id or known.in_controlled_shutdown:
         return  # who shuts down may be back before the session of its former self is over (KAFKA-19130)
+    if known.log_dirs and frozenset(known.log_dirs) == frozenset(request.log_dirs):
+        return  # it holds the locks of the very directories: its former self is dead, whatever its session says
     if context.sessions.is_alive(known.id, known.epoch, context.now_ms):
         reject(
             ErrorCode.duplicate_broker_registration,

@@ -91,6 +91,15 @@ def test_another_process_while_the_first_is_alive(world: World) -> None:
     assert refused(world, register_broker, second) is ErrorCode.duplicate_broker_registration
 
 
+def test_a_new_process_on_the_same_directories_need_not_wait_for_the_session(world: World) -> None:
+    """It holds their locks, so the first one is dead; Kafka lets it wait (KAFKA-19047)."""
+    first = world.add_broker(1)
+    again = registration(incarnation_id=incarnation(1, 1), log_dirs=first.log_dirs)
+
+    assert world.run(register_broker, again).broker_epoch > first.epoch
+    assert world.broker(1).fenced
+
+
 def test_a_migrating_broker(world: World) -> None:
     wrong = registration(is_migrating_zk_broker=True, log_dirs=())
 

@@ -1,0 +1,86 @@
+"""Clusters of real processes. What needs a missing program is skipped, unless QUORATE_E2E_NO_SKIP is set."""
+
+import json
+import os
+import pathlib
+import random
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import pytest
+
+from quorate.admin.cluster import Cluster, NodeProcess, running
+from quorate.admin.cluster_files import Wanted, lay_out
+from quorate.admin.ports import HeldPorts
+
+WITHIN_S = 60.0
+"""Nothing here takes so long on any machine that can be worked on; beyond it something hangs."""
+
+MakeCluster = Callable[..., AbstractAsyncContextManager[Cluster[NodeProcess]]]
+
+
+def needs(program: str) -> None:
+    """Skips the test where a program is missing; fails it where no skip is allowed."""
+    if shutil.which(program):
+        return
+    reason = f"{program} is not installed"
+    if os.environ.get("QUORATE_E2E_NO_SKIP"):
+        pytest.fail(f"{reason}, and nothing may be skipped here")
+    pytest.skip(reason)
+
+
+def full() -> bool:
+    """Whether the whole matrix runs (`python -m tests.full`)."""
+    return bool(os.environ.get("QUORATE_FULL"))
+
+
+@pytest.fixture(scope="session")
+def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    """`quorate dev` with 3 controllers and 2 brokers: what it says of itself when it is ready."""
+    directory = tmp_path_factory.mktemp("dev")
+    command = [
+        sys.executable,
+        "-m",
+        "quorate.admin",
+        "dev",
+        "--dir",
+        str(directory / "c"),
+        "--output",
+        "json",
+    ]
+    with (directory / "stderr").open("w") as errors:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
+        assert process.stdout is not None
+        try:
+            line = process.stdout.readline()
+            assert line, (directory / "stderr").read_text()
+            yield json.loads(line)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.communicate(timeout=WITHIN_S)
+            finally:
+                process.kill()
+
+
+@pytest.fixture
+def make_cluster(tmp_path: pathlib.Path) -> MakeCluster:
+    """Makes clusters whose nodes the test kills, stops and starts again."""
+
+    @asynccontextmanager
+    async def make(
+        controllers: int = 3, brokers: int = 2, **settings: dict[str, str]
+    ) -> AsyncIterator[Cluster[NodeProcess]]:
+        wanted = Wanted(controllers=controllers, brokers=brokers, **settings)
+        with HeldPorts() as ports:
+            files = lay_out(tmp_path / "cluster", ports, random.Random(), wanted)
+            async with running(files) as cluster:
+                await cluster.ready(within_s=WITHIN_S)
+                yield cluster
+
+    return make
