@@ -281,7 +281,8 @@ async def values_in_log(files: ClusterFiles) -> set[str]:
     """Every value that the committed log has for the config that the writer sets."""
     values: set[str] = set()
     async with _session(files) as session:
-        async for piece in LiveLog(session).read(follow=False):
+        log = LiveLog(session)
+        while (piece := await log.next(wait=False)) is not None:
             batches = piece.batches if isinstance(piece, LoadedSnapshot) else (piece,)
             for record in (record for batch in batches for record in batch.records()):
                 match record:

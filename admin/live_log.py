@@ -4,7 +4,7 @@ The reader asks the leader like a replica, with replica id -1: it is answered at
 and nobody counts it. When the leader changes, the next one is found, and reading goes on where it was.
 """
 
-from collections.abc import AsyncIterator
+from collections import deque
 from typing import Final
 
 import attrs
@@ -13,11 +13,10 @@ import trio
 from quorate.admin.asking import Session
 from quorate.admin.errors import Refused
 from quorate.admin.quorum_view import describe_quorum
-from quorate.admin.talk import talking
 from quorate.metadata.addresses import Address
 from quorate.metadata.batch import RecordBatch, decode_batches
-from quorate.metadata.checks import ErrorCode, RequestRejected
-from quorate.metadata.connection import CallFailed, ConnectFailed, Connection
+from quorate.metadata.checks import ErrorCode, RemoteProtocolError, RequestRejected
+from quorate.metadata.client import NoAnswer
 from quorate.metadata.ids import LOG_START, Epoch, NodeId, Offset, OffsetAndEpoch, ReplicaKey
 from quorate.metadata.log.snapshot_format import SnapshotChecker
 from quorate.metadata.quorum import messages as raft
@@ -50,42 +49,35 @@ class LoadedSnapshot:
 
 
 class LiveLog:
-    """Reads on from a point; `high_watermark` is the newest one heard of."""
+    """Reads on from a point. `high_watermark`: the newest one heard of."""
 
     def __init__(self, session: Session, start: OffsetAndEpoch = LOG_START) -> None:
         self._session = session
         self._at = start
+        self._leader: _Leader | None = None
+        self._ready: deque[RecordBatch] = deque()
         self.high_watermark: Offset | None = None
 
-    async def read(self, *, follow: bool) -> AsyncIterator[LoadedSnapshot | RecordBatch]:
-        """What is committed from the point on; a snapshot instead where the log no longer has it.
+    async def next(self, *, wait: bool) -> LoadedSnapshot | RecordBatch | None:
+        """What comes next: a batch, or a snapshot where the log no longer has what was asked for.
 
-        follow: wait for more at the end, instead of ending there.
+        At the end of what is committed: None, or with `wait` the next batch when there is one.
 
         Raises:
             NoAnswer: there is no leader in time.
             RequestRejected: the leader refuses.
         """
-        while True:
-            leader = await self._leader()
+        while not self._ready:
+            leader = self._leader or await self._find_leader()
             try:
-                async with talking(leader.address, timeout_ms=self._session.timeout_ms) as connection:
-                    async for piece in self._from_leader(connection, leader, follow=follow):
-                        yield piece
-                    return
-            except (ConnectFailed, CallFailed, _LeaderMoved):
+                answer = await self._fetch(leader)
+                if answer.snapshot_id is not None:
+                    snapshot = await self._snapshot(leader, answer.snapshot_id)
+                    self._at = snapshot.id
+                    return snapshot
+            except (NoAnswer, _LeaderMoved):
+                self._leader = None
                 await trio.sleep(_RETRY_S)  # it is gone or deposed; `describe_quorum` has the deadline
-
-    async def _from_leader(
-        self, connection: Connection, leader: _Leader, *, follow: bool
-    ) -> AsyncIterator[LoadedSnapshot | RecordBatch]:
-        while True:
-            answer = await self._fetch(connection, leader)
-            self.high_watermark = answer.high_watermark
-            if answer.snapshot_id is not None:
-                snapshot = await self._snapshot(connection, leader, answer.snapshot_id)
-                self._at = snapshot.id
-                yield snapshot
                 continue
             if answer.diverging is not None:
                 raise Refused(
@@ -93,33 +85,35 @@ class LiveLog:
                     why=f"it goes another way from offset {answer.diverging.offset} on",
                     remedy="read it again from the beginning",
                 )
-            for batch in answer.batches:
-                self._at = batch.end
-                yield batch
-            if not answer.batches:
+            self._ready.extend(answer.batches)
+            if not self._ready:
                 # Before the leader knows its high watermark nothing can be said to be the end.
                 at_end = self.high_watermark is not None and self._at.offset >= self.high_watermark
-                if at_end and not follow:
-                    return
+                if at_end and not wait:
+                    return None
                 await trio.sleep(_REST_S)
+        batch = self._ready.popleft()
+        self._at = batch.end
+        return batch
 
-    async def _leader(self) -> _Leader:
+    async def _find_leader(self) -> _Leader:
         response, partition = await describe_quorum(self._session, self._session.timeout_ms)
         cluster = await self._session.client.describe(self._session.timeout_ms)
         for node in response.nodes:
             if node.node_id == partition.leader_id and node.listeners:
                 listener = node.listeners[0]
-                return _Leader(
+                self._leader = _Leader(
                     address=Address(listener.host, listener.port),
                     epoch=Epoch(partition.leader_epoch),
                     cluster_id=cluster.cluster_id or "",
                 )
+                return self._leader
         raise Refused(
             "The leader cannot be reached.",
             why=f"the answer names controller {partition.leader_id} as leader, and no address for it",
         )
 
-    async def _fetch(self, connection: Connection, leader: _Leader) -> raft.FetchResponse:
+    async def _fetch(self, leader: _Leader) -> raft.FetchResponse:
         request = raft.FetchRequest(
             replica=NOBODY,
             epoch=leader.epoch,
@@ -129,18 +123,17 @@ class LiveLog:
             max_bytes=_MAX_BYTES,
             high_watermark=self.high_watermark,
         )
-        wire = await connection.call(request_to_wire(request, leader.cluster_id), self._session.timeout_ms)
-        answer = response_from_wire(wire, "")
-        _check(answer.error)
-        assert isinstance(answer, raft.FetchResponse)
+        answer = await self._ask(leader, request)
+        if not isinstance(answer, raft.FetchResponse):
+            raise RemoteProtocolError(f"a Fetch was answered with {type(answer).__name__}")
+        self.high_watermark = answer.high_watermark
         return answer
 
-    async def _snapshot(
-        self, connection: Connection, leader: _Leader, snapshot_id: OffsetAndEpoch
-    ) -> LoadedSnapshot:
+    async def _snapshot(self, leader: _Leader, snapshot_id: OffsetAndEpoch) -> LoadedSnapshot:
         data = bytearray()
+        size = 1
         with self._session.printer.progress(f"Fetching snapshot {snapshot_id}") as told:
-            while True:
+            while len(data) < size:
                 request = raft.FetchSnapshotRequest(
                     replica=NOBODY,
                     epoch=leader.epoch,
@@ -148,16 +141,12 @@ class LiveLog:
                     position=len(data),
                     max_bytes=_MAX_BYTES,
                 )
-                wire = await connection.call(
-                    request_to_wire(request, leader.cluster_id), self._session.timeout_ms
-                )
-                answer = response_from_wire(wire, "")
-                _check(answer.error)
-                assert isinstance(answer, raft.FetchSnapshotResponse)
+                answer = await self._ask(leader, request)
+                if not isinstance(answer, raft.FetchSnapshotResponse) or not answer.data:
+                    raise RemoteProtocolError("a FetchSnapshot was answered without data")
                 data += answer.data
+                size = answer.size
                 told(len(data))
-                if len(data) >= answer.size:
-                    break
         batches = tuple(decode_batches(bytes(data)))
         checker = SnapshotChecker(snapshot_id)
         for batch in batches:
@@ -165,13 +154,19 @@ class LiveLog:
         checker.finish()
         return LoadedSnapshot(snapshot_id, batches)
 
+    async def _ask(
+        self, leader: _Leader, request: raft.FetchRequest | raft.FetchSnapshotRequest
+    ) -> raft.Response:
+        message = request_to_wire(request, leader.cluster_id)
+        answer = response_from_wire(
+            await self._session.client.call_at(leader.address, message, self._session.timeout_ms), ""
+        )
+        if answer.error in _MOVED:
+            raise _LeaderMoved
+        if answer.error is not ErrorCode.none:
+            raise RequestRejected(answer.error, "the leader does not let the log be read")
+        return answer
+
 
 class _LeaderMoved(Exception):
     """Whom we asked does not lead, or leads another epoch."""
-
-
-def _check(code: ErrorCode) -> None:
-    if code in _MOVED:
-        raise _LeaderMoved
-    if code is not ErrorCode.none:
-        raise RequestRejected(code, "the leader does not let the log be read")

@@ -153,21 +153,19 @@ async def tail(
 ) -> None:
     """Prints the end of a log; live, only what is committed."""
     wanted = _Wanted(first=first or 0, types=_types(type))
-    end = 0
     if first is None:
-        last_ones = await newest(source.batches(follow=False), lines)
-        records = [(batch, *found) for batch in last_ones for found in wanted.of(batch)]
-        for batch, offset, record in records[len(records) - min(lines, len(records)) :]:
-            source.printer.line(_record_document(batch, offset, record), _tail_line(batch, offset, record))
-        end = last_ones[-1].end_offset if last_ones else 0
+        records = [(batch, *found) for batch in await newest(source, lines) for found in wanted.of(batch)]
+        for found in records[len(records) - min(lines, len(records)) :]:
+            _tail_record(source, *found)
         if not follow:
             return
-    async for batch in source.batches(follow=follow):
-        if batch.base_offset >= end:
-            for offset, record in wanted.of(batch):
-                source.printer.line(
-                    _record_document(batch, offset, record), _tail_line(batch, offset, record)
-                )
+    while (batch := await source.next(wait=follow)) is not None:
+        for offset, record in wanted.of(batch):
+            _tail_record(source, batch, offset, record)
+
+
+def _tail_record(source: LogSource, batch: RecordBatch, offset: int, record: AnyRecord) -> None:
+    source.printer.line(_record_document(batch, offset, record), _tail_line(batch, offset, record))
 
 
 def _tail_line(batch: RecordBatch, offset: int, record: AnyRecord) -> str:

@@ -4,13 +4,13 @@
     @reads_log
     async def ls(source: LogSource, path: ... = "/") -> None:
 
-The command gets --directory besides the options of a cluster; the one given last by the user decides nothing:
---directory wins, because QUORATE_BOOTSTRAP may stand in the environment of every shell.
+The command gets --directory besides the options of a cluster. Where both are given --directory counts, because
+QUORATE_BOOTSTRAP may stand in the environment of every shell.
 """
 
 import pathlib
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Concatenate, Final, ParamSpec, Protocol
 
 import trio
@@ -37,8 +37,11 @@ class LogSource(Protocol):
 
     printer: Printer
 
-    def batches(self, *, follow: bool) -> AsyncIterator[RecordBatch]:
-        """All that can still be read, oldest first; with `follow` never ends."""
+    async def next(self, *, wait: bool) -> RecordBatch | None:
+        """The next batch, beginning with the oldest one that can still be read.
+
+        At the end: None, or with `wait` the next one when there is one.
+        """
         ...
 
     async def image(self, last: Offset | None) -> MetadataImage:
@@ -56,17 +59,18 @@ class DirectorySource:
     def __init__(self, printer: Printer, path: pathlib.Path) -> None:
         self.printer = printer
         self._files = LogFiles.at(path)
+        self._batches = self._files.batches()
+        self._end = Offset(-1)
 
-    async def batches(self, *, follow: bool) -> AsyncIterator[RecordBatch]:
-        end = Offset(-1)
-        for batch in self._files.batches():
-            yield batch
-            end = batch.end_offset
-        while follow:
+    async def next(self, *, wait: bool) -> RecordBatch | None:
+        await trio.lowlevel.checkpoint()
+        while (batch := next(self._batches, None)) is None:
+            if not wait:
+                return None
             await trio.sleep(_LOOK_AGAIN_S)
-            for batch in self._since(end):
-                yield batch
-                end = batch.end_offset
+            self._batches = self._since(self._end)
+        self._end = batch.end_offset
+        return batch
 
     def _since(self, end: Offset) -> Iterator[RecordBatch]:
         """What a running node has written meanwhile: in the last segment, or in new ones."""
@@ -88,17 +92,17 @@ class ClusterSource:
 
     def __init__(self, session: Session) -> None:
         self.printer = session.printer
-        self._session = session
+        self._log = LiveLog(session)
 
-    async def batches(self, *, follow: bool) -> AsyncIterator[RecordBatch]:
-        async for piece in LiveLog(self._session).read(follow=follow):
-            if isinstance(piece, RecordBatch):
-                yield piece
+    async def next(self, *, wait: bool) -> RecordBatch | None:
+        while isinstance(piece := await self._log.next(wait=wait), LoadedSnapshot):
+            pass  # what it holds stood in batches that are gone
+        return piece
 
     async def image(self, last: Offset | None) -> MetadataImage:
         builder = ImageBuilder()
         at = Offset(-1)
-        async for piece in LiveLog(self._session).read(follow=False):
+        while (piece := await self._log.next(wait=False)) is not None:
             if isinstance(piece, LoadedSnapshot):
                 if last is not None and piece.id.offset > last + 1:
                     raise Refused(
@@ -140,11 +144,11 @@ def reads_log(function: Callable[Concatenate[LogSource, P], Awaitable[None]]) ->
     return make_command(function, (("directory", DirectoryOption, None), *CLUSTER_OPTIONS), run)
 
 
-async def newest(batches: AsyncIterator[RecordBatch], records: int) -> list[RecordBatch]:
+async def newest(source: LogSource, records: int) -> list[RecordBatch]:
     """The last batches that together hold so many records, or all of them."""
     kept: deque[RecordBatch] = deque()
     held = 0
-    async for batch in batches:
+    while (batch := await source.next(wait=False)) is not None:
         kept.append(batch)
         held += batch.record_count
         while kept and held - kept[0].record_count >= records:

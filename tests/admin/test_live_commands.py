@@ -1,0 +1,369 @@
+"""The commands that ask a cluster, against a real one: what people and programs are told, and the exit codes.
+
+One cluster for all tests of this file (`quorate dev --in-process`, in a process of its own); each test uses topics of
+its own. The commands themselves run in this process. A node that is asked may not have heard of a change that
+another one has just acknowledged, so what is read after a change is read until it is there.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from quorate.admin.entry import main
+from tests.admin.command import Ran, environment
+
+pytestmark = pytest.mark.e2e
+
+_TRIES = 200
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """The ready line of a running cluster."""
+    directory = tmp_path_factory.mktemp("dev") / "cluster"
+    words = ["dev", "--dir", str(directory), "--in-process", "--output", "json"]
+    with subprocess.Popen(
+        [sys.executable, "-P", "-m", "quorate.admin", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    ) as process:
+        line = process.stdout.readline()
+        if not line:
+            pytest.fail(process.stderr.read())
+        yield json.loads(line)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) == 0, process.stderr.read()
+
+
+@pytest.fixture(params=["brokers", "controllers"])
+def bootstrap(request, cluster):
+    """Every command must work against either."""
+    return cluster["bootstrap"] if request.param == "brokers" else cluster["bootstrap_controllers"]
+
+
+@pytest.fixture
+def run(capsys, monkeypatch):
+    for name in [name for name in os.environ if name.startswith("QUORATE_")]:
+        monkeypatch.delenv(name)
+
+    def run_one(*words):
+        code = main(words)
+        return Ran(code, *capsys.readouterr())
+
+    return run_one
+
+
+@pytest.fixture
+def ask(run, bootstrap):
+    """Runs a command against the cluster; gives (exit code, its JSON document)."""
+
+    def ask_one(line, *more):
+        ran = run(*line.split(), *more, "--bootstrap", bootstrap, "--output", "json")
+        assert "Traceback" not in ran.err
+        return ran.code, json.loads(ran.out)
+
+    return ask_one
+
+
+@pytest.fixture
+def settled(ask):
+    """Asks until the document is as expected; gives it, and fails on what is last seen otherwise."""
+
+    def ask_until(line, expected):
+        for _ in range(_TRIES):
+            code, document = ask(line)
+            if code == 0 and expected(document):
+                return document
+        raise AssertionError(f"{line}: {code} {document}")
+
+    return ask_until
+
+
+@pytest.fixture
+def topic(request):
+    """A name that no other test uses."""
+    return request.node.name.replace("[", "-").replace("]", "")
+
+
+def test_the_ready_line_has_its_documented_shape(cluster):
+    assert cluster.keys() == {"cluster_id", "bootstrap", "bootstrap_controllers", "controllers", "brokers"}
+    assert [node["id"] for node in cluster["controllers"]] == [1, 2, 3]
+    assert [node["id"] for node in cluster["brokers"]] == [101, 102]
+    for node in (*cluster["controllers"], *cluster["brokers"]):
+        assert node.keys() == {"id", "address", "pid", "config"}
+        assert os.path.exists(node["config"])
+    assert cluster["bootstrap"] == ",".join(node["address"] for node in cluster["brokers"])
+
+
+def _names(document):
+    return [one["name"] for one in document["topics"]]
+
+
+def test_a_topic_from_beginning_to_end(ask, settled, topic):
+    code, made = ask(
+        f"topics create --topic {topic} --partitions 3 --replication-factor 2 --config retention.ms=1234"
+    )
+    (created,) = made["topics"]
+    assert code == 0
+    assert created == {
+        "name": topic,
+        "id": created["id"],
+        "partitions": 3,
+        "replication_factor": 2,
+        "existed": False,
+        "error": None,
+    }
+
+    code, grown = ask(f"topics alter --topic {topic} --partitions 5")
+    assert (code, grown["topics"]) == (0, [{"name": topic, "partitions": 5, "existed": True, "error": None}])
+
+    described = settled(
+        f"topics describe --topic {topic}", lambda document: len(document["topics"][0]["partitions"]) == 5
+    )
+    (found,) = described["topics"]
+    assert (found["name"], found["id"], found["internal"]) == (topic, created["id"], False)
+    assert found["configs"] == {"retention.ms": "1234"}
+    assert [one["partition"] for one in found["partitions"]] == [0, 1, 2, 3, 4]
+    for one in found["partitions"]:
+        assert sorted(one["replicas"]) == [101, 102]
+        assert one["leader"] in one["isr"]
+        assert one["offline"] == []
+
+    code, gone = ask(f"topics delete --topic {topic}")
+    assert (code, gone["topics"]) == (0, [{"name": topic, "existed": True, "error": None}])
+    settled("topics list", lambda document: topic not in _names(document))
+
+
+def test_a_topic_by_its_id_and_in_the_list(ask, settled, topic):
+    _, made = ask(f"topics create --topic {topic}")
+    id = made["topics"][0]["id"]
+    entry = {"name": topic, "id": id, "partitions": 1, "internal": False}
+
+    settled("topics list", lambda document: entry in document["topics"])
+    settled(f"topics describe --topic-id {id}", lambda document: _names(document) == [topic])
+    assert ask("topics describe --topic-id MkU3OEVBNTcwNTJENDM2Qg")[0] == 1
+
+
+def test_several_topics_and_one_that_is_refused(ask, topic):
+    assert ask(f"topics create --topic {topic}")[0] == 0
+
+    code, again = ask(f"topics create --topic {topic},{topic}-2")
+
+    errors = {one["name"]: one["error"] and one["error"]["code"] for one in again["topics"]}
+    assert code == 1
+    assert errors == {topic: "TOPIC_ALREADY_EXISTS", f"{topic}-2": None}
+
+
+def test_existing_and_absent_topics_can_be_no_errors(ask, settled, topic):
+    assert ask(f"topics create --topic {topic}")[0] == 0
+
+    code, again = ask(f"topics create --topic {topic} --if-not-exists")
+    assert (code, again["topics"][0]["existed"], again["topics"][0]["error"]) == (0, True, None)
+    assert ask(f"topics delete --topic {topic}")[0] == 0
+    for line in (
+        "topics delete --topic {} --if-exists",
+        "topics alter --topic {} --partitions 2 --if-exists",
+    ):
+        code, absent = ask(line.format(topic))
+        assert (code, absent["topics"][0]["existed"]) == (0, False)
+    settled(f"topics describe --topic {topic} --if-exists", lambda document: document == {"topics": []})
+    assert ask(f"topics describe --topic {topic}")[0] == 1
+
+
+def test_validating_only_changes_nothing(ask, topic):
+    code, made = ask(f"topics create --topic {topic} --partitions 2 --validate-only")
+    assert (code, made["validate_only"]) == (0, True)
+
+    assert ask(f"topics create --topic {topic} --partitions 2 --validate-only")[0] == 0
+
+
+def test_replicas_where_one_wants_them(ask, settled, topic):
+    assert ask(f"topics create --topic {topic} --replica-assignment 102:101,101")[0] == 1
+    assert ask(f"topics create --topic {topic} --replica-assignment 102:101,101:102")[0] == 0
+
+    described = settled(f"topics describe --topic {topic}", lambda document: document["topics"])
+    assert [one["replicas"] for one in described["topics"][0]["partitions"]] == [[102, 101], [101, 102]]
+
+
+def test_filters_keep_what_fits(ask, settled, topic):
+    assert ask(f"topics create --topic {topic} --replication-factor 1 --config min.insync.replicas=1")[0] == 0
+
+    def shown(option, expected):
+        settled(f"topics describe --topic {topic} {option}", lambda document: _names(document) == expected)
+
+    shown("--topics-with-overrides", [topic])
+    shown("--at-min-isr-partitions", [topic])
+    for option in ("--under-replicated", "--unavailable-partitions", "--under-min-isr-partitions"):
+        shown(option, [])
+
+
+def test_configs_of_a_topic(ask, settled, topic):
+    assert ask(f"topics create --topic {topic}")[0] == 0
+
+    code, altered = ask(
+        f"configs alter --topic {topic} --add-config cleanup.policy=[compact,delete],retention.ms=99"
+    )
+    assert (code, altered["resources"]) == (0, [{"type": "topic", "name": topic, "error": None}])
+    assert ask(f"configs alter --topic {topic} --delete-config retention.ms")[0] == 0
+    described = settled(
+        f"configs describe --topic {topic}", lambda document: len(document["resources"][0]["configs"]) == 1
+    )
+
+    (resource,) = described["resources"]
+    (config,) = resource["configs"]
+    assert (resource["type"], resource["name"], resource["error"]) == ("topic", topic, None)
+    assert config["name"] == "cleanup.policy"
+    assert config["value"] == "compact,delete"
+    assert config["source"] == "DYNAMIC_TOPIC_CONFIG"
+    assert config["type"] == "LIST"
+    assert config["synonyms"][0]["source"] == "DYNAMIC_TOPIC_CONFIG"
+
+
+def test_all_configs_and_what_they_mean(ask, settled, topic):
+    assert ask(f"topics create --topic {topic}")[0] == 0
+
+    described = settled(f"configs describe --topic {topic} --all --documentation", lambda document: document)
+
+    configs = {config["name"]: config for config in described["resources"][0]["configs"]}
+    assert configs["retention.ms"]["source"] == "DEFAULT_CONFIG"
+    assert configs["retention.ms"]["documentation"]
+
+
+def test_a_misspelt_config_key_is_refused_with_a_suggestion(run, bootstrap, topic):
+    assert run("topics", "create", "--topic", topic, "--bootstrap", bootstrap).code == 0
+
+    ran = run("configs", "alter", "--topic", topic, "--add-config", "retenton.ms=1", "--bootstrap", bootstrap)
+
+    assert ran.code == 1
+    assert ran.out == ""
+    assert "INVALID_CONFIG" in ran.err
+    assert "retention.ms" in ran.err
+
+
+def test_the_defaults_of_all_brokers(ask, settled):
+    key = "log.cleaner.threads"
+
+    def shows(line, *expected):
+        def found(document):
+            configs = document["resources"][0]["configs"]
+            return [(one["value"], one["source"]) for one in configs] == list(expected)
+
+        settled(line, found)
+
+    assert ask(f"configs alter --broker-defaults --add-config {key}=2")[0] == 0
+    shows("configs describe --entity-type brokers --entity-default", ("2", "DYNAMIC_DEFAULT_BROKER_CONFIG"))
+    shows("configs describe --broker 101", ("2", "DYNAMIC_DEFAULT_BROKER_CONFIG"))
+    assert ask(f"configs alter --broker-defaults --delete-config {key}")[0] == 0
+    shows("configs describe --broker-defaults")
+
+
+def test_brokers(ask, cluster):
+    _, listed = ask("brokers list")
+    code, described = ask("brokers describe --id 102,7")
+
+    addresses = {f"{one['host']}:{one['port']}" for one in listed["brokers"]}
+    assert addresses == {node["address"] for node in cluster["brokers"]}
+    assert all(not one["fenced"] for one in listed["brokers"])
+    assert code == 1
+    assert described["brokers"][0]["id"] == 102
+    assert described["brokers"][0]["holds"] >= described["brokers"][0]["leads"] >= 0
+    assert described["brokers"][1]["error"]["code"] == "BROKER_ID_NOT_REGISTERED"
+    code, unknown = ask("brokers unregister --id 7")
+    assert (code, unknown["brokers"][0]["error"]["code"]) == (1, "BROKER_ID_NOT_REGISTERED")
+
+
+def test_features(ask):
+    code, described = ask("features describe")
+
+    features = {one["name"]: one for one in described["features"]}
+    assert code == 0
+    assert features["metadata.version"]["finalized_name"] == "3.9-IV0"
+    assert (
+        features["metadata.version"]["supported"]["min"]
+        <= 21
+        <= features["metadata.version"]["supported"]["max"]
+    )
+    assert features["kraft.version"]["finalized_level"] == 1
+
+
+def test_the_quorum(ask, cluster):
+    code, status = ask("quorum status")
+    _, described = ask("quorum describe")
+
+    voters = [one for one in status["nodes"] if one["role"] == "voter"]
+    assert code == 0
+    assert (status["healthy"], status["problems"]) == (True, [])
+    assert status["cluster_id"] == described["cluster_id"] == cluster["cluster_id"]
+    assert {one["address"] for one in voters} == {node["address"] for node in cluster["controllers"]}
+    assert [one["id"] for one in voters if one["leader"]] == [status["leader_id"]]
+    assert all(one["error"] is None for one in status["nodes"])
+    assert {one["id"] for one in status["nodes"] if one["role"] == "observer"} == {101, 102}
+    assert described["leader_id"] == status["leader_id"]
+    assert described["replicas"][0]["endpoints"][0].startswith("CONTROLLER://")
+
+
+def test_watching_the_quorum(run, bootstrap):
+    words = ["quorum", "watch", "--interval", "0.01", "--bootstrap", bootstrap]
+    ran = run(*words, "--count", "3", "--output", "json")
+    looks = [json.loads(line) for line in ran.out.splitlines()]
+
+    assert ran.code == 0
+    assert [look["healthy"] for look in looks] == [True] * 3
+    assert looks[0]["high_watermark"] <= looks[2]["high_watermark"]
+    healthy = run(*words, "--until-healthy")
+    assert healthy.code == 0
+    assert healthy.out.rstrip().endswith("healthy")
+
+
+def test_the_live_log_and_the_image_made_of_it(run, bootstrap, topic):
+    def documents(line):
+        ran = run(*line.split(), "--bootstrap", bootstrap, "--output", "json")
+        assert ran.code == 0, ran.err
+        return [json.loads(one) for one in ran.out.splitlines()]
+
+    def image(line):
+        ran = run(*line.split(), "--bootstrap", bootstrap, "--output", "json")
+        assert ran.code == 0, ran.err
+        return json.loads(ran.out)
+
+    assert run("topics", "create", "--topic", topic, "--partitions", "2", "--bootstrap", bootstrap).code == 0
+
+    topics = documents("log tail --from 0 --type topic_record")
+    made = next(record for record in topics if record["data"]["name"] == topic)
+    assert (made["type"], made["control"]) == ("TOPIC_RECORD", False)
+    found = image(f"image cat /topics/byName/{topic}/1")
+    assert found["entries"][0]["path"] == f"/topics/byName/{topic}/1"
+    assert found["entries"][0]["value"]["leader"] in (101, 102)
+    assert found["offset"] > made["offset"]
+    before = image(f"image ls /topics/byName --offset {made['base_offset'] - 1}")
+    assert f"{topic}/" not in before["entries"][0]["names"]
+    after = image("image ls /topics/byName")
+    assert f"{topic}/" in after["entries"][0]["names"]
+    assert len(documents("log tail -n 3")) == 3
+
+
+def test_tables_are_for_people(run, bootstrap, topic):
+    create = run("topics", "create", "--topic", topic, "--partitions", "1", "--bootstrap", bootstrap)
+    for _ in range(_TRIES):
+        describe = run("topics", "describe", "--topic", topic, "--bootstrap", bootstrap)
+        if describe.code == 0:
+            break
+    status = run("quorum", "status", "--bootstrap", bootstrap)
+
+    assert create.out == f"Created topic {topic}: 1 partition, 1 replica each.\n"
+    assert describe.out.splitlines()[1].split() == [
+        "PARTITION",
+        "LEADER",
+        "REPLICAS",
+        "ISR",
+        "ELR",
+        "OFFLINE",
+    ]
+    assert status.out.splitlines()[1].split()[:3] == ["NODE", "ROLE", "ADDRESS"]
+    assert (create.err, describe.err, status.err) == ("", "", "")
