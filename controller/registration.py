@@ -3,8 +3,10 @@
 A broker's epoch is the offset of the record that registered it. A second registration by the same process keeps epoch
 and flags; another process under the same id is refused while the first one is alive, and then takes its place.
 
-Nobody can tell from here whether the dead process left its replicas whole. Since metadata.version 23 a broker says
-(the epoch that its clean-shutdown marker holds) that it did; one that does not is taken out of every ISR first.
+A process that takes the place of one that was not fenced yet takes over nothing: its partitions go to others first, as
+if the old one had been fenced. And nobody can tell from here whether the dead process left its replicas whole. Since
+metadata.version 23 a broker says (the epoch that its clean-shutdown marker holds) that it did; one that does not is
+taken out of every ISR first, fenced or not.
 """
 
 from collections.abc import Iterable
@@ -64,7 +66,11 @@ def register_broker(
     _check_features(context, request)
     same_process = known is not None and known.incarnation_id == request.incarnation_id
     former = isr.NO_CHANGE
-    if not same_process and known is not None and _stopped_uncleanly(context, request, known):
+    if (
+        not same_process
+        and known is not None
+        and (not known.fenced or _stopped_uncleanly(context, request, known))
+    ):
         former = isr.take_from_former_life(context, known)
     # Behind the removals: the epoch is the offset of the registration itself.
     epoch = known.epoch if same_process and known is not None else context.next_offset + len(former.records)

@@ -158,6 +158,23 @@ def test_who_was_fenced_or_shutting_down_may_come_back_at_once(world: World, sta
     assert not world.broker(1).in_controlled_shutdown
 
 
+@pytest.mark.parametrize("state", [{}, {"in_controlled_shutdown": True}])
+def test_what_the_old_process_still_led_goes_to_others_first(world: World, state: dict[str, bool]) -> None:
+    # Its session is over, and the task that would have fenced it has not had its turn.
+    world.add_broker(1)
+    world.add_broker(2)
+    world.add_topic("t", (1, 2), (1,))
+    if state:
+        world.set_broker(1, **state)
+    world.now_ms += SESSION_MS
+
+    epoch = world.run(register_broker, registration(incarnation_id=incarnation(1, 1))).broker_epoch
+
+    assert (world.partition("t", 0).leader, world.partition("t", 0).isr) == (2, (2,))
+    assert (world.partition("t", 1).leader, world.partition("t", 1).isr) == (NO_LEADER, (1,))
+    assert epoch == world.next_offset - 1 == world.broker(1).epoch
+
+
 def at_level(level: int) -> World:
     made = World()
     made.replay(format_records(level))
