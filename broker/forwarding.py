@@ -28,6 +28,8 @@ FORWARD_TIMEOUT_MS: Final = 60_000
 """How long a request waits for an answer at most, as in Kafka."""
 MAX_IN_FLIGHT: Final = 64
 """Envelopes under way at once. Below what a listener parks per connection, so it never pushes back."""
+LAST_WORD_MS: Final = 1_500
+"""How long a controller that is none any more may still answer the writes that it was sent."""
 MAX_WAITING: Final = 10_000
 MAX_WAITING_BYTES: Final = 64 * 1024 * 1024
 RETRY_MS: Final = 50
@@ -199,7 +201,7 @@ class Forwarder:
             case Failed():
                 self._on_failed(event, now_ms)
             case ControllerChanged():
-                self._on_controller_changed(event.controller)
+                self._on_controller_changed(event.controller, now_ms)
             case Abandoned():
                 self._finish(event.ticket)
             case TimePassed():
@@ -266,7 +268,7 @@ class Forwarder:
             case _:
                 assert_never(event.failure)
 
-    def _on_controller_changed(self, controller: Controller | None) -> None:
+    def _on_controller_changed(self, controller: Controller | None, now_ms: int) -> None:
         if controller == self._controller:
             return
         self._controller = controller
@@ -274,11 +276,14 @@ class Forwarder:
         self._refusals = 0
         if controller is None:
             return
-        # The old controller may yet answer writes (it follows the new leader's log); reads need not wait.
+        # The old controller may yet answer writes (it follows the new leader's log), but it may as well be paused or
+        # cut off: then waiting longer tells nothing, and holds up what the client sent behind. Reads need not wait.
         for attempt, ticket in list(self._in_flight.items()):
             if self._requests[ticket].submitted.is_read:
                 self._take_back(attempt)
                 self._put_back(ticket)
+            else:
+                heapq.heappush(self._deadlines, (now_ms + LAST_WORD_MS, ticket))
 
     # --- sending ----------------------------------------------------------------------------------------
 
@@ -337,13 +342,19 @@ class Forwarder:
         while self._deadlines and self._deadlines[0][0] <= now_ms:
             _, ticket = heapq.heappop(self._deadlines)
             request = self._requests.get(ticket)
-            if request is None:
+            if request is None or not self._is_over(request, now_ms):
                 continue
             if request.attempt is None:
                 text = f"{self._whereabouts(request)}; nothing was changed, try again later"
             else:
                 text = f"{Failure.TIMED_OUT.value} ({request.sent_to}): {_UNKNOWN_OUTCOME}"
             self._refuse(ticket, ErrorCode.request_timed_out, text)
+
+    def _is_over(self, request: _Request, now_ms: int) -> bool:
+        """Its time is up, or the controller that has it is none any more and has had its last word."""
+        if request.submitted.deadline_ms <= now_ms:
+            return True
+        return request.attempt is not None and request.sent_to != self._controller
 
     def _whereabouts(self, request: _Request | None = None) -> str:
         if self._controller is None:

@@ -24,6 +24,7 @@ from quorate.broker.lifecycle import (
     HeartbeatAnswered,
     LifecycleSettings,
     Note,
+    OtherLeaves,
     Published,
     RecoveryFinished,
     Registered,
@@ -37,7 +38,7 @@ from quorate.broker.lifecycle import (
     TimePassed,
 )
 from quorate.broker.links import Sender
-from quorate.broker.loader import Publication
+from quorate.broker.loader import Cause, Publication
 from quorate.metadata.checks import ErrorCode
 from quorate.metadata.connection import Failure
 from quorate.metadata.ids import Endpoint, NodeId, Offset
@@ -110,10 +111,20 @@ class BrokerLife:
             None if seen is None else SeenRegistration(seen.incarnation_id, seen.epoch, seen.fenced)
         )
         self._driver.take(Published(Offset(publication.image.offset), registration))
+        if self._sees_another_leave(publication):
+            self._driver.take(OtherLeaves())
         if not self._recovered:
             # This broker keeps no topic data: with the first image all is in place.
             self._recovered = True
             self._driver.take(RecoveryFinished())
+
+    def _sees_another_leave(self, publication: Publication) -> bool:
+        if publication.cause is not Cause.LOG:
+            return False
+        return any(
+            broker is not None and broker.in_controlled_shutdown and broker_id != self._identity.broker_id
+            for broker_id, broker in publication.changes.changed_brokers.items()
+        )
 
     def leader_changed(self, leader: LeaderAndEpoch) -> None:
         """News of who is the active controller."""

@@ -11,6 +11,8 @@ The states, their numbers and what they wait for are Kafka's (KIP-631); `TRANSIT
 - Heartbeats back off to the heartbeat interval, not to the session timeout: a broker that sleeps a whole
   session after a failover would be fenced by the new controller although it is well.
 - A new controller, or an image that shows this broker fenced, makes the next heartbeat leave at once.
+- So does another broker's wish to stop: it may go when all others have heard of it, which only their heartbeats
+  tell. And it asks again soon, less and less so. Kafka's waits a heartbeat interval for each broker that restarts.
 """
 
 import enum
@@ -31,6 +33,7 @@ BACKOFF_JITTER: Final = 0.02
 CATCH_UP_RETRY_MS: Final = 100
 """Between heartbeats while the image already shows this broker and the controller has yet to agree."""
 FIRST_SHUTDOWN_RETRY_MS: Final = 50
+"""After the first time that the controller has not let this broker go; doubles with each further one."""
 HURRY_MS: Final = 50
 """News that may repeat make a request leave early, but never closer than this to the one before."""
 
@@ -180,6 +183,11 @@ class ControllerChanged:
 
 
 @attrs.frozen
+class OtherLeaves:
+    """The published image shows that another broker wishes to stop."""
+
+
+@attrs.frozen
 class ShutdownRequested:
     """SIGTERM and the like. `at_once`: without waiting for the controller's leave."""
 
@@ -199,6 +207,7 @@ Event = (
     | Published
     | RecoveryFinished
     | ControllerChanged
+    | OtherLeaves
     | ShutdownRequested
     | TimePassed
 )
@@ -320,6 +329,9 @@ class BrokerLifecycle:
             case ControllerChanged():
                 self._failures = 0
                 self._hurry_a_little(now_ms)
+            case OtherLeaves():
+                if self._state is _S.RUNNING:
+                    self._hurry_a_little(now_ms)
             case ShutdownRequested():
                 self._on_shutdown_requested(event, now_ms)
             case TimePassed():
@@ -364,8 +376,9 @@ class BrokerLifecycle:
         self._next_send_ms = now_ms + self._interval_ms()
 
     def _interval_ms(self) -> int:
-        if self._state is _S.PENDING_CONTROLLED_SHUTDOWN and self._shutdown_refusals == 1:
-            return FIRST_SHUTDOWN_RETRY_MS
+        if self._state is _S.PENDING_CONTROLLED_SHUTDOWN:
+            retry_ms = FIRST_SHUTDOWN_RETRY_MS << min(self._shutdown_refusals - 1, 16)
+            return min(retry_ms, self._settings.heartbeat_interval_ms)
         waits_for_controller = self._state is _S.STARTING or (self._state is _S.RECOVERY and self._recovered)
         if waits_for_controller and self._image_shows_us():
             return CATCH_UP_RETRY_MS

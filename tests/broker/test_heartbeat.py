@@ -3,6 +3,7 @@
 import random
 import uuid
 
+import attrs
 import pytest
 import trio
 import trio.testing
@@ -28,8 +29,9 @@ from tests.broker.wire import Wire, failure, leader
 
 Clock = trio.testing.MockClock
 OURS = uuid.UUID(int=900)
+BROKER = NodeId(5)
 IDENTITY = BrokerIdentity(
-    broker_id=NodeId(5),
+    broker_id=BROKER,
     cluster_id="a-cluster",
     incarnation_id=OURS,
     listeners=(Listener(name="PLAINTEXT", host="b5", port=9092, security_protocol=0),),
@@ -53,22 +55,22 @@ async def life(wire: Wire, nursery: trio.Nursery) -> BrokerLife:
     return life
 
 
-def publication(offset: int, epoch: int | None = None, *, fenced: bool = True) -> Publication:
+def registered(epoch: int, *, fenced: bool = True) -> RegisterBrokerRecord:
+    return RegisterBrokerRecord(
+        version=3,
+        broker_id=BROKER,
+        incarnation_id=OURS,
+        broker_epoch=epoch,
+        end_points=(),
+        features=(),
+        rack=None,
+        fenced=fenced,
+    )
+
+
+def publication(offset: int, epoch: int) -> Publication:
     delta = MetadataDelta(MetadataImage.EMPTY)
-    delta.replay_all(format_records())
-    if epoch is not None:
-        delta.replay(
-            RegisterBrokerRecord(
-                version=3,
-                broker_id=NodeId(5),
-                incarnation_id=OURS,
-                broker_epoch=epoch,
-                end_points=(),
-                features=(),
-                rack=None,
-                fenced=fenced,
-            )
-        )
+    delta.replay_all([*format_records(), registered(epoch)])
     image = delta.apply(Provenance(offset=offset, epoch=1, append_time_ms=0))
     return Publication(MetadataImage.EMPTY, image, Cause.FIRST)
 
@@ -137,6 +139,15 @@ async def test_without_a_controller_it_waits_for_one(
     assert wire.take().endpoint.host == "c2"
 
 
+async def test_a_controller_that_leads_no_more_is_left_alone(
+    life: BrokerLife, wire: Wire, autojump_clock: Clock
+) -> None:
+    running(life, wire)
+    life.leader_changed(leader(None, epoch=2))
+    await trio.sleep(10)
+    assert wire.sent == []
+
+
 async def test_a_refusal_and_a_broken_connection_are_tried_again_elsewhere(
     life: BrokerLife, wire: Wire, autojump_clock: Clock
 ) -> None:
@@ -160,6 +171,21 @@ async def test_a_controller_that_refuses_connections_at_once_does_no_harm(
     wire.refuses = False
     await trio.sleep(5)
     assert isinstance(wire.take().request, BrokerRegistrationRequest)
+
+
+async def test_another_brokers_leave_is_acknowledged_at_once(
+    life: BrokerLife, wire: Wire, autojump_clock: Clock
+) -> None:
+    running(life, wire)
+    for broker_id, beats in ((BROKER, []), (NodeId(6), [20])):
+        delta = MetadataDelta(MetadataImage.EMPTY)
+        delta.replay(attrs.evolve(registered(7), broker_id=broker_id, in_controlled_shutdown=True))
+        if broker_id != BROKER:
+            delta.replay(registered(7))
+        image = delta.apply(Provenance(offset=20, epoch=1, append_time_ms=0))
+        life.published(Publication(MetadataImage.EMPTY, image, Cause.LOG, delta))
+        await trio.sleep(0.1)
+        assert [sent.request.current_metadata_offset for sent in wire.sent] == beats
 
 
 async def test_it_leaves_when_the_controller_lets_it(

@@ -5,7 +5,7 @@ A transcript is a list of blocks, separated by empty lines: commands, a line `--
 
     <ms> started | registered EPOCH | beat [caught-up] [unfenced] [shut-down] | failed [CODE] | recovered
     <ms> published OFFSET nothing | ours EPOCH fenced|unfenced | theirs EPOCH fenced|unfenced
-    <ms> controller | shutdown [at-once]
+    <ms> controller | other leaves | shutdown [at-once]
     until <ms>                                     every deadline on the way
 Answers belong to the newest request; `late` in front of one makes it belong to the request before.
 """
@@ -26,6 +26,7 @@ from quorate.broker.lifecycle import (
     HeartbeatAnswered,
     LifecycleSettings,
     Note,
+    OtherLeaves,
     Published,
     RecoveryFinished,
     Registered,
@@ -119,6 +120,8 @@ class _Player:
                 return Published(Offset(int(offset)), SeenRegistration(THEIRS, int(epoch), fence == "fenced"))
             case ["controller"]:
                 return ControllerChanged()
+            case ["other", "leaves"]:
+                return OtherLeaves()
             case ["shutdown", *how]:
                 return ShutdownRequested(at_once=how == ["at-once"])
         raise ValueError(f"no such command: {words}")

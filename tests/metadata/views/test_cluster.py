@@ -68,6 +68,10 @@ def test_controllers_are_told_at_controllers_only() -> None:
     assert "bootstrap-controller" in (refused.error_message or "")
 
 
+def test_controllers_are_never_fenced_so_no_broker_is_added_to_them() -> None:
+    assert ids(ask(at_controller(), endpoint_type=CONTROLLERS, include_fenced_brokers=True)) == [3001, 3002]
+
+
 def test_an_unknown_kind_of_node_is_refused() -> None:
     for at in (AT_BROKER, at_controller()):
         assert ask(at, endpoint_type=3).error_code is ErrorCode.unsupported_endpoint_type
