@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quorate.broker.forwarding import (
+    LAST_WORD_MS,
     MAX_IN_FLIGHT,
     MAX_RETRY_MS,
     MAX_WAITING,
@@ -174,6 +175,28 @@ def test_a_new_controller_gets_the_reads_at_once_and_writes_wait_for_the_old_one
     assert forwarder.step(Answered(write.attempt, EnvelopeResponse(response_data=b"w")), 3) == (
         Deliver(Ticket(1), b"w"),
     )
+
+
+def test_a_controller_that_was_paused_has_its_last_word_and_holds_nobody_up() -> None:
+    forwarder = _forwarder()
+    _send(forwarder.step(_submit(1), 0))
+    assert not forwarder.step(ControllerChanged(TWO), 100)
+
+    assert forwarder.next_deadline() == 100 + LAST_WORD_MS
+    refusal = _refusal(forwarder.step(TimePassed(), 100 + LAST_WORD_MS))
+
+    assert refusal.code is ErrorCode.request_timed_out
+    assert "may have been carried out" in refusal.message or "unknown" in refusal.message
+
+
+def test_a_request_that_went_on_to_the_next_controller_keeps_its_own_deadline() -> None:
+    forwarder = _forwarder()
+    first = _send(forwarder.step(_submit(1), 0))
+    forwarder.step(ControllerChanged(TWO), 100)
+    _send(forwarder.step(Answered(first.attempt, _error(ErrorCode.not_controller)), 110))
+
+    assert not forwarder.step(TimePassed(), 100 + LAST_WORD_MS)
+    assert forwarder.next_deadline() == 60_000
 
 
 def test_a_controller_without_envelopes() -> None:
