@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Final
 import attrs
 from immutables import Map
 
+from quorate.metadata.ids import MIGRATING_DIRECTORY
 from quorate.metadata.image.replay import ReplayError
 from quorate.metadata.image.replica_index import ReplicaIndex, ReplicaIndexEdit
 from quorate.metadata.image.rows import (
@@ -346,11 +347,9 @@ def merge(before: PartitionRegistration, change: PartitionChangeRecord) -> Parti
         ReplayError: not one directory per replica, or an unknown recovery state.
     """
     replicas = before.replicas if change.replicas is UNCHANGED else change.replicas
-    directories = before.directories if change.directories is UNCHANGED else change.directories
+    directories = directories_for(_named_directories(before, change), len(replicas))
     if len(directories) != len(replicas):
-        if any(d.int for d in directories):
-            raise ReplayError(f"{change} does not leave one directory per replica")
-        directories = directories_for((), len(replicas))
+        raise ReplayError(f"{change} does not leave one directory per replica")
     if change.leader_recovery_state is not UNCHANGED:
         _check_recovery_state(change.leader_recovery_state, change)
     return PartitionRegistration(
@@ -366,6 +365,13 @@ def merge(before: PartitionRegistration, change: PartitionChangeRecord) -> Parti
         leader_epoch=before.leader_epoch + (change.leader is not UNCHANGED),
         partition_epoch=before.partition_epoch + 1,
     )
+
+
+def _named_directories(before: PartitionRegistration, change: PartitionChangeRecord) -> tuple[uuid.UUID, ...]:
+    if change.directories is not UNCHANGED:
+        return change.directories
+    # Below metadata.version 17 nobody names any, and the number of replicas changes without them.
+    return before.directories if any(d != MIGRATING_DIRECTORY for d in before.directories) else ()
 
 
 def _new(said: Any, before: Any) -> Any:

@@ -45,13 +45,18 @@ from quorate.metadata.records import (
 
 DIGEST_FORM: Final = b"\x01"
 """The first byte of every digest: digests of different forms say nothing about each other."""
+_DIGEST_LEVEL: Final = 30
+"""Other records are hashed as this metadata.version writes them, whatever the image's own is: it loses nothing."""
 _SUM_BYTES: Final = 32
 _NOBODY: Final = NodeId(-1)
 
 
 def image_records(image: MetadataImage) -> Iterator[AnyDataRecord]:
     """Records that make the same image out of the empty one."""
-    version = image.features.metadata_version
+    return _records_at(image, image.features.metadata_version)
+
+
+def _records_at(image: MetadataImage, version: int) -> Iterator[AnyDataRecord]:
     yield from _features(image.features)
     if image.migration is not MigrationState.NONE:
         yield ZkMigrationStateRecord(zk_migration_state=int(image.migration))
@@ -227,7 +232,7 @@ class DigestWork:
         self._sum = 0
         self._done = False
         without_topics = attrs.evolve(self._image, topics=TopicsImage.EMPTY)
-        for record in image_records(without_topics):
+        for record in _records_at(without_topics, _DIGEST_LEVEL):
             self._add(b"record", encode_payload([record]))
             yield
         for topic in self._image.topics.unordered():

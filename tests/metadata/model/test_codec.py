@@ -32,11 +32,13 @@ PARTITION: dict[str, Any] = {
 
 
 def config(**changes: Any) -> ConfigRecord:
-    return ConfigRecord(**{"resource_type": 2, "resource_name": "t", "name": "k", "value": "v"} | changes)
+    fields: dict[str, Any] = {"resource_type": 2, "resource_name": "t", "name": "k", "value": "v"}
+    return ConfigRecord(**fields | changes)
 
 
 def quota(**changes: Any) -> ClientQuotaRecord:
-    return ClientQuotaRecord(**{"entity": (), "key": "k", "value": 1.5, "remove": False} | changes)
+    fields: dict[str, Any] = {"entity": (), "key": "k", "value": 1.5, "remove": False}
+    return ClientQuotaRecord(**fields | changes)
 
 
 @pytest.mark.parametrize(
