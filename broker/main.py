@@ -30,6 +30,7 @@ from quorate.metadata.listener import Listener
 from quorate.metadata.log.directory import OpenDirectory
 from quorate.metadata.quorum.messages import LeaderAndEpoch
 from quorate.metadata.records import FeatureRange
+from quorate.metadata.slow_reads import SlowReads
 from quorate.metadata.wire import brokers
 from quorate.metadata.wire.cluster import ApiVersionsResponse
 
@@ -104,6 +105,7 @@ class _Broker:
         self._heartbeats = ControllerLinks(opener(f"{client_id}-heartbeat"), distrust_silence=True)
         self._forwarding = ControllerLinks(opener(f"{client_id}-forwarding"))
         self._relay = Relay(self._forwarding)
+        self._slow = SlowReads()
         self._life = BrokerLife(
             _identity(config, directory, bound, rng), _lifecycle_settings(config), self._heartbeats, rng
         )
@@ -118,6 +120,7 @@ class _Broker:
             cluster_id=directory.meta.cluster_id,
             image=lambda: self._machine.image,
             relay=self._relay,
+            slow=self._slow,
             kraft_version=lambda: self._parts.node.core.log.voters.kraft_version,
             controller_versions=self._versions_of_controller,
         )
@@ -130,6 +133,7 @@ class _Broker:
         await nursery.start(self._parts.links.run, self._parts.node.submit)
         await nursery.start(self._parts.node.run)
         nursery.start_soon(self._relay.run)
+        nursery.start_soon(self._slow.run)
         nursery.start_soon(self._life.run)
         _log.info("bound", node=self._config.node_id, to=[str(one.advertised) for one in self._bound])
 

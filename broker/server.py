@@ -15,6 +15,7 @@ from quorate.broker.relay import Relay
 from quorate.metadata.calls import Call
 from quorate.metadata.checks import ErrorCode, RequestRejected
 from quorate.metadata.image.image import MetadataImage
+from quorate.metadata.slow_reads import SlowReads, is_slow
 from quorate.metadata.views import (
     AtBroker,
     DescribingNode,
@@ -27,6 +28,8 @@ from quorate.metadata.views import (
 )
 from quorate.metadata.wire import cluster, configs
 from quorate.metadata.wire.table import APIS
+
+_Read = Callable[[Call, MetadataImage], Any]
 
 _log = structlog.get_logger("broker")
 
@@ -41,6 +44,7 @@ class BrokerServer:
         cluster_id: str,
         image: Callable[[], MetadataImage],
         relay: Relay,
+        slow: SlowReads,
         kraft_version: Callable[[], int],
         controller_versions: Callable[[], cluster.ApiVersionsResponse | None],
     ) -> None:
@@ -51,13 +55,14 @@ class BrokerServer:
         self._cluster_id = cluster_id
         self._image = image
         self._relay = relay
+        self._slow = slow
         self._kraft_version = kraft_version
         self._controller_versions = controller_versions
         self._describing = DescribingNode(
             node_id=config.node_id, static=config.static, own_keys=type(config).own_keys()
         )
         self._topic_maker = TopicMaker(config, relay) if config.auto_create_topics_enable else None
-        self._reads: Mapping[int, Callable[[Call], Any]] = {
+        self._reads: Mapping[int, _Read] = {
             cluster.MetadataRequest.api_key: self._metadata,
             cluster.DescribeClusterRequest.api_key: self._describe_cluster,
             cluster.DescribeTopicPartitionsRequest.api_key: self._describe_topic_partitions,
@@ -80,7 +85,7 @@ class BrokerServer:
             self._relay.forward(call)
             return
         try:
-            response = read(call)
+            response = self._read(call, read)
         except RequestRejected as refusal:
             call.reject(refusal.code, refusal.message)
         except Exception as bug:  # noqa: BLE001  a request that trips us must not take one broker down after the other
@@ -90,7 +95,25 @@ class BrokerServer:
                 ErrorCode.unknown_server_error, f"{type(bug).__name__} at broker {self._config.node_id}"
             )
         else:
-            call.answer(response)
+            if response is not None:
+                call.answer(response)
+
+    def _read(self, call: Call, read: _Read) -> Any | None:
+        """The answer, or None if a thread works on it."""
+        image = self._image()
+        self._make_topics(call, image)
+        if is_slow(call.request, image):
+            self._slow.answer(call, lambda: read(call, image))
+            return None
+        return read(call, image)
+
+    def _make_topics(self, call: Call, image: MetadataImage) -> None:
+        request = call.request
+        if self._topic_maker is None or not isinstance(request, cluster.MetadataRequest):
+            return
+        if request.allow_auto_topic_creation:
+            for name in unknown_names(image, request):
+                self._topic_maker.make(name, call)
 
     # ---- reads ---------------------------------------------------------------------------------------
 
@@ -99,18 +122,14 @@ class BrokerServer:
             cluster_id=self._cluster_id, node_id=self._config.node_id, listener_name=call.listener_name
         )
 
-    def _metadata(self, call: Call) -> Any:
-        image = self._image()
-        if self._topic_maker is not None and call.request.allow_auto_topic_creation:
-            for name in unknown_names(image, call.request):
-                self._topic_maker.make(name, call)
+    def _metadata(self, call: Call, image: MetadataImage) -> Any:
         return answer_metadata(image, call.request, self._viewpoint(call), call.api_version)
 
-    def _describe_cluster(self, call: Call) -> Any:
-        return answer_describe_cluster(self._image(), call.request, self._viewpoint(call))
+    def _describe_cluster(self, call: Call, image: MetadataImage) -> Any:
+        return answer_describe_cluster(image, call.request, self._viewpoint(call))
 
-    def _describe_topic_partitions(self, call: Call) -> Any:
-        return answer_topic_partitions(self._image(), call.request, self._viewpoint(call))
+    def _describe_topic_partitions(self, call: Call, image: MetadataImage) -> Any:
+        return answer_topic_partitions(image, call.request, self._viewpoint(call))
 
-    def _describe_configs(self, call: Call) -> Any:
-        return answer_describe_configs(self._image(), call.request, self._describing)
+    def _describe_configs(self, call: Call, image: MetadataImage) -> Any:
+        return answer_describe_configs(image, call.request, self._describing)

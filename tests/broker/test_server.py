@@ -18,6 +18,7 @@ from quorate.metadata.checks import ErrorCode
 from quorate.metadata.connection import FailureKind
 from quorate.metadata.image import MetadataImage
 from quorate.metadata.listener import Listener
+from quorate.metadata.slow_reads import SLOW_PARTITIONS, SlowReads
 from quorate.metadata.wire.cluster import (
     ApiVersion,
     ApiVersionsRequest,
@@ -71,6 +72,7 @@ class World:
     def __init__(self, config: BrokerConfig) -> None:
         self.wire = Wire()
         self.relay = Relay(self.wire)
+        self.slow = SlowReads()
         self.image: MetadataImage = IMAGE
         self.controller: ApiVersionsResponse | None = None
         self.server = BrokerServer(
@@ -78,6 +80,7 @@ class World:
             cluster_id="a-cluster",
             image=lambda: self.image,
             relay=self.relay,
+            slow=self.slow,
             kraft_version=lambda: 1,
             controller_versions=lambda: self.controller,
         )
@@ -103,6 +106,7 @@ async def serving(config: BrokerConfig = CONFIG, *, active: int | None = 3001) -
     world.relay.leader_changed(leader(active))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(world.relay.run)
+        nursery.start_soon(world.slow.run)
         await nursery.start(listener.serve, [world.source])
         yield world
         nursery.cancel_scope.cancel()
@@ -152,6 +156,20 @@ async def test_an_answer_is_as_new_as_the_image() -> None:
         world.image = Cluster(brokers={}, topics={"later": ()}).image()
         metadata = await world.ask(MetadataRequest(topics=None), 12)
         assert [topic.name for topic in metadata.topics] == ["later"]
+
+
+async def test_a_large_answer_leaves_in_its_turn_like_any_other() -> None:
+    one = Partition(replicas=(1,), isr=(1,), leader=1)
+    async with serving() as world:
+        world.image = Cluster(
+            brokers={}, topics={"large": (one,) * (SLOW_PARTITIONS + 1), "small": (one,)}
+        ).image()
+        large, small = (MetadataRequest(topics=(MetadataRequestTopic(name=n),)) for n in ("large", "small"))
+        for number, request in enumerate((small, large, small)):
+            await world.client.send(request, 12, number)
+        answers = [await world.client.answer(MetadataRequest.api_key, 12) for _ in range(3)]
+        assert [number for number, _ in answers] == [0, 1, 2]
+        assert [len(answer.topics[0].partitions) for _, answer in answers] == [1, SLOW_PARTITIONS + 1, 1]
 
 
 async def test_a_refused_read_has_its_apis_own_shape() -> None:
