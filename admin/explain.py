@@ -6,6 +6,7 @@ nobody foresaw is our fault, and the text says so.
 
 import errno
 import functools
+import sys
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -110,7 +111,11 @@ def _table() -> _Table:
     from quorate.metadata.assembly import CannotListen
     from quorate.metadata.log.interface import StorageFailed
 
+    # Raised only by a broker that runs here; nobody else should load all of its code to name one exception.
+    broker = sys.modules.get("quorate.broker.main")
+    cannot_join: _Table = () if broker is None else ((broker.CannotJoin, lambda error: Refused(str(error))),)
     return (
+        *cannot_join,
         (CommandError, lambda error: error),
         (_UsageError, _usage),
         (KeyboardInterrupt, lambda _: Interrupted("")),

@@ -154,7 +154,8 @@ async def tail(
     """Prints the end of a log; live, only what is committed."""
     wanted = _Wanted(first=first or 0, types=_types(type))
     if first is None:
-        records = [(batch, *found) for batch in await newest(source, lines) for found in wanted.of(batch)]
+        batches = await newest(source, lines, lambda batch: len(list(wanted.of(batch))))
+        records = [(batch, *found) for batch in batches for found in wanted.of(batch)]
         for found in records[len(records) - min(lines, len(records)) :]:
             _tail_record(source, *found)
         if not follow:

@@ -144,13 +144,13 @@ def reads_log(function: Callable[Concatenate[LogSource, P], Awaitable[None]]) ->
     return make_command(function, (("directory", DirectoryOption, None), *CLUSTER_OPTIONS), run)
 
 
-async def newest(source: LogSource, records: int) -> list[RecordBatch]:
-    """The last batches that together hold so many records, or all of them."""
-    kept: deque[RecordBatch] = deque()
+async def newest(source: LogSource, wanted: int, count: Callable[[RecordBatch], int]) -> list[RecordBatch]:
+    """The last batches that together hold so many records, or all of them; `count` says how many are in a batch."""
+    kept: deque[tuple[RecordBatch, int]] = deque()
     held = 0
     while (batch := await source.next(wait=False)) is not None:
-        kept.append(batch)
-        held += batch.record_count
-        while kept and held - kept[0].record_count >= records:
-            held -= kept.popleft().record_count
-    return list(kept)
+        kept.append((batch, count(batch)))
+        held += kept[-1][1]
+        while kept and held - kept[0][1] >= wanted:
+            held -= kept.popleft()[1]
+    return [batch for batch, _ in kept]

@@ -1,0 +1,71 @@
+"""docs/command-line.md shows what each command prints as JSON: the same members, all the way down."""
+
+import json
+import pathlib
+import re
+
+import pytest
+
+pytestmark = pytest.mark.e2e
+
+_PAGE = pathlib.Path(__file__).parents[2] / "docs" / "command-line.md"
+_EXAMPLES = dict(
+    re.findall(r"^### (.+?)\n.*?^```json\n(.+?)^```", _PAGE.read_text(), re.MULTILINE | re.DOTALL)
+)
+_LINES = {
+    "topics list": "topics list",
+    "topics create": "topics create --topic fresh --if-not-exists",
+    "topics describe": "topics describe --topic shapes",
+    "topics alter": "topics alter --topic shapes --partitions 2 --validate-only",
+    "topics delete": "topics delete --topic none --if-exists",
+    "brokers list": "brokers list",
+    "brokers describe": "brokers describe",
+    "configs describe": "configs describe --topic shapes",
+    "configs alter": "configs alter --topic shapes --add-config retention.ms=1000",
+    "features describe": "features describe",
+    "quorum status": "quorum status",
+    "quorum describe": "quorum describe",
+    "image ls": "image ls /topics",
+    "image cat": "image cat /features/metadataVersion",
+    "image tree": "image tree /features",
+    "log tail": "log tail -n 1 --type topic_record",
+}
+
+
+def _members(value, path=""):
+    """The paths of all members; of a list, those of its first item."""
+    match value:
+        case dict():
+            return {f"{path}.{key}" for key in value} | {
+                inner for key, below in value.items() for inner in _members(below, f"{path}.{key}")
+            }
+        case [first, *_]:
+            return _members(first, f"{path}[]")
+        case _:
+            return set()
+
+
+_TRIES = 100
+_FREE = (".configs.", ".data.")
+"""Below these stand names that users and records bring."""
+
+
+def _fixed(members):
+    return {one for one in members if not any(free in one for free in _FREE)}
+
+
+def test_every_example_is_checked():
+    assert _EXAMPLES.keys() == _LINES.keys()
+
+
+@pytest.mark.parametrize("command", _LINES)
+def test_a_command_prints_what_the_page_shows(command, run, cluster):
+    there = ["--bootstrap", cluster["bootstrap_controllers"], "--output", "json"]
+    run("topics", "create", "--topic", "shapes", "--if-not-exists", "--config", "retention.ms=1000", *there)
+    example = _fixed(_members(json.loads(_EXAMPLES[command])))
+    for _ in range(_TRIES):  # a controller that has not heard of the topic yet shows less
+        shown = _fixed(_members(json.loads(run(*_LINES[command].split(), *there).out)))
+        if shown == example:
+            break
+
+    assert shown == example
