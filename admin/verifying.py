@@ -18,7 +18,8 @@ from quorate.metadata.image.loading import SnapshotLoad
 from quorate.metadata.image.writer import digest
 from quorate.metadata.log.directory import DirectoryInfo, describe_directory
 from quorate.metadata.log.files import RealFiles
-from quorate.metadata.log.layout import META_PROPERTIES
+from quorate.metadata.log.layout import BOOTSTRAP, META_PROPERTIES
+from quorate.metadata.log.quorum_state_file import QuorumStateFile, check_against_log
 from quorate.metadata.log.snapshot_files import SnapshotReader
 
 
@@ -54,6 +55,7 @@ def verify_directory(directory: pathlib.Path) -> Verified:
     if not (directory / META_PROPERTIES).exists():
         LogFiles.at(directory)  # says what is missing where nothing of ours is
     info = describe_directory(directory)
+    _check_votes(directory, info)
     snapshots = tuple(
         _verify_snapshot(directory, snapshot_id, info)
         for snapshot_id in info.log.snapshots
@@ -75,6 +77,13 @@ def verify_directory(directory: pathlib.Path) -> Verified:
         offset=image.offset,
         digest=digest(image).hex(),
     )
+
+
+def _check_votes(directory: pathlib.Path, info: DirectoryInfo) -> None:
+    """A controller must remember its votes; a broker has none."""
+    if (directory / BOOTSTRAP).exists():
+        election = QuorumStateFile(RealFiles(), directory).read()
+        check_against_log(election, info.log.end.epoch, directory)
 
 
 def _verify_snapshot(
