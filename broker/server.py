@@ -7,13 +7,10 @@ not advertised, and of what is forwarded only the versions that the active contr
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import structlog
-
 from quorate.broker.autocreate import TopicMaker
 from quorate.broker.config import BrokerConfig
 from quorate.broker.relay import Relay
-from quorate.metadata.calls import Call
-from quorate.metadata.checks import ErrorCode, RequestRejected
+from quorate.metadata.calls import Call, answer_read
 from quorate.metadata.image.image import MetadataImage
 from quorate.metadata.slow_reads import SlowReads, is_slow
 from quorate.metadata.views import (
@@ -31,8 +28,6 @@ from quorate.metadata.wire.table import APIS
 
 _Read = Callable[[Call, MetadataImage], Any]
 
-_log = structlog.get_logger("broker")
-
 
 class BrokerServer:
     """A `calls.Service`."""
@@ -49,8 +44,6 @@ class BrokerServer:
         controller_versions: Callable[[], cluster.ApiVersionsResponse | None],
     ) -> None:
         """`image`: what is published now. `controller_versions`: what the active controller says of itself."""
-        self.faults = 0
-        """Requests that were answered with UNKNOWN_SERVER_ERROR because of a bug."""
         self._config = config
         self._cluster_id = cluster_id
         self._image = image
@@ -84,28 +77,12 @@ class BrokerServer:
         if read is None:
             self._relay.forward(call)
             return
-        try:
-            response = self._read(call, read)
-        except RequestRejected as refusal:
-            call.reject(refusal.code, refusal.message)
-        except Exception as bug:  # noqa: BLE001  a request that trips us must not take one broker down after the other
-            self.faults += 1
-            _log.exception("bug", request=repr(call.request)[:500])
-            call.reject(
-                ErrorCode.unknown_server_error, f"{type(bug).__name__} at broker {self._config.node_id}"
-            )
-        else:
-            if response is not None:
-                call.answer(response)
-
-    def _read(self, call: Call, read: _Read) -> Any | None:
-        """The answer, or None if a thread works on it."""
         image = self._image()
         self._make_topics(call, image)
         if is_slow(call.request, image):
             self._slow.answer(call, lambda: read(call, image))
-            return None
-        return read(call, image)
+        else:
+            answer_read(call, lambda call: read(call, image))
 
     def _make_topics(self, call: Call, image: MetadataImage) -> None:
         request = call.request
