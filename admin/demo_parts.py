@@ -265,6 +265,7 @@ async def replicated_to(files: ClusterFiles, ids: Sequence[NodeId], *, within_s:
     async with _session(files) as session:
         _, first = await describe_quorum(session, _TIMEOUT_MS)
         goal = first.high_watermark
+        ends: dict[int, int] = {}
         with trio.move_on_after(within_s):
             while True:
                 _, now = await describe_quorum(session, _TIMEOUT_MS)

@@ -28,7 +28,7 @@ def configure_logs(config: NodeConfig, stream: TextIO | None = None) -> None:
     if as_json:
         processors += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     else:
-        processors.append(_for_people(colors=stream.isatty()))
+        processors.append(_for_people(colors=stream is not None and stream.isatty()))
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[config.log_level]),
