@@ -22,7 +22,7 @@ from quorate.metadata.features import (
     describe_level,
     parse_metadata_version,
 )
-from quorate.metadata.ids import random_uuid, uuid_from_text, uuid_to_text
+from quorate.metadata.ids import Endpoint, random_uuid, uuid_from_text, uuid_to_text
 from quorate.metadata.log.directory import (
     DirectoryInfo,
     FormatPlan,
@@ -38,54 +38,57 @@ app = command_group("Give a node's directory its identity, or look at it.")
 
 # --- format
 
+ClusterIdOption = Annotated[
+    str, typer.Option("--cluster-id", "-t", metavar="ID", help="The cluster's id, the same for every node.")
+]
+StandaloneOption = Annotated[
+    bool, typer.Option("--standalone", "-s", help="This controller is the only voter.")
+]
+InitialControllersOption = Annotated[
+    str | None,
+    typer.Option(
+        "--initial-controllers",
+        "-I",
+        metavar="ID@HOST:PORT:DIRECTORY_ID,…",
+        help="The first voters; the same list for each of them.",
+    ),
+]
+NoInitialControllersOption = Annotated[
+    bool,
+    typer.Option(
+        "--no-initial-controllers", "-N", help="For brokers, and for controllers that will be added later."
+    ),
+]
+ReleaseOption = Annotated[
+    str | None,
+    typer.Option(
+        "--release-version", "-r", metavar="VERSION", help="metadata.version, as 21, 3.9 or 3.9-IV0."
+    ),
+]
+FeatureOption = Annotated[
+    list[str] | None,
+    typer.Option("--feature", "-f", metavar="NAME=LEVEL", help="A feature's level; may be repeated."),
+]
+IgnoreFormattedOption = Annotated[
+    bool,
+    typer.Option(
+        "--ignore-formatted", "-g", help="Succeed if the directory is formatted for this very node already."
+    ),
+]
+
 
 @app.command("format")
 @looks_offline
 def format_storage(
     printer: Printer,
     config: ConfigArgument,
-    cluster_id: Annotated[
-        str,
-        typer.Option("--cluster-id", "-t", metavar="ID", help="The cluster's id, the same for every node."),
-    ],
-    standalone: Annotated[
-        bool, typer.Option("--standalone", "-s", help="This controller is the only voter.")
-    ] = False,
-    initial_controllers: Annotated[
-        str | None,
-        typer.Option(
-            "--initial-controllers",
-            "-I",
-            metavar="ID@HOST:PORT:DIRECTORY_ID,…",
-            help="The first voters; the same list for each of them.",
-        ),
-    ] = None,
-    no_initial_controllers: Annotated[
-        bool,
-        typer.Option(
-            "--no-initial-controllers",
-            "-N",
-            help="For brokers, and for controllers that will be added later.",
-        ),
-    ] = False,
-    release_version: Annotated[
-        str | None,
-        typer.Option(
-            "--release-version", "-r", metavar="VERSION", help="metadata.version, as 21, 3.9 or 3.9-IV0."
-        ),
-    ] = None,
-    feature: Annotated[
-        list[str] | None,
-        typer.Option("--feature", "-f", metavar="NAME=LEVEL", help="A feature's level; may be repeated."),
-    ] = None,
-    ignore_formatted: Annotated[
-        bool,
-        typer.Option(
-            "--ignore-formatted",
-            "-g",
-            help="Succeed if the directory is formatted for this very node already.",
-        ),
-    ] = False,
+    cluster_id: ClusterIdOption,
+    standalone: StandaloneOption = False,
+    initial_controllers: InitialControllersOption = None,
+    no_initial_controllers: NoInitialControllersOption = False,
+    release_version: ReleaseOption = None,
+    feature: FeatureOption = None,
+    ignore_formatted: IgnoreFormattedOption = False,
 ) -> None:
     """Formats a directory, once, before its node's first start.
 
@@ -94,37 +97,36 @@ def format_storage(
     _check_cluster_id(cluster_id)
     node = load_either(config)
     metadata_version, others = _features(release_version, feature)
-    done = format_directory(
-        FormatPlan(
-            directory=node.metadata_log_dir,
-            cluster_id=cluster_id,
-            node_id=node.node_id,
-            listener=node.controller_listener_names[0],
-            is_controller=isinstance(node, ControllerConfig),
-            quorum=_quorum(node, standalone, initial_controllers, no_initial_controllers),
-            endpoint=next(
-                (one for one in node.advertised_listeners if one.name == node.controller_listener_names[0]),
-                None,
-            ),
-            initial=_initial(initial_controllers),
-            metadata_version=metadata_version,
-            other_features=others,
-            ignore_formatted=ignore_formatted,
-        ),
-        random.SystemRandom(),
+    plan = FormatPlan(
+        directory=node.metadata_log_dir,
+        cluster_id=cluster_id,
+        node_id=node.node_id,
+        listener=node.controller_listener_names[0],
+        is_controller=isinstance(node, ControllerConfig),
+        quorum=_quorum(node, standalone, initial_controllers, no_initial_controllers),
+        endpoint=_controller_endpoint(node),
+        initial=_initial(initial_controllers),
+        metadata_version=metadata_version,
+        other_features=others,
+        ignore_formatted=ignore_formatted,
     )
-    printer.show(
-        {
-            "directory": str(node.metadata_log_dir),
-            "role": node.ROLE,
-            "node_id": done.meta.node_id,
-            "cluster_id": done.meta.cluster_id,
-            "directory_id": uuid_to_text(done.meta.directory_id),
-            "metadata_version": metadata_version if isinstance(node, ControllerConfig) else None,
-            "already_formatted": done.already,
-        },
-        _formatted_text(node, metadata_version, already=done.already),
-    )
+    done = format_directory(plan, random.SystemRandom())
+    document = {
+        "directory": str(plan.directory),
+        "role": node.ROLE,
+        "node_id": done.meta.node_id,
+        "cluster_id": done.meta.cluster_id,
+        "directory_id": uuid_to_text(done.meta.directory_id),
+        "metadata_version": metadata_version if plan.is_controller else None,
+        "already_formatted": done.already,
+    }
+    printer.show(document, _formatted_text(node, metadata_version, already=done.already))
+
+
+def _controller_endpoint(node: NodeConfig) -> Endpoint | None:
+    """Where others reach this controller on the first controller listener."""
+    first = node.controller_listener_names[0]
+    return next((one for one in node.advertised_listeners if one.name == first), None)
 
 
 def _formatted_text(node: NodeConfig, metadata_version: int, *, already: bool) -> str:
