@@ -27,6 +27,7 @@ from quorate.metadata.assembly import (
 from quorate.metadata.ids import Endpoint, random_uuid
 from quorate.metadata.listener import Listener
 from quorate.metadata.node import now_ms
+from quorate.metadata.slow_reads import SlowReads
 from quorate.metadata.wire import brokers
 
 _DRAIN_MS: Final = 1_000
@@ -65,14 +66,16 @@ async def run_controller(
         parts = assemble(config, directory, machine, is_controller=True, rng=rng)
         machine.node = parts.node
         active.step(BootstrapRead(directory.bootstrap), now_ms())
+        slow = SlowReads()
         server = ControllerServer(
-            config=config, machine=machine, node=parts.node, cluster_id=parts.cluster_id
+            config=config, machine=machine, node=parts.node, slow=slow, cluster_id=parts.cluster_id
         )
         listeners = [Listener(one.name, server, limits=listener_limits(config)) for one in bound]
         running = Running(cluster_id=parts.cluster_id, endpoints={one.name: one.advertised for one in bound})
         async with trio.open_nursery() as nursery:
             await nursery.start(parts.links.run, parts.node.submit)
             await nursery.start(parts.node.run)
+            nursery.start_soon(slow.run)
             for listener, one in zip(listeners, bound, strict=True):
                 await nursery.start(listener.serve, one.sources)
             registration = _registration(config, bound, rng)

@@ -15,10 +15,12 @@ from quorate.controller.operations import HANDLERS
 from quorate.controller.requests import PendingRequest
 from quorate.metadata.calls import Call, answer_read, open_envelope
 from quorate.metadata.checks import ErrorCode, RequestRejected
+from quorate.metadata.image.image import MetadataImage
 from quorate.metadata.node import RaftNode, now_ms
 from quorate.metadata.quorum.messages import Response
 from quorate.metadata.quorum_view import quorum_status
 from quorate.metadata.raft_wire import request_from_wire, response_to_wire
+from quorate.metadata.slow_reads import SlowReads, is_slow
 from quorate.metadata.views.api_versions import answer_api_versions
 from quorate.metadata.views.cluster import answer_describe_cluster
 from quorate.metadata.views.configs import DescribingNode, answer_describe_configs
@@ -47,15 +49,22 @@ class ControllerServer:
     """A `calls.Service`."""
 
     def __init__(
-        self, *, config: ControllerConfig, machine: ControllerMachine, node: RaftNode, cluster_id: str
+        self,
+        *,
+        config: ControllerConfig,
+        machine: ControllerMachine,
+        node: RaftNode,
+        slow: SlowReads,
+        cluster_id: str,
     ) -> None:
         self._machine = machine
         self._node = node
+        self._slow = slow
         self._cluster_id = cluster_id
         self._describing = DescribingNode(
             node_id=config.node_id, static=config.static, own_keys=type(config).own_keys()
         )
-        self._reads: Mapping[type, Callable[[Call], Any]] = {
+        self._reads: Mapping[type, Callable[[Call, MetadataImage], Any]] = {
             cluster.MetadataRequest: self._metadata,
             cluster.DescribeClusterRequest: self._describe_cluster,
             cluster.DescribeTopicPartitionsRequest: self._describe_topic_partitions,
@@ -83,7 +92,7 @@ class ControllerServer:
         elif type(request) in HANDLERS:
             self._to_active_controller(call)
         else:
-            answer_read(call, self._reads[type(request)])
+            self._read(call)
 
     def _to_quorum(self, call: Call) -> None:
         def answer(response: Response | None) -> None:
@@ -123,22 +132,31 @@ class ControllerServer:
 
     # ---- reads ---------------------------------------------------------------------------------------
 
+    def _read(self, call: Call) -> None:
+        """From one committed image, at once; in a thread what would hold up elections."""
+        image = self._machine.image
+        read = self._reads[type(call.request)]
+        if is_slow(call.request, image):
+            self._slow.answer(call, lambda: read(call, image))
+        else:
+            answer_read(call, lambda call: read(call, image))
+
     def _viewpoint(self, call: Call) -> AtController:
         return AtController(
             cluster_id=self._cluster_id, leader=self._machine.leader, listener_name=call.listener_name
         )
 
-    def _metadata(self, call: Call) -> Any:
-        return answer_metadata(self._machine.image, call.request, self._viewpoint(call), call.api_version)
+    def _metadata(self, call: Call, image: MetadataImage) -> Any:
+        return answer_metadata(image, call.request, self._viewpoint(call), call.api_version)
 
-    def _describe_cluster(self, call: Call) -> Any:
-        return answer_describe_cluster(self._machine.image, call.request, self._viewpoint(call))
+    def _describe_cluster(self, call: Call, image: MetadataImage) -> Any:
+        return answer_describe_cluster(image, call.request, self._viewpoint(call))
 
-    def _describe_topic_partitions(self, call: Call) -> Any:
-        return answer_topic_partitions(self._machine.image, call.request, self._viewpoint(call))
+    def _describe_topic_partitions(self, call: Call, image: MetadataImage) -> Any:
+        return answer_topic_partitions(image, call.request, self._viewpoint(call))
 
-    def _describe_configs(self, call: Call) -> Any:
-        return answer_describe_configs(self._machine.image, call.request, self._describing)
+    def _describe_configs(self, call: Call, image: MetadataImage) -> Any:
+        return answer_describe_configs(image, call.request, self._describing)
 
-    def _describe_quorum(self, call: Call) -> Any:
+    def _describe_quorum(self, call: Call, _image: MetadataImage) -> Any:
         return answer_describe_quorum(quorum_status(self._node.core, now_ms()), call.request)

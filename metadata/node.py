@@ -8,6 +8,7 @@ The state machine (the controller, or a broker's metadata loader) is told of com
 `StateMachine`; long work (loading a snapshot, applying a long log, writing a snapshot) is done in slices.
 """
 
+import gc
 import itertools
 import queue
 import threading
@@ -58,6 +59,7 @@ _SNAPSHOT_SHARE: Final = 4
 _SNAPSHOT_BATCH_RECORDS: Final = 256
 _SNAPSHOT_RETRY_MS: Final = 1000
 _SPACE_CHECK_S: Final = 1.0
+_ROUNDING_S: Final = 1e-5
 
 Reply = Callable[[Response | None], None]
 """Takes the answer to a request that came in; None: the request named another cluster."""
@@ -241,7 +243,8 @@ class RaftNode:
             return
         deadlines = (self.core.next_deadline(), self._machine.next_deadline())
         deadline = min((one for one in deadlines if one is not None), default=None)
-        with trio.CancelScope(deadline=float("inf") if deadline is None else deadline / 1000):
+        # A little later than the deadline, so that `now_ms`, which rounds down, has reached it then.
+        with trio.CancelScope(deadline=float("inf") if deadline is None else deadline / 1000 + _ROUNDING_S):
             await self._wake.wait()
         self._wake = trio.Event()
 
@@ -378,6 +381,9 @@ class RaftNode:
                     return True
             self._loading = None
             self.applied = self._loading_end
+            # What was loaded stays: full collections of the cyclic collector must not walk through it again and again.
+            gc.collect()
+            gc.freeze()
         target = self._committed
         while target is not None and self.applied < target:
             batches = self.log.read(self.applied, target, _APPLY_BYTES_PER_READ)
