@@ -307,7 +307,7 @@ class SegmentedLog:
         self._close_dropped(gone)
         with self._lock:
             self._history.remove_snapshots(snapshots)
-        # What recovery would find is the start of the oldest segment that is left.
+        # After a restart the log begins earlier, where the oldest segment that is left begins: harmless.
         self._history.on_drop(max(start, self._history.start))
         self._tail.drop_below(start)
 

@@ -86,6 +86,8 @@ class SimLog:
         return len(data), data[position : position + max_bytes]
 
     def snapshot_records(self, snapshot_id: OffsetAndEpoch) -> Iterable[RecordBatch]:
+        if snapshot_id not in self.snapshots:
+            raise SnapshotNotFound(str(snapshot_id))
         return list(decode_batches(self.snapshots[snapshot_id]))
 
     def write_snapshot_chunk(self, snapshot_id: OffsetAndEpoch, position: int, data: bytes) -> None:
