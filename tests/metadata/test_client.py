@@ -1,0 +1,347 @@
+"""A client of a cluster: finding the controller, following it, and never doing a write twice."""
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import pytest
+import trio
+from trio.testing import MockClock
+
+from quorate.metadata import client as client_module
+from quorate.metadata.addresses import Address
+from quorate.metadata.calls import Call
+from quorate.metadata.checks import ErrorCode, RequestRejected
+from quorate.metadata.client import NoAnswer, OutcomeUnknown, open_client
+from quorate.metadata.connection import ConnectFailed, Connection, FailureKind, greet
+from quorate.metadata.ids import ZERO_UUID
+from quorate.metadata.listener import Listener
+from quorate.metadata.wire.brokers import UnregisterBrokerRequest, UnregisterBrokerResponse
+from quorate.metadata.wire.cluster import (
+    ApiVersionsResponse,
+    DescribeClusterBroker,
+    DescribeClusterRequest,
+    DescribeClusterResponse,
+    MetadataRequest,
+    MetadataResponse,
+    MetadataResponseBroker,
+)
+from quorate.metadata.wire.raft import RemoveRaftVoterRequest
+from quorate.metadata.wire.table import API_VERSIONS, offered
+from tests.metadata.streams import MemorySource
+
+WRITE = UnregisterBrokerRequest(broker_id=7)
+READ = MetadataRequest(topics=())
+
+
+@attrs.define
+class Node:
+    """One node of a cluster in memory, as the test wants it."""
+
+    cluster: "Cluster"
+    id: int
+    has_metadata: bool = True
+    is_up: bool = True
+    is_silent: bool = False
+    """Takes requests and never answers."""
+    drops: int = 0
+    """Connections that it still breaks at their first request after the greeting."""
+    asked: list[str] = attrs.field(factory=list)
+    source: MemorySource = attrs.field(factory=MemorySource)
+
+    @property
+    def address(self) -> Address:
+        return Address(f"node{self.id}", 9092)
+
+    @property
+    def serves(self) -> frozenset[int]:
+        describing = MetadataRequest.api_key if self.has_metadata else DescribeClusterRequest.api_key
+        return frozenset({describing, UnregisterBrokerRequest.api_key})
+
+    def api_versions(self, listener_name: str) -> ApiVersionsResponse:
+        return ApiVersionsResponse(api_keys=offered({API_VERSIONS, *self.serves}))
+
+    def handle(self, call: Call) -> None:
+        request = call.request
+        self.asked.append(
+            {MetadataRequest: "metadata", DescribeClusterRequest: "describe"}.get(type(request), "write")
+        )
+        if self.is_silent:
+            return
+        nodes = [node for node in self.cluster.nodes.values() if node.is_up]
+        if isinstance(request, MetadataRequest):
+            brokers = tuple(
+                MetadataResponseBroker(node_id=node.id, host=node.address.host, port=node.address.port)
+                for node in nodes
+            )
+            call.answer(
+                MetadataResponse(brokers=brokers, controller_id=self.cluster.controller_id, cluster_id="c")
+            )
+        elif isinstance(request, DescribeClusterRequest):
+            assert request.endpoint_type == 2
+            listed = tuple(
+                DescribeClusterBroker(broker_id=node.id, host=node.address.host, port=node.address.port)
+                for node in nodes
+            )
+            call.answer(
+                DescribeClusterResponse(
+                    brokers=listed, controller_id=self.cluster.controller_id, cluster_id="c"
+                )
+            )
+        elif self.id != self.cluster.active_id:
+            call.reject(ErrorCode.not_controller, f"node {self.id} is not the active controller")
+        else:
+            call.answer(UnregisterBrokerResponse(error_message=f"done by {self.id}"))
+
+
+class Cluster:
+    """Nodes that can be connected to by address."""
+
+    def __init__(self, nursery: trio.Nursery, count: int = 3) -> None:
+        self.nodes = {number: Node(self, number) for number in range(1, count + 1)}
+        self.controller_id = 1
+        """What the nodes say."""
+        self.active_id = 1
+        """What is the case."""
+        for node in self.nodes.values():
+            nursery.start_soon(Listener("X", node).serve, [node.source])
+
+    async def connect(
+        self, address: Address, *, timeout_ms: int, client_id: str, security: Any
+    ) -> Connection:
+        await trio.lowlevel.checkpoint()
+        node = next((node for node in self.nodes.values() if node.address == address), None)
+        if node is None or not node.is_up:
+            raise ConnectFailed(FailureKind.REFUSED, f"nothing listens at {address}")
+        client = node.source.connect()
+        stream = client.stream
+        if node.drops:
+            node.drops -= 1
+            connection = await greet(stream, address)
+            stream.send_stream.send_all_hook = breaking(stream)
+            return connection
+        return await greet(stream, address)
+
+
+def breaking(stream: Any) -> Callable[[], Any]:
+    """Lets the bytes out, and then the connection is gone."""
+    deliver = stream.send_stream.send_all_hook
+
+    async def hook() -> None:
+        stream.receive_stream.put_eof()
+        await deliver()
+
+    return hook
+
+
+@pytest.fixture
+def cluster(nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    cluster = Cluster(nursery)
+    monkeypatch.setattr(client_module, "connect", cluster.connect)
+    return cluster
+
+
+def client_of(*numbers: int) -> Any:
+    return open_client([Address(f"node{number}", 9092) for number in numbers], rng=random.Random(1))
+
+
+async def test_a_write_goes_to_the_active_controller(cluster: Cluster, autojump_clock: MockClock) -> None:
+    cluster.controller_id = cluster.active_id = 3
+
+    async with client_of(1, 2) as client:
+        first = await client.call_controller(WRITE, 30_000)
+        await client.call_controller(WRITE, 30_000)
+
+    assert first.error_message == "done by 3"
+    assert cluster.nodes[1].asked == ["metadata"]  # once: the second write knows the way
+    assert cluster.nodes[3].asked == ["write", "write"]
+
+
+async def test_a_controller_that_is_none_any_more_is_left_for_the_new_one(
+    cluster: Cluster, autojump_clock: MockClock
+) -> None:
+    async with client_of(1) as client:
+        await client.call_controller(WRITE, 30_000)
+        cluster.controller_id = cluster.active_id = 2
+        answer = await client.call_controller(WRITE, 30_000)
+
+    assert answer.error_message == "done by 2"
+
+
+async def test_a_dead_controller_is_left_for_the_new_one(cluster: Cluster, autojump_clock: MockClock) -> None:
+    async with client_of(1, 2) as client:
+        await client.call_controller(WRITE, 30_000)
+        cluster.nodes[1].is_up = False
+        client._connections[Address("node1", 9092)].close()  # as the kernel does for a killed process
+        cluster.controller_id = cluster.active_id = 3
+        answer = await client.call_controller(WRITE, 30_000)
+
+    assert answer.error_message == "done by 3"
+
+
+async def test_it_waits_for_an_election_to_end(cluster: Cluster, autojump_clock: MockClock) -> None:
+    cluster.controller_id = -1
+
+    async def elect() -> None:
+        await trio.sleep(2)
+        cluster.controller_id = cluster.active_id = 2
+
+    async with trio.open_nursery() as nursery, client_of(1) as client:
+        nursery.start_soon(elect)
+        answer = await client.call_controller(WRITE, 30_000)
+
+    assert answer.error_message == "done by 2"
+    assert 2 <= trio.current_time() < 3.5
+
+
+async def test_the_pauses_grow(cluster: Cluster, autojump_clock: MockClock) -> None:
+    """An election must not be met by a crowd of clients that ask without a breath."""
+    cluster.controller_id = -1
+
+    async with client_of(1) as client:
+        with pytest.raises(NoAnswer):
+            await client.call_controller(WRITE, 30_000)
+
+    assert 25 <= len(cluster.nodes[1].asked) <= 45
+
+
+async def test_any_of_the_bootstrap_addresses_will_do(cluster: Cluster, autojump_clock: MockClock) -> None:
+    cluster.nodes[1].is_up = False
+    cluster.controller_id = cluster.active_id = 2
+
+    async with client_of(1, 2) as client:
+        assert (await client.call_controller(WRITE, 30_000)).error_message == "done by 2"
+        assert (await client.call_any(READ, 30_000)).cluster_id == "c"
+
+
+async def test_nobody_there_is_told_for_each_address_at_the_deadline(
+    cluster: Cluster, autojump_clock: MockClock
+) -> None:
+    for node in cluster.nodes.values():
+        node.is_up = False
+
+    async with client_of(1, 2) as client:
+        with pytest.raises(NoAnswer) as caught:
+            await client.call_controller(WRITE, 3_000)
+
+    assert trio.current_time() == pytest.approx(3, abs=0.01)
+    assert caught.value.reasons == {
+        Address("node1", 9092): "nothing listens at node1:9092",
+        Address("node2", 9092): "nothing listens at node2:9092",
+    }
+    assert (
+        str(caught.value).splitlines()[0] == "UnregisterBroker: no answer within 3000 ms; nothing was changed"
+    )
+    assert not isinstance(caught.value, OutcomeUnknown)
+
+
+async def test_a_write_whose_connection_broke_is_not_sent_again(
+    cluster: Cluster, autojump_clock: MockClock
+) -> None:
+    async with client_of(2) as client:
+        await client.describe(30_000)
+        cluster.nodes[1].drops = 1
+        with pytest.raises(OutcomeUnknown) as caught:
+            await client.call_controller(WRITE, 30_000)
+
+    assert [node.asked.count("write") for node in cluster.nodes.values()] == [1, 0, 0]
+    assert "may have been carried out" in str(caught.value)
+    assert trio.current_time() < 1
+
+
+async def test_a_write_that_is_not_answered_in_time_has_an_unknown_outcome(
+    cluster: Cluster, autojump_clock: MockClock
+) -> None:
+    async with client_of(2) as client:
+        await client.describe(30_000)
+        cluster.nodes[1].is_silent = True
+        with pytest.raises(OutcomeUnknown):
+            await client.call_controller(WRITE, 4_000)
+
+    assert cluster.nodes[1].asked == ["write"]
+    assert trio.current_time() == pytest.approx(4, abs=0.01)
+
+
+async def test_a_read_whose_connection_broke_is_sent_again(
+    cluster: Cluster, autojump_clock: MockClock
+) -> None:
+    cluster.nodes[1].drops = 1
+
+    async with client_of(1) as client:
+        assert (await client.call_any(READ, 30_000)).cluster_id == "c"
+
+
+async def test_a_node_that_hangs_does_not_use_up_the_time_of_a_read(
+    cluster: Cluster, autojump_clock: MockClock
+) -> None:
+    cluster.nodes[1].is_silent = True
+
+    async with client_of(1, 2) as client:
+        assert (await client.call_any(READ, 30_000)).cluster_id == "c"
+        assert trio.current_time() == pytest.approx(5, abs=0.1)
+        await client.call_any(READ, 30_000)
+
+    assert trio.current_time() == pytest.approx(5, abs=0.1)  # the one that answered is asked first
+
+
+async def test_kafkas_controllers_offer_no_metadata(cluster: Cluster, autojump_clock: MockClock) -> None:
+    for node in cluster.nodes.values():
+        node.has_metadata = False
+    cluster.controller_id = cluster.active_id = 3
+
+    async with client_of(1) as client:
+        answer = await client.call_controller(WRITE, 30_000)
+        view = await client.describe(30_000)
+
+    assert answer.error_message == "done by 3"
+    assert [node.id for node in view.nodes] == [1, 2, 3]
+    assert view.controller is not None
+    assert view.controller.address == Address("node3", 9092)
+
+
+async def test_what_the_node_does_not_know_is_refused_at_once(
+    cluster: Cluster, autojump_clock: MockClock
+) -> None:
+    async with client_of(1) as client:
+        with pytest.raises(RequestRejected) as caught:
+            await client.call_controller(
+                RemoveRaftVoterRequest(voter_id=1, voter_directory_id=ZERO_UUID), 30_000
+            )
+
+    assert caught.value.code is ErrorCode.unsupported_version
+    assert "does not offer RemoveRaftVoter" in caught.value.message
+    assert trio.current_time() < 1
+
+
+async def test_a_question_about_one_node_is_put_to_that_node_only(
+    cluster: Cluster, autojump_clock: MockClock
+) -> None:
+    cluster.nodes[3].is_up = False
+
+    async with client_of(1) as client:
+        assert (await client.call_at(Address("node2", 9092), READ, 30_000)).cluster_id == "c"
+        with pytest.raises(NoAnswer) as caught:
+            await client.call_at(Address("node3", 9092), READ, 30_000)
+
+    assert list(caught.value.reasons) == [Address("node3", 9092)]
+    assert cluster.nodes[1].asked == []
+    assert trio.current_time() < 1
+
+
+async def test_several_tasks_share_one_connection(cluster: Cluster, autojump_clock: MockClock) -> None:
+    async with client_of(1) as client, trio.open_nursery() as nursery:
+        for _ in range(20):
+            nursery.start_soon(client.call_any, READ, 30_000)
+
+    assert cluster.nodes[1].asked == ["metadata"] * 20
+    assert len(client._connections) == 1
+
+
+def test_a_client_needs_somebody_to_ask() -> None:
+    async def main() -> None:
+        async with open_client([]):
+            pass
+
+    with pytest.raises(ValueError, match="at least one"):
+        trio.run(main)
