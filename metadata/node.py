@@ -151,6 +151,9 @@ class RaftNode:
         self._floor_bytes = free_space_floor_bytes
         self._inbox: deque[Event] = deque()
         self._wake = trio.Event()
+        self._resting = False
+        self._rests_until_ms: int | None = None
+        self._failure: BaseException | None = None
         self._replies: dict[Token, Reply] = {}
         self._last_token = 0
         self._committed: Offset | None = None
@@ -174,9 +177,9 @@ class RaftNode:
     # ---- from other tasks ----------------------------------------------------------------------------
 
     def submit(self, event: Event) -> None:
-        """Hands an event to the core. Synchronous; the core is stepped by its own task."""
+        """Hands an event to the core. Synchronous; it may be stepped before this returns."""
         self._inbox.append(event)
-        self._wake.set()
+        self._stir()
 
     def receive(self, request: Request, cluster_id: str | None, reply: Reply) -> None:
         """A peer's request. `reply` is called once, unless the node stops first."""
@@ -187,7 +190,7 @@ class RaftNode:
 
     def wake(self) -> None:
         """The state machine has something to propose."""
-        self._wake.set()
+        self._stir()
 
     def resign(self, epoch: Epoch, reason: str) -> None:
         self.submit(ResignRequested(epoch, reason))
@@ -241,12 +244,43 @@ class RaftNode:
         if busy or self._inbox:
             await trio.lowlevel.checkpoint()
             return
-        deadlines = (self.core.next_deadline(), self._machine.next_deadline())
-        deadline = min((one for one in deadlines if one is not None), default=None)
+        self._rests_until_ms = self._next_deadline()
+        until_s = float("inf") if self._rests_until_ms is None else self._rests_until_ms / 1000
         # A little later than the deadline, so that `now_ms`, which rounds down, has reached it then.
-        with trio.CancelScope(deadline=float("inf") if deadline is None else deadline / 1000 + _ROUNDING_S):
+        with trio.CancelScope(deadline=until_s + _ROUNDING_S):
+            self._resting = True
             await self._wake.wait()
+        self._resting = False
         self._wake = trio.Event()
+        if self._failure is not None:
+            raise self._failure
+
+    def _next_deadline(self) -> int | None:
+        deadlines = (self.core.next_deadline(), self._machine.next_deadline())
+        return min((one for one in deadlines if one is not None), default=None)
+
+    def _stir(self) -> None:
+        """Takes a turn at once if the node rests and its disk does; else it will, together with what comes until then.
+
+        On an idle node this saves waking a task for each of the steps that a write takes. Under load a flush nearly
+        always runs, and what arrives meanwhile is gathered into one batch.
+        """
+        if not self._resting or self._flush_running:
+            self._wake.set()
+            return
+        self._resting = False
+        try:
+            busy = self._turn()
+        except BaseException as problem:  # noqa: BLE001  it belongs to the node, not to whoever brought the event
+            self._failure = problem
+            self._wake.set()
+            return
+        deadline = self._next_deadline()
+        known = self._rests_until_ms
+        if busy or self._inbox or (deadline is not None and (known is None or deadline < known)):
+            self._wake.set()
+        else:
+            self._resting = True
 
     def _turn(self) -> bool:
         """One turn; True if work is left that needs no further event."""
