@@ -9,6 +9,7 @@ Two threads meet here: the owner, who does everything, and a worker in `flush` (
 """
 
 import contextlib
+import errno
 import threading
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
@@ -73,7 +74,7 @@ class SegmentedLog:
         # All below: guarded by the lock.
         self._unflushed: dict[Segment, None] = {}
         self._new_names = False
-        self._written_end = self._history.end_offset
+        self._written_end = self._flushed_end = self._history.end_offset
         self._flushing: tuple[Segment, ...] | None = None
         self._failure: StorageFailed | None = None
 
@@ -138,9 +139,7 @@ class SegmentedLog:
     def _write(self, segment: Segment, group: list[RecordBatch], flushed_to: Offset) -> None:
         end = segment.size + sum(PREFIX_BYTES + len(batch.data) for batch in group)
         if end > segment.allocated:
-            step = max(self._config.preallocate_bytes, 1)
-            upto = max(min(-(-end // step) * step, self._config.segment_bytes), end)
-            self.reserve.lean_on(lambda: segment.allocate(upto))
+            self._take_room(segment, end)
         self.reserve.lean_on(lambda: segment.write(group, flushed_to))
         for batch in group:
             segment.note(batch)
@@ -149,9 +148,20 @@ class SegmentedLog:
             self._unflushed[segment] = None
             self._written_end = segment.end_offset
 
+    def _take_room(self, segment: Segment, end: int) -> None:
+        """A whole step; where none fits any more, what is needed and no more, at last from the reserve."""
+        step = max(self._config.preallocate_bytes, 1)
+        upto = max(min(-(-end // step) * step, self._config.segment_bytes), end)
+        try:
+            segment.allocate(upto)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            self.reserve.lean_on(lambda: segment.allocate(end))
+
     def _roll(self, base: Offset) -> Segment:
         with self._failing("Beginning a new segment", self._directory):
-            fresh = Segment.open(self._files, self._directory, base, "new")
+            fresh = self.reserve.lean_on(lambda: Segment.open(self._files, self._directory, base, "new"))
         with self._lock:
             self._unflushed[self._segments[-1]] = None  # so that the next flush gives its room back
             self._segments.append(fresh)
@@ -182,6 +192,8 @@ class SegmentedLog:
         finally:
             with self._lock:
                 self._flushing = None
+        with self._lock:
+            self._flushed_end = end
         if todo:
             with self._failing("Writing the flushed mark", self._directory):
                 write_fully(self._mark, [pack_mark(end)], 0)
@@ -205,8 +217,9 @@ class SegmentedLog:
         last = kept[-1]
         with self._failing("Cutting the log", last.path):
             position = last.position_of(end)
-            # First the mark: were it to stand above the new end, the cut would look like lost data.
-            write_mark(self._files, self._directory, end, durable=True)
+            # First the mark: were it to stand above the new end, the cut would look like lost data. Nor above what
+            # is flushed: a crash may still take what is left below the cut.
+            write_mark(self._files, self._directory, min(self._flushed_end, end), durable=True)
             remove_segments(self._files, self._directory, gone)
             last.cut(position, end)
         self._segments = kept
@@ -217,6 +230,7 @@ class SegmentedLog:
         with self._lock:
             self._unflushed = {segment: None for segment in self._unflushed if segment in self._segments}
             self._written_end = end
+            self._flushed_end = min(self._flushed_end, end)
 
     # Reading
 

@@ -3,9 +3,12 @@
 import errno
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from quorate.metadata.log.files import Files
 from quorate.metadata.log.layout import RESERVE
+
+_T = TypeVar("_T")
 
 
 class Reserve:
@@ -48,14 +51,14 @@ class Reserve:
         self._files.sync_directory(self._directory)  # only then the file system hands the blocks out again
         return True
 
-    def lean_on(self, write: Callable[[], None]) -> None:
+    def lean_on(self, write: Callable[[], _T]) -> _T:
         """Does `write`, and if the disk is full a second time from the reserve. It must bear being done twice."""
         try:
-            write()
+            return write()
         except OSError as error:
             if error.errno != errno.ENOSPC or not self.release():
                 raise
-            write()
+            return write()
 
     def free_bytes(self) -> int:
         return self._files.free_bytes(self._directory) if self._held else 0
