@@ -185,7 +185,7 @@ class Connection:
         """What the other side said of itself when the connection began."""
         self._stream = stream
         self._direct = DirectWriter(stream)
-        self._idle = True  # the writer has nothing under way
+        self._idle = True  # the writer is not inside a write, into which another one must not fall
         self._buffer = buffer
         self._client_id = client_id
         self._versions = _common_versions(peer)
@@ -308,16 +308,17 @@ class Connection:
             batch = bytearray()
             while self._unwritten:
                 entry, data = self._unwritten.popleft()
-                if (
-                    not entry.given_up
-                ):  # its owner was told that it never left, and may have sent it elsewhere
+                # Given up before a byte left: its owner may have sent it elsewhere. A frame that was begun is ended.
+                if entry.written or not entry.given_up:
                     entry.written = True
                     batch += data
+            self._idle = False
             try:
                 await self._stream.send_all(batch)
             except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
                 self._lose_to_peer(error)
                 return
+            self._idle = True
 
     async def _read(self) -> None:
         try:

@@ -224,7 +224,8 @@ class _Connection:
         self._life = trio.CancelScope()
         self._reading = trio.CancelScope()
         self._direct: DirectWriter | None = None  # from admission on
-        self._idle = True  # the writer has nothing under way
+        self._idle = True  # the writer is not inside a write, into which another one must not fall
+        self._bursting = False  # another request of this burst is about to be handled
         self._finishing = False
         self._fault: RemoteProtocolError | None = None
 
@@ -269,10 +270,11 @@ class _Connection:
         call.data = data
         if not self._pending or self._pending[0] is not call:
             return
-        if len(self._pending) == 1 and self._idle and self._direct is not None:
+        if len(self._pending) == 1 and self._idle and not self._bursting and self._direct is not None:
             taken = self._direct.write(data)
             if taken == len(data):
                 self._pending.popleft()
+                self._room.unpark()
                 self.active_ms = _now_ms()
                 if self._finishing:
                     self._ready.unpark()
@@ -304,9 +306,11 @@ class _Connection:
         try:
             while True:
                 while (frame := self._buffer.next_frame()) is not None:
+                    self._bursting = len(self._buffer) > 0
                     self._take(frame)
                     while len(self._pending) >= self._limits.pipelined:
                         await self._room.park()
+                self._bursting = False
                 data = await self._stream.receive_some(READ_BYTES)
                 if not data:
                     return
@@ -392,6 +396,7 @@ def _host_of(stream: trio.abc.Stream) -> str:
     if not isinstance(stream, trio.SocketStream):
         return "local"
     try:
-        return str(stream.socket.getpeername()[0])
+        name = stream.socket.getpeername()
     except OSError:
         return "unknown"  # it left between connecting and being accepted
+    return str(name[0]) if isinstance(name, tuple) else "local"

@@ -12,11 +12,11 @@ from quorate.metadata.wire.table import correlation_id_of, decode_response, enco
 Stream = trio.StapledStream[trio.testing.MemorySendStream, trio.testing.MemoryReceiveStream]
 
 
-class MemorySource(trio.abc.Listener[Stream]):
+class MemorySource(trio.abc.Listener[Stream | trio.SocketStream]):
     """Accepts what the test connects."""
 
     def __init__(self) -> None:
-        self._send, self._receive = trio.open_memory_channel[Stream | OSError](100)
+        self._send, self._receive = trio.open_memory_channel[Stream | trio.SocketStream | OSError](100)
         self.closed = False
 
     def connect(self) -> "Client":
@@ -25,11 +25,17 @@ class MemorySource(trio.abc.Listener[Stream]):
         self._send.send_nowait(theirs)
         return Client(ours, theirs)
 
+    def connect_over_socket(self, buffer_bytes: int | None = None) -> "Client":
+        """A new connection through the kernel."""
+        ours, theirs = socket_pair(buffer_bytes)
+        self._send.send_nowait(theirs)
+        return Client(ours)
+
     def fail(self, error: OSError) -> None:
         """Makes the next accept fail."""
         self._send.send_nowait(error)
 
-    async def accept(self) -> Stream:
+    async def accept(self) -> Stream | trio.SocketStream:
         arrived = await self._receive.receive()
         if isinstance(arrived, OSError):
             raise arrived
@@ -77,3 +83,12 @@ async def settled(holds: Callable[[], bool]) -> None:
     """Waits until nothing can happen any more, then insists."""
     await trio.testing.wait_all_tasks_blocked()
     assert holds()
+
+
+def socket_pair(buffer_bytes: int | None = None) -> tuple[trio.SocketStream, trio.SocketStream]:
+    """Two connected ends in the kernel, where what the socket does with bytes matters."""
+    ends = trio.socket.socketpair()
+    for end in ends:
+        if buffer_bytes is not None:
+            end.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_SNDBUF, buffer_bytes)
+    return trio.SocketStream(ends[0]), trio.SocketStream(ends[1])

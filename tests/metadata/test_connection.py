@@ -38,7 +38,7 @@ from quorate.metadata.wire.table import (
     offered,
     unsupported_api_versions,
 )
-from tests.metadata.streams import Client
+from tests.metadata.streams import Client, socket_pair
 
 ADDRESS = Address("node.example", 9092)
 UNREGISTER = UnregisterBrokerRequest.api_key
@@ -50,8 +50,8 @@ OFFER = ApiVersionsResponse(
 class Peer:
     """The other side of a connection, played by the test."""
 
-    def __init__(self) -> None:
-        self.ours, theirs = trio.testing.memory_stream_pair()
+    def __init__(self, ends: tuple[Any, Any] | None = None) -> None:
+        self.ours, theirs = ends or trio.testing.memory_stream_pair()
         self._client = Client(theirs)
         self.stream = theirs
 
@@ -71,14 +71,17 @@ class Peer:
 
 
 @asynccontextmanager
-async def connected() -> AsyncIterator[tuple[Connection, Peer]]:
-    peer = Peer()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(peer.offer)
-        connection = await greet(peer.ours, ADDRESS)
-        nursery.start_soon(connection.run)
-        yield connection, peer
-        connection.close()
+async def connected(ends: tuple[Any, Any] | None = None) -> AsyncIterator[tuple[Connection, Peer]]:
+    peer = Peer(ends)
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(peer.offer)
+            connection = await greet(peer.ours, ADDRESS)
+            nursery.start_soon(connection.run)
+            yield connection, peer
+            connection.close()
+    finally:
+        await trio.aclose_forcefully(peer.stream)
 
 
 def unregister(broker_id: int) -> UnregisterBrokerRequest:
@@ -468,3 +471,53 @@ async def test_a_connection_that_is_cancelled_fails_what_is_under_way() -> None:
         nursery.cancel_scope.cancel()
 
     assert [(reply.kind, reply.written) for reply in replies] == [(FailureKind.CLOSED, True)]
+
+
+# --- on a socket of the kernel, where a request is written in the turn that sends it ---------------------
+
+
+def long_request(length: int) -> ApiVersionsRequest:
+    return ApiVersionsRequest(client_software_name="n" * length)
+
+
+async def test_a_request_leaves_at_once_where_the_socket_takes_it() -> None:
+    async with connected(socket_pair()) as (connection, peer):
+        replies: list[Any] = []
+        connection.send(unregister(1), replies.append)
+        connection.close()  # no task has run since
+
+        assert (await peer.request()).body == unregister(1)
+        assert [(reply.kind, reply.written) for reply in replies] == [(FailureKind.CLOSED, True)]
+
+
+async def test_requests_do_not_fall_into_each_other() -> None:
+    """The first ones fill the socket; the later ones must wait until the last byte of those has left."""
+    async with connected(socket_pair(4_608)) as (connection, peer):
+        for number in range(20):
+            connection.send(long_request(30_000 - number), lambda _: None)
+            await trio.testing.wait_all_tasks_blocked()
+        received = []
+        for number in range(20):
+            received.append(len((await peer.request()).body.client_software_name))
+            connection.send(unregister(number), lambda _: None)  # whenever there is room again
+        after = [(await peer.request()).body for _ in range(20)]
+
+        assert received == [30_000 - number for number in range(20)]
+        assert after == [unregister(number) for number in range(20)]
+
+
+async def test_a_request_that_was_begun_is_written_to_its_end(autojump_clock: trio.testing.MockClock) -> None:
+    """Given up or not: the other side has half a frame and waits for the rest."""
+    async with connected(socket_pair(4_608)) as (connection, peer):
+        replies: list[Any] = []
+        connection.send(long_request(30_000), replies.append, timeout_ms=100)
+        connection.send(long_request(20_000), replies.append, timeout_ms=100)
+        await trio.sleep(1)
+        connection.send(unregister(1), replies.append)
+
+        assert [reply.kind for reply in replies] == [FailureKind.TIMED_OUT] * 2
+        sent = [reply.written for reply in replies]
+        bodies = [(await peer.request()).body for _ in range(sent.count(True) + 1)]
+        assert sent[0]
+        assert bodies[0] == long_request(30_000)
+        assert bodies[-1] == unregister(1)

@@ -1,6 +1,7 @@
 """One listener: order, pipelining, limits, bad clients, stopping."""
 
 import errno
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -490,6 +491,61 @@ async def test_what_escapes_the_service_ends_the_listener() -> None:
             await nursery.start(Listener("X", Broken()).serve, [source])
             await source.connect().send(unregister(1), 0, 1)
             await trio.sleep_forever()
+
+
+async def test_over_a_socket_an_answer_leaves_in_the_turn_that_made_it() -> None:
+    async with serving() as served:
+        client = served.source.connect_over_socket()
+        await client.send(unregister(1), 0, 1)
+        await settled(lambda: len(served.desk.calls) == 1)
+        answer(served.desk.calls[0])
+
+        assert len(os.read(client.stream.socket.fileno(), 1_000)) > 4  # no task has run since
+        await client.stream.aclose()
+
+
+@pytest.mark.parametrize("pipelined", [1, 2, 256])
+async def test_over_a_socket_answers_do_not_fall_into_each_other(pipelined: int) -> None:
+    """The first ones fill the socket; the later ones wait until the last byte of those has left."""
+    async with serving(pipelined=pipelined) as served:
+        client = served.source.connect_over_socket(4_608)
+        sizes = [30_000, 3, 20_000, 20_000, 5, 30_000, 7]
+        received = []
+        async with trio.open_nursery() as nursery:
+
+            async def ask() -> None:
+                for number in range(len(sizes)):
+                    await client.send(unregister(number), 0, number)
+
+            async def answer_all() -> None:
+                for number, size in enumerate(sizes):
+                    while len(served.desk.calls) <= number:
+                        await trio.lowlevel.checkpoint()
+                    served.desk.calls[number].answer(UnregisterBrokerResponse(error_message="e" * size))
+
+            nursery.start_soon(ask)
+            nursery.start_soon(answer_all)
+            for _ in sizes:
+                _, found = await client.answer(UNREGISTER, 0)
+                received.append(len(found.error_message))
+        await client.stream.aclose()
+
+        assert received == sizes
+
+
+async def test_over_a_socket_a_burst_is_answered_in_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    writes = []
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda *said: writes.append(None) or write(*said))
+    async with serving(at_once=True) as served:
+        client = served.source.connect_over_socket()
+        await client.stream.send_all(b"".join(encode_request(unregister(n), 0, n, None) for n in range(20)))
+        assert [(await client.answer(UNREGISTER, 0))[0] for _ in range(20)] == list(range(20))
+        assert writes == []  # a burst is the writer's
+        await client.send(unregister(1), 0, 20)
+        await client.answer(UNREGISTER, 0)
+        assert len(writes) == 1
+        await client.stream.aclose()
 
 
 async def test_over_real_tcp() -> None:
