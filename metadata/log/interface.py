@@ -94,7 +94,14 @@ class Log(Protocol):
         ...
 
     def read(self, start: Offset, end: Offset, max_bytes: int) -> list[RecordBatch]:
-        """Whole batches from `start` (a batch boundary) below `end`: at least one, then as many as fit."""
+        """Whole batches below `end` from the one that holds `start`: at least one, then as many as fit.
+
+        A replica asks from a batch boundary. Who does not gets the whole batch, as from Kafka: a strange Fetch must
+        not cost the leader its life.
+
+        Raises:
+            ValueError: no batch holds `start`.
+        """
         ...
 
     def new_snapshot(self, snapshot_id: OffsetAndEpoch) -> SnapshotWriter:

@@ -47,32 +47,34 @@ class BatchRun:
         self._bases.append(batch.base_offset)
         self.byte_count += len(batch.data)
 
+    def at(self, base: Offset) -> RecordBatch | None:
+        """The batch that starts exactly there."""
+        index = bisect_left(self._bases, base)
+        found = index < len(self._bases) and self._bases[index] == base
+        return self._batches[index] if found else None
+
+    def count_below(self, offset: Offset) -> int:
+        """How many batches start below it."""
+        return bisect_left(self._bases, offset)
+
     def read(self, start: Offset, end: Offset, max_bytes: int) -> list[RecordBatch]:
-        """Whole batches from `start` below `end`: at least one, then as many as fit.
+        """Whole batches below `end` from the one that holds `start`: at least one, then as many as fit.
 
         Raises:
-            ValueError: no batch starts at `start`.
+            ValueError: `start` lies before the first batch or behind the last.
         """
-        first = bisect_left(self._bases, start)
-        if first == len(self._bases) or self._bases[first] != start:
-            raise ValueError(f"no batch starts at offset {start}")
-        last = bisect_right(self._bases, end - 1)
+        first = bisect_right(self._bases, start) - 1
+        if first < 0 or self._batches[first].end_offset <= start:
+            raise ValueError(f"no batch holds offset {start}")
         taken: list[RecordBatch] = []
         size = 0
-        for index in range(first, last):
+        for index in range(first, len(self._batches)):
             batch = self._batches[index]
             size += len(batch.data)
             if batch.end_offset > end or (taken and size > max_bytes):
                 break
             taken.append(batch)
         return taken
-
-    def is_boundary(self, offset: Offset) -> bool:
-        """Whether a batch starts or ends there."""
-        at = bisect_left(self._bases, offset)
-        if at < len(self._bases):
-            return self._bases[at] == offset
-        return bool(self._batches) and self._batches[-1].end_offset == offset
 
     def truncate_to(self, end: Offset) -> None:
         """Forgets the batches at or behind `end`, a boundary."""

@@ -76,6 +76,7 @@ class SegmentedLog:
         self._new_names = False
         self._written_end = self._flushed_end = self._history.end_offset
         self._flushing: tuple[Segment, ...] | None = None
+        self._dropped: list[Segment] = []
         self._failure: StorageFailed | None = None
 
     @classmethod
@@ -179,24 +180,30 @@ class SegmentedLog:
             self._new_names = False
             self._flushing = todo
         try:
-            for segment in todo:
-                with self._failing("Flushing the log", segment.path):
-                    if segment is active:
-                        self._take_room_ahead(segment)
-                    else:
-                        segment.trim()
-                    segment.file.fdatasync()
-            if new_names:
-                with self._failing("Flushing the directory", self._directory):
-                    self._files.sync_directory(self._directory)
+            self._flush(todo, active, new_names=new_names)
+            if todo:
+                # Before the flush ends: a mark written beside a cut would stand above what the cut leaves.
+                with self._failing("Writing the flushed mark", self._directory):
+                    write_fully(self._mark, [pack_mark(end)], 0)
+            self._flushed_end = end
         finally:
             with self._lock:
                 self._flushing = None
-        with self._lock:
-            self._flushed_end = end
-        if todo:
-            with self._failing("Writing the flushed mark", self._directory):
-                write_fully(self._mark, [pack_mark(end)], 0)
+                dropped, self._dropped = self._dropped, []
+            for segment in dropped:
+                segment.close()
+
+    def _flush(self, todo: Sequence[Segment], active: Segment, *, new_names: bool) -> None:
+        for segment in todo:
+            with self._failing("Flushing the log", segment.path):
+                if segment is active:
+                    self._take_room_ahead(segment)
+                else:
+                    segment.trim()
+                segment.file.fdatasync()
+        if new_names:
+            with self._failing("Flushing the directory", self._directory):
+                self._files.sync_directory(self._directory)
 
     def _take_room_ahead(self, segment: Segment) -> None:
         step = self._config.preallocate_bytes
@@ -249,14 +256,15 @@ class SegmentedLog:
             batch = found.batch
             if batch.end_offset <= start:
                 continue
-            if not taken and batch.base_offset != start:
-                raise ValueError(f"no batch starts at offset {start}")
+            if batch.base_offset > start:
+                break
             size += len(batch.data)
             if batch.end_offset > end or (taken and size > max_bytes):
-                break
+                return taken
             taken.append(batch)
+            start = batch.end_offset
         if not taken:
-            raise ValueError(f"no batch starts at offset {start}")
+            raise ValueError(f"no batch holds offset {start}")
         return taken
 
     def _batches_from(self, first: int, start: Offset) -> Iterator[Found]:
@@ -305,6 +313,7 @@ class SegmentedLog:
         self._raise_if_failed()
         newest = self._history.newest_snapshot
         check(newest is not None and newest.offset >= start, "the log would begin behind its newest snapshot")
+        check(newest not in snapshots, "the newest snapshot is never let go")
         keep = next(
             (at for at, segment in enumerate(self._segments) if segment.end_offset > start),
             len(self._segments) - 1,
@@ -324,15 +333,18 @@ class SegmentedLog:
         # After a restart the log begins earlier, where the oldest segment that is left begins: harmless.
         self._history.on_drop(max(start, self._history.start))
         self._tail.drop_below(start)
+        with self._failing("Reserving room", self._directory):
+            self.reserve.ensure()
 
     def _close_dropped(self, gone: list[Segment]) -> None:
         """A flush that runs may still hold one of them; then its file lives until that flush has ended."""
         with self._lock:
             for segment in gone:
                 self._unflushed.pop(segment, None)
-            flushing = self._flushing or ()
+            busy = self._flushing or ()
+            self._dropped += [segment for segment in gone if segment in busy]
         for segment in gone:
-            if segment not in flushing:
+            if segment not in busy:
                 segment.close()
 
     # The rest
