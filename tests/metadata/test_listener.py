@@ -533,6 +533,18 @@ async def test_over_a_socket_answers_do_not_fall_into_each_other(pipelined: int)
         assert received == sizes
 
 
+async def test_over_a_socket_the_next_request_is_read_when_there_is_room_again() -> None:
+    async with serving(pipelined=1) as served:
+        client = served.source.connect_over_socket()
+        for number in range(3):
+            await client.send(unregister(number), 0, number)
+            await trio.testing.wait_all_tasks_blocked()
+        for number in range(3):
+            await settled(lambda number=number: len(served.desk.calls) == number + 1)  # type: ignore[misc]
+            answer(served.desk.calls[number])
+        await client.stream.aclose()
+
+
 async def test_over_a_socket_a_burst_is_answered_in_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
     writes = []
     write = os.write
