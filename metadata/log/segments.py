@@ -66,7 +66,7 @@ class SegmentedLog:
         self._history = recovered.history
         self._tail = BatchRun()
         self._snapshots = SnapshotReader(files, directory)
-        self._fetched = FetchedPart(files, directory)
+        self._fetched = FetchedPart(files, directory, self._failing)
         self.reserve = Reserve(files, directory, config.reserve_bytes)
         with failing_storage("Opening the flushed mark", directory):
             self._mark = files.open(directory / FLUSHED, "update")
@@ -279,7 +279,9 @@ class SegmentedLog:
 
     def new_snapshot(self, snapshot_id: OffsetAndEpoch) -> SnapshotWriter:
         self._raise_if_failed()
-        return FileSnapshotWriter(self._files, self._directory, snapshot_id, self._add_snapshot)
+        return FileSnapshotWriter(
+            self._files, self._directory, snapshot_id, self._add_snapshot, self._failing
+        )
 
     def _add_snapshot(self, held: HeldSnapshot) -> None:
         with self._lock:

@@ -5,6 +5,7 @@ nobody will continue after a restart: they are removed then.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +26,9 @@ from quorate.metadata.log.scan import Window
 from quorate.metadata.log.snapshot_format import BadSnapshot, SnapshotChecker
 
 _LENGTH_BYTES: Final = 4
+
+Failing = Callable[[str, Path], AbstractContextManager[None]]
+"""(doing what, where): turns an error of the system into the end of the whole log, as `failing_storage` its text."""
 
 
 def read_batches(file: File) -> Iterator[tuple[int, RecordBatch]]:
@@ -94,15 +98,17 @@ class FileSnapshotWriter:
         directory: Path,
         snapshot_id: OffsetAndEpoch,
         on_finished: Callable[[HeldSnapshot], None],
+        failing: Failing,
     ) -> None:
         self._files = files
+        self._failing = failing
         self._target = directory / snapshot_name(snapshot_id)
         self._part = self._target.with_name(self._target.name + OWN_PART_SUFFIX)
         self._id = snapshot_id
         self._checker = SnapshotChecker(snapshot_id)
         self._position = 0
         self._on_finished = on_finished
-        with failing_storage("Beginning a snapshot", self._part):
+        with self._failing("Beginning a snapshot", self._part):
             self._file: File | None = files.open(self._part, "replace")
 
     def append(self, batch: RecordBatch) -> None:
@@ -112,7 +118,7 @@ class FileSnapshotWriter:
             self._checker.add(batch)
         except BadSnapshot as error:
             raise InvariantViolated(f"snapshot {self._id} is put together wrongly: {error}") from error
-        with failing_storage("Writing a snapshot", self._part):
+        with self._failing("Writing a snapshot", self._part):
             self._position = write_fully(self._file, [batch.data], self._position)
 
     def finish(self) -> None:
@@ -122,7 +128,7 @@ class FileSnapshotWriter:
             checked = self._checker.finish()
         except BadSnapshot as error:
             raise InvariantViolated(f"snapshot {self._id} is put together wrongly: {error}") from error
-        with failing_storage("Making a snapshot durable", self._part):
+        with self._failing("Making a snapshot durable", self._part):
             self._file.fsync()
             self._file.close()
             self._file = None
@@ -134,15 +140,16 @@ class FileSnapshotWriter:
         if self._file is not None:
             self._file.close()
             self._file = None
-            with failing_storage("Giving a snapshot up", self._part):
+            with self._failing("Giving a snapshot up", self._part):
                 self._files.remove(self._part)
 
 
 class FetchedPart:
     """The snapshot that is being fetched: at most one at a time."""
 
-    def __init__(self, files: Files, directory: Path) -> None:
+    def __init__(self, files: Files, directory: Path, failing: Failing) -> None:
         self._files = files
+        self._failing = failing
         self._directory = directory
         self._id: OffsetAndEpoch | None = None
         self._file: File | None = None
@@ -152,11 +159,11 @@ class FetchedPart:
         if position == 0:
             self.discard()
             self._id = snapshot_id
-            with failing_storage("Beginning to fetch a snapshot", self._path(snapshot_id)):
+            with self._failing("Beginning to fetch a snapshot", self._path(snapshot_id)):
                 self._file = self._files.open(self._path(snapshot_id), "replace")
         file = self._current(snapshot_id)
         check(position == self._size, f"snapshot {snapshot_id} has {self._size} bytes so far, not {position}")
-        with failing_storage("Writing a fetched snapshot", self._path(snapshot_id)):
+        with self._failing("Writing a fetched snapshot", self._path(snapshot_id)):
             self._size = write_fully(file, [data], position)
 
     def install(self, snapshot_id: OffsetAndEpoch) -> HeldSnapshot:
@@ -172,7 +179,7 @@ class FetchedPart:
         except (CorruptBatch, BadSnapshot) as error:
             self.discard()
             raise CorruptBatch(f"fetched snapshot {snapshot_id}: {error}") from error
-        with failing_storage("Making a fetched snapshot durable", part):
+        with self._failing("Making a fetched snapshot durable", part):
             file.fsync()
             self._close()
             self._files.rename(part, self._directory / snapshot_name(snapshot_id))
@@ -183,7 +190,7 @@ class FetchedPart:
         if self._id is not None:
             part = self._path(self._id)
             self._close()
-            with failing_storage("Giving up a fetched snapshot", part):
+            with self._failing("Giving up a fetched snapshot", part):
                 self._files.remove(part)
 
     def close(self) -> None:
