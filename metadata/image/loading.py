@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Iterator
 
+import attrs
+
 from quorate.metadata.batch import RecordBatch
 from quorate.metadata.checks import InvariantViolated
 from quorate.metadata.codec import MalformedRecord
@@ -13,11 +15,14 @@ from quorate.metadata.records import SnapshotHeaderRecord
 
 
 class SnapshotLoad:
-    """One snapshot on its way into memory, batch by batch, so that a shell can do other things in between."""
+    """One snapshot on its way into memory, batch by batch, so that a shell can do other things in between.
+
+    Each batch is applied at once: two million partitions in one delta would be applied in one step of many seconds.
+    """
 
     def __init__(self, snapshot_id: OffsetAndEpoch) -> None:
         self._id = snapshot_id
-        self._delta = MetadataDelta(MetadataImage.EMPTY)
+        self._image = MetadataImage.EMPTY
         self._append_time_ms = 0
 
     def steps(self, batches: Iterable[RecordBatch]) -> Iterator[None]:
@@ -38,15 +43,18 @@ class SnapshotLoad:
 
     def image(self) -> MetadataImage:
         """The image at the snapshot's end."""
-        last = Provenance(
+        return attrs.evolve(self._image, provenance=self._provenance())
+
+    def _provenance(self) -> Provenance:
+        return Provenance(
             offset=self._id.offset - 1, epoch=self._id.epoch, append_time_ms=self._append_time_ms
         )
-        return self._delta.apply(last)
 
     def _take(self, batch: RecordBatch) -> None:
         records = batch.records()
         if not batch.is_control:
-            for offset, record in enumerate(records, batch.base_offset):
-                self._delta.replay(record, offset)
+            delta = MetadataDelta(self._image)
+            delta.replay_all(records, batch.base_offset)
+            self._image = delta.apply(self._provenance())
         elif isinstance(records[0], SnapshotHeaderRecord):
             self._append_time_ms = records[0].last_contained_log_timestamp

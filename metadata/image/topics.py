@@ -253,10 +253,8 @@ class TopicsDelta:
         rows[index] = row
 
     def _base_topic(self, topic_id: uuid.UUID) -> TopicImage | None:
-        """The topic as it was before, unless it is gone or another life of the same id has begun."""
-        if topic_id in self._deleted or topic_id in self._names:
-            return None
-        return self._base._topics.get(topic_id)
+        """The topic as it was before, unless it is gone; whatever has its id now began anew."""
+        return None if topic_id in self._deleted else self._base._topics.get(topic_id)
 
     def _name_of(self, topic_id: uuid.UUID) -> str | None:
         name = self._names.get(topic_id)

@@ -12,6 +12,7 @@ from quorate.metadata.records import (
     AccessControlEntryRecord,
     AnyRecord,
     ClientQuotaRecord,
+    ConfigRecord,
     DelegationTokenRecord,
     FeatureLevelRecord,
     PartitionRecord,
@@ -115,6 +116,13 @@ def test_records_come_in_kafkas_order_and_sorted_within_it() -> None:
         "UserScramCredential u",
         "DelegationToken",
     ]  # fmt: skip
+
+
+def test_settings_are_sorted_whatever_their_hashes() -> None:
+    """The order in a map of texts differs from process to process."""
+    names = [f"key.{i}" for i in range(20)]
+    image = image_of([config(name, "v") for name in reversed(names)])
+    assert [r.name for r in image_records(image) if isinstance(r, ConfigRecord)] == sorted(names)
 
 
 def test_the_empty_image_has_no_records() -> None:
