@@ -213,9 +213,9 @@ class Cluster(Generic[NodeOfCluster]):
         with trio.move_on_after(within_s):
             while True:
                 found = await look(self._running_files(self.controllers), self._running_files(self.brokers))
+                await self._check_alive()  # also when all is well: who has ended was not even asked
                 if found.missing is None:
                     return found
-                await self._check_alive()
                 await trio.sleep(_LOOK_AGAIN_S)
         raise NoAnswer(
             f"The cluster was not ready within {within_s:g} s.",

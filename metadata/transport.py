@@ -9,10 +9,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
+import structlog
 import trio
 
 from quorate.metadata.addresses import Address
-from quorate.metadata.checks import RemoteProtocolError
+from quorate.metadata.checks import ErrorCode, RemoteProtocolError
 from quorate.metadata.connection import (
     ClientSecurity,
     ConnectFailed,
@@ -39,6 +40,8 @@ _FAILURES: Final = {
 
 Submit = Callable[[Event], None]
 
+_log = structlog.get_logger(__name__)
+
 
 class PeerLinks:
     """All links of one node. `run` owns their tasks; `send` may be called from the moment it has started."""
@@ -58,6 +61,7 @@ class PeerLinks:
         self._timeout_ms = request_timeout_ms
         self._security = security
         self._links: dict[tuple[str, int], _Link] = {}
+        self._complained: dict[tuple[str, int], str] = {}
         self._nursery: trio.Nursery | None = None
         self._submit: Submit | None = None
 
@@ -107,7 +111,8 @@ class PeerLinks:
                 return
             try:
                 response = response_from_wire(reply, self._listener)
-            except RemoteProtocolError:
+            except RemoteProtocolError as error:
+                self._complain(request.peer.endpoint, reply, error)
                 self.fail(request, Failure.TIMED_OUT)
                 return
             self._tell(ResponseReceived(request.correlation, response))
@@ -118,6 +123,19 @@ class PeerLinks:
 
     def fail(self, request: SendRequest, failure: Failure) -> None:
         self._tell(RequestFailed(request.correlation, failure))
+
+    def _complain(self, peer: Endpoint, reply: Any, error: RemoteProtocolError) -> None:
+        """To the core this is a peer that does not answer; whoever runs the node is told why, once."""
+        why = str(error)
+        if reply.error_code is ErrorCode.inconsistent_cluster_id:
+            why = (
+                f"it belongs to another cluster than this node, whose directory is of cluster {self._cluster_id}; "
+                "controller.quorum.bootstrap.servers or metadata.log.dir is wrong"
+            )
+        where = (peer.host, peer.port)
+        if self._complained.get(where) != why:
+            self._complained[where] = why
+            _log.warning("a peer's answer is of no use", peer=f"{peer.host}:{peer.port}", why=why)
 
     def _tell(self, event: Event) -> None:
         if self._submit is not None:
