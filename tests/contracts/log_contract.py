@@ -105,6 +105,28 @@ class LogContract(abc.ABC):
         assert log.read(Offset(2), Offset(8), 3 * size) == batches[1:]
         log.close()
 
+    def test_who_asks_from_inside_a_batch_gets_the_whole_batch(self, log: Log) -> None:
+        batches = [batch(0, 1, count=4), batch(4, 1, count=2), batch(6, 1, count=3)]
+        log.append(batches, Offset(0))
+
+        for inside in (1, 2, 3):
+            assert log.read(Offset(inside), Offset(9), BIG) == batches
+        assert log.read(Offset(5), Offset(9), BIG) == batches[1:]
+        assert log.read(Offset(7), Offset(8), BIG) == []
+        for outside in (9, 10):
+            with pytest.raises(ValueError):
+                log.read(Offset(outside), Offset(20), BIG)
+        log.close()
+
+    def test_what_was_let_go_cannot_be_read(self, log: Log) -> None:
+        log.append(row(4), Offset(0))
+        log.flush()
+        self.install(log, point(100, 4))
+        for gone in (0, 6, 99):
+            with pytest.raises(ValueError):
+                log.read(Offset(gone), Offset(100), BIG)
+        log.close()
+
     def test_the_summary_knows_ends_epochs_and_voters(self, log: Log, tmp_path: Path) -> None:
         log.append([batch(0, 1), batch(2, 1)], Offset(0))
         log.append(
@@ -341,6 +363,20 @@ class LogContract(abc.ABC):
         log.truncate_to(Offset(8))
         expected = LogSummary(Offset(6), point(8, 2), epoch_starts((2, 5)), (point(6, 2),), control_records)
         self.expect(log, tmp_path, expected).close()
+
+    def test_the_newest_snapshot_stays(self, log: Log) -> None:
+        log.append(row(3), Offset(0))
+        log.flush()
+        write_snapshot(log, point(2, 1))
+        write_snapshot(log, point(4, 1))
+        with pytest.raises(InvariantViolated):
+            log.drop_prefix(Offset(4), [point(2, 1), point(4, 1)])
+        with pytest.raises(InvariantViolated):
+            log.drop_prefix(Offset(6), [])
+
+        assert log.summary().snapshots == (point(2, 1), point(4, 1))
+        assert everything(log) == row(3)
+        log.close()
 
     def test_the_whole_log_may_go(self, log: Log) -> None:
         log.append(row(3), Offset(0))

@@ -1,12 +1,12 @@
-"""The log's contract on both logs: on files, and the simulator's in memory."""
+"""The log's contract on both logs: on files, and in memory."""
 
 from pathlib import Path
 
 from quorate.metadata.log.files import RealFiles
 from quorate.metadata.log.interface import Log
+from quorate.metadata.log.memory import MemoryLog
 from quorate.metadata.log.segments import LogConfig, SegmentedLog
 from tests.contracts.log_contract import LogContract
-from tests.sim.disk import SimLog
 
 SMALL = LogConfig(segment_bytes=1, preallocate_bytes=4096, reserve_bytes=4096)
 """A segment for each batch."""
@@ -37,4 +37,4 @@ class TestOneSegment(OnFiles):
 
 class TestInMemory(LogContract):
     def make(self, directory: Path) -> Log:
-        return SimLog()
+        return MemoryLog()
