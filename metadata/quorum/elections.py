@@ -294,6 +294,9 @@ def on_vote_failure(
     if failure is Failure.UNSUPPORTED:
         # Whoever cannot be asked has not agreed: falling back to a real vote would disturb a living leader.
         _count(role, peer.id, granted=False)
+        if isinstance(role, Prospective) and _cannot_win(core, role):
+            _pre_votes_lost(core, role, now_ms)
+            return
     else:
         role.resend_at_ms[peer.id] = now_ms + _REFUSED_RETRY_MS
     if not isinstance(role, Prospective):

@@ -111,7 +111,8 @@ def _status(node: Replica) -> str:
         return f"        {node.name}: down"
     core = node.core
     return (
-        f"        {node.name}: {core.role.name.value}, {core.leader_and_epoch}, log {core.log.start} to {core.log.end}, "
+        f"        {node.name}: {core.role.name.value}, {core.leader_and_epoch}, "
+        f"log {core.log.start} to {core.log.end}, "
         f"high watermark {'unknown' if core.high_watermark is None else core.high_watermark}"
     )
 
