@@ -113,6 +113,8 @@ def skip_tags(buffer: bytes, position: int) -> int:
         RemoteProtocolError: the section does not end inside the buffer.
     """
     try:
+        if buffer[position] == 0:  # nearly always: there is none at all
+            return position + 1
         _, position = _read_tags(buffer, position, {})
     except (_Malformed, IndexError) as error:
         raise RemoteProtocolError(f"tagged fields that do not end: {error}") from None

@@ -164,6 +164,13 @@ def decode_header(frame: bytes) -> tuple[RequestHeader, int]:
     Raises:
         RemoteProtocolError: too short, or the client id is no text.
     """
+    key, version, correlation_id, client_id, end = _read_head(frame)
+    return RequestHeader(
+        api_key=key, api_version=version, correlation_id=correlation_id, client_id=client_id
+    ), end
+
+
+def _read_head(frame: bytes) -> tuple[int, int, int, str | None, int]:
     try:
         key, version, correlation_id, size = _HEAD.unpack_from(frame)
         end = _HEAD.size + max(size, 0)
@@ -172,10 +179,7 @@ def decode_header(frame: bytes) -> tuple[RequestHeader, int]:
         raise RemoteProtocolError(f"a frame of {len(frame)} bytes is no request: {error}") from None
     if end > len(frame):
         raise RemoteProtocolError(f"a client id of {size} bytes in a frame of {len(frame)}")
-    header = RequestHeader(
-        api_key=key, api_version=version, correlation_id=correlation_id, client_id=client_id
-    )
-    return header, end
+    return key, version, correlation_id, client_id, end
 
 
 def decode_request(frame: bytes | memoryview) -> RequestFrame:
@@ -186,18 +190,18 @@ def decode_request(frame: bytes | memoryview) -> RequestFrame:
         RemoteProtocolError: bytes that are no such request.
     """
     data = bytes(frame)
-    header, position = decode_header(data)
-    api = APIS.get(header.api_key)
-    if api is None or not api.first <= header.api_version <= api.last:
-        raise UnsupportedRequest(header)
-    if _is_flexible(api.request, header.api_version, is_request=True):
+    key, version, correlation_id, client_id, position = _read_head(data)
+    api = APIS.get(key)
+    if api is None or not api.first <= version <= api.last:
+        raise UnsupportedRequest(decode_header(data)[0])
+    if _is_flexible(api.request, version, is_request=True):
         position = skip_tags(data, position)
     return RequestFrame(
-        api_key=header.api_key,
-        api_version=header.api_version,
-        correlation_id=header.correlation_id,
-        client_id=header.client_id,
-        body=read_message(api.request, header.api_version, data, position, is_request=True),
+        api_key=key,
+        api_version=version,
+        correlation_id=correlation_id,
+        client_id=client_id,
+        body=read_message(api.request, version, data, position, is_request=True),
     )
 
 
