@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 import attrs
 import typer
 
-from quorate.admin import parsing
+from quorate.admin import completing, parsing
 from quorate.admin.asking import Session, asks_cluster
 from quorate.admin.errors import WrongUsage
 from quorate.admin.options import command_group
@@ -75,7 +75,11 @@ class _Entity:
 
 EntityType = Annotated[
     str | None,
-    typer.Option(metavar="TYPE", help="topics, brokers, client-metrics or groups."),
+    typer.Option(
+        metavar="TYPE",
+        help="topics, brokers, client-metrics or groups.",
+        autocompletion=completing.entity_type,
+    ),
 ]
 EntityName = Annotated[
     list[str] | None, typer.Option(metavar="NAME", help="Which one; several with commas, or repeated.")
@@ -99,6 +103,24 @@ MetricsOption = Annotated[
     list[str] | None,
     typer.Option(
         "--client-metrics", metavar="NAME", help="Short for a metrics subscription's type and name."
+    ),
+]
+
+
+AddConfig = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="KEY=VALUE,…",
+        help="Set; a value with commas stands in brackets: k=[a,b].",
+        autocompletion=completing.topic_config,
+    ),
+]
+DeleteConfig = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="KEY,…",
+        help="Remove, so that the default counts again.",
+        autocompletion=completing.topic_config_key,
     ),
 ]
 
@@ -254,16 +276,11 @@ async def alter_configs(
     broker_defaults: BrokerDefaults = False,
     group: GroupOption = None,
     client_metrics: MetricsOption = None,
-    add_config: Annotated[
-        list[str] | None,
-        typer.Option(metavar="KEY=VALUE,…", help="Set; a value with commas stands in brackets: k=[a,b]."),
-    ] = None,
+    add_config: AddConfig = None,
     add_config_file: Annotated[
         pathlib.Path | None, typer.Option(metavar="FILE", help="Set all that a file says.")
     ] = None,
-    delete_config: Annotated[
-        list[str] | None, typer.Option(metavar="KEY,…", help="Remove, so that the default counts again.")
-    ] = None,
+    delete_config: DeleteConfig = None,
     append_config: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE,…", help="Add to a list.")
     ] = None,

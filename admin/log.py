@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import attrs
 import typer
 
+from quorate.admin import completing
 from quorate.admin.asking import looks_offline
 from quorate.admin.errors import WrongUsage
 from quorate.admin.log_source import LogSource, newest, reads_log
@@ -23,17 +24,21 @@ from quorate.admin.record_text import (
     record_line,
     time_text,
     type_name,
+    type_names,
 )
 from quorate.admin.verifying import Verified, verify_directory
 from quorate.metadata.batch import RecordBatch
-from quorate.metadata.records import CONTROL_RECORDS, DATA_RECORDS, AnyRecord
+from quorate.metadata.records import AnyRecord
 
 app = command_group("Dump, follow and verify the log's records.")
 
 TypeOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--type", metavar="TYPE", help="Only records of this type, such as TOPIC_RECORD; may be repeated."
+        "--type",
+        metavar="TYPE",
+        help="Only records of this type, such as TOPIC_RECORD; may be repeated.",
+        autocompletion=completing.record_type,
     ),
 ]
 WholeDirectory = Annotated[
@@ -124,7 +129,7 @@ def _record_document(batch: RecordBatch, offset: int, record: AnyRecord) -> dict
 
 
 def _types(texts: list[str] | None) -> frozenset[str]:
-    known = {type_name(kind) for kind in (*DATA_RECORDS.values(), *CONTROL_RECORDS.values())}  # type: ignore[arg-type]
+    known = set(type_names())
     found = {text.upper() for text in names(texts or ())}
     for text in sorted(found - known):
         close = difflib.get_close_matches(text, known, n=1, cutoff=0.5)

@@ -16,6 +16,8 @@ from quorate.metadata.batch import RecordBatch
 from quorate.metadata.config_keys import is_sensitive
 from quorate.metadata.ids import uuid_to_text
 from quorate.metadata.records import (
+    CONTROL_RECORDS,
+    DATA_RECORDS,
     UNCHANGED,
     AnyRecord,
     ConfigRecord,
@@ -33,6 +35,12 @@ def type_name(record: AnyRecord | type[AnyRecord]) -> str:
     """`TOPIC_RECORD` for a TopicRecord, `KRAFT_VERSION_RECORD` for a KRaftVersionRecord."""
     kind = record if isinstance(record, type) else type(record)
     return _WORD.sub("_", kind.__name__.replace("KRaft", "Kraft")).upper()
+
+
+def type_names() -> list[str]:
+    """Every type that a log or a snapshot may hold."""
+    kinds: list[type[Any]] = [*DATA_RECORDS.values(), *CONTROL_RECORDS.values()]
+    return sorted(map(type_name, kinds))
 
 
 def record_document(record: AnyRecord) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 import attrs
 import typer
 
-from quorate.admin import parsing
+from quorate.admin import completing, parsing
 from quorate.admin.asking import Session, asks_cluster
 from quorate.admin.errors import Refused, WrongUsage
 from quorate.admin.options import command_group
@@ -104,7 +104,12 @@ async def create_topics(
         ),
     ] = None,
     config: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="A config of the topic; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="A config of the topic; may be repeated.",
+            autocompletion=completing.topic_config,
+        ),
     ] = None,
     if_not_exists: Annotated[
         bool, typer.Option("--if-not-exists", help="A topic that exists already is no error.")
