@@ -9,9 +9,9 @@ PAGE = pathlib.Path(__file__).parents[3] / "docs" / "transitions.md"
 
 _HEAD = """# The roles of a replica
 
-Drawn from `metadata/quorum/transitions.py` (`python -m tests.metadata.quorum.diagram --rewrite`); a test compares them. A
-change that is not here raises, and changes nothing. Every role becomes Unattached when a higher epoch without a known leader
-is heard of, and Follower when the leader of this or a higher epoch is; those arrows are left out.
+Drawn from `metadata/quorum/transitions.py` (`python -m tests.metadata.quorum.diagram --rewrite`); a test compares
+them. A change that is not here raises, and changes nothing. Every role becomes Unattached when a higher epoch without a
+known leader is heard of, and Follower when the leader of this or a higher epoch is; those arrows are left out.
 
 """
 
