@@ -94,6 +94,26 @@ class LogContract(abc.ABC):
         assert log.read(Offset(0), Offset(4), BIG) == batches[:2]
         log.close()
 
+    def test_a_read_from_inside_a_batch_brings_all_of_it(self, log: Log) -> None:
+        batches = row(3)
+        log.append(batches, Offset(0))
+
+        assert log.read(Offset(3), Offset(6), BIG) == batches[1:]
+        assert log.read(Offset(1), Offset(6), 1) == batches[:1]
+        log.close()
+
+    def test_a_read_where_nothing_is_held_is_an_error(self, log: Log) -> None:
+        fetch_snapshot(log, point(10, 1), snapshot_bytes(point(10, 1)))
+        log.install_snapshot(point(10, 1))
+        for start in (9, 10):
+            with pytest.raises(ValueError):
+                log.read(Offset(start), Offset(20), BIG)
+        log.append(row(2, base=10), Offset(10))
+        for start in (0, 9, 14, 15):
+            with pytest.raises(ValueError):
+                log.read(Offset(start), Offset(20), BIG)
+        log.close()
+
     def test_a_read_stops_at_the_size_but_brings_one_batch_at_least(self, log: Log) -> None:
         batches = row(4)
         size = len(batches[0].data)
@@ -387,6 +407,19 @@ class LogContract(abc.ABC):
         assert log.summary() == LogSummary(Offset(6), point(6, 1), epoch_starts((1, 5)), (point(6, 1),), ())
         log.append([batch(6, 2)], Offset(6))
         assert everything(log) == [batch(6, 2)]
+        log.close()
+
+    def test_the_newest_snapshot_is_never_let_go(self, log: Log) -> None:
+        log.append(row(3), Offset(0))
+        log.flush()
+        write_snapshot(log, point(4, 1))
+        before = log.summary()
+        for start, gone in ((4, [point(4, 1)]), (6, [])):
+            with pytest.raises(InvariantViolated):
+                log.drop_prefix(Offset(start), gone)
+
+        assert log.summary() == before
+        assert everything(log) == row(3)
         log.close()
 
     def test_there_is_room(self, log: Log) -> None:

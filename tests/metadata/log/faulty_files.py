@@ -211,12 +211,16 @@ class FaultyFiles:
         if inode is not None and mode == "new":
             raise FileExistsError(errno.EEXIST, "File exists", str(path))
         if inode is None:
-            inode = _Inode()
-            self._change(lambda names, made=inode: names.__setitem__(path.name, made))
+            inode = self._create(path.name)
         file = FaultyFile(self, inode, path)
         if mode == "replace" and inode.now:
             file.ftruncate(0)
         return file
+
+    def _create(self, name: str) -> _Inode:
+        made = _Inode()
+        self._change(lambda names: names.__setitem__(name, made))
+        return made
 
     def names(self, directory: Path) -> list[str]:
         return sorted(self.names_now)
