@@ -82,12 +82,12 @@ async def _with_signals(files: ClusterFiles) -> None:
             interrupted = telling.cancelled_caught
             nursery.cancel_scope.cancel()
     if failure is not None:
-        raise _unexpected(failure) from failure
+        raise unexpected(failure) from failure
     if interrupted:
         raise Interrupted("Stopped; nothing is left behind.")
 
 
-def _unexpected(failure: Exception) -> CommandError:
+def unexpected(failure: Exception) -> CommandError:
     """Whatever it is, the demo has failed: exit code 1."""
     if isinstance(failure, trio.TooSlowError):
         return Refused(

@@ -8,7 +8,10 @@ import subprocess
 import sys
 
 import pytest
+import trio
 
+from quorate.admin.demo import unexpected
+from quorate.admin.errors import NoAnswer
 from tests.admin.command import Ran, environment, quorate
 
 pytestmark = pytest.mark.e2e
@@ -145,27 +148,31 @@ def test_no_node_outlives_its_launcher(tmp_path):
     assert _gone(pids)
 
 
-def test_what_was_acknowledged_is_on_every_disk_and_the_disks_are_whole(tmp_path):
+def test_what_was_acknowledged_is_on_every_disk_and_the_disks_are_whole(tmp_path, run):
     with Dev("--dir", str(tmp_path / "c"), "--brokers", "0", "--in-process") as dev:
         defaults = ("configs", "alter", "--broker-defaults", "--bootstrap", dev.ready["bootstrap"])
-        assert quorate(*defaults, "--add-config", "log.cleaner.threads=3").code == 0
+        assert run(*defaults, "--add-config", "log.cleaner.threads=3").code == 0
         dev.end(signal.SIGTERM)
-    directories = [node["config"].removesuffix(".toml") for node in dev.ready["controllers"]]
 
-    for directory in directories:
-        verified = quorate("log", "verify", directory, "--output", "json")
-        read = quorate(
-            "image",
-            "cat",
-            "/configs/BROKER:/log.cleaner.threads",
-            "--directory",
-            directory,
-            "--output",
-            "json",
-        )
+    for node in dev.ready["controllers"]:
+        directory = node["config"].removesuffix(".toml")
+        verified = run("log", "verify", directory, "--output", "json")
+        place = "/configs/BROKER:/log.cleaner.threads"
+        read = run("image", "cat", place, "--directory", directory, "--output", "json")
         assert verified.code == 0, verified.err
         assert all(one["agrees_with_log"] is not False for one in json.loads(verified.out)["snapshots"])
         assert json.loads(read.out)["entries"][0]["value"] == "3"
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [NoAnswer("Silence."), ValueError("x"), trio.TooSlowError(), ExceptionGroup("g", [OSError(5, "I/O")])],
+)
+def test_a_demo_that_goes_wrong_ends_with_exit_code_1(failure):
+    told = unexpected(failure)
+
+    assert told.exit_code == 1
+    assert "demo did not" in told.text()
 
 
 def test_the_demo_ends_well_and_leaves_nothing_behind(tmp_path):
