@@ -16,11 +16,19 @@ import attrs
 
 from quorate.metadata import features
 from quorate.metadata.batch import CorruptBatch
-from quorate.metadata.ids import LOG_START, Endpoint, NodeId, ReplicaKey, random_uuid, uuid_from_text
+from quorate.metadata.ids import (
+    LOG_START,
+    Endpoint,
+    NodeId,
+    ReplicaKey,
+    random_uuid,
+    uuid_from_text,
+    uuid_to_text,
+)
 from quorate.metadata.log.files import Files, RealFiles, failing_storage, replace_file
 from quorate.metadata.log.identity import DirectoryLock, MetaProperties, check_identity, read_meta
 from quorate.metadata.log.interface import LogSummary
-from quorate.metadata.log.layout import BOOTSTRAP, META_PROPERTIES, QUORUM_STATE, snapshot_name
+from quorate.metadata.log.layout import ASIDE_SUFFIX, BOOTSTRAP, META_PROPERTIES, QUORUM_STATE, snapshot_name
 from quorate.metadata.log.quorum_state_file import QuorumStateFile, check_against_log
 from quorate.metadata.log.recovery import RecoveryReport, survey
 from quorate.metadata.log.refusals import (
@@ -114,10 +122,7 @@ def format_directory(plan: FormatPlan, rng: random.Random, files: Files | None =
         StorageFailed: the disk does not answer.
     """
     files = files or RealFiles()
-    try:
-        known = read_meta(files, plan.directory)
-    except (NotFormatted, HalfFormatted):
-        known = None
+    known = _known(files, plan.directory)
     if known is not None:
         return _already(plan, known)
     directory_id, voters = _first_voters(plan, rng)
@@ -126,6 +131,10 @@ def format_directory(plan: FormatPlan, rng: random.Random, files: Files | None =
         files.make_directory(plan.directory)
         lock = DirectoryLock.take(files, plan.directory)
         try:
+            known = _known(files, plan.directory)
+            if known is not None:  # another `storage format` was faster
+                return _already(plan, known)
+            _remove_leftovers(files, plan.directory)
             if plan.is_controller:
                 records = features.format_records(plan.metadata_version, dict(plan.other_features))
                 replace_file(files, plan.directory / BOOTSTRAP, _snapshot_bytes(None, records))
@@ -139,17 +148,49 @@ def format_directory(plan: FormatPlan, rng: random.Random, files: Files | None =
     return Formatted(meta=meta, already=False)
 
 
+def _known(files: Files, directory: Path) -> MetaProperties | None:
+    try:
+        return read_meta(files, directory)
+    except (NotFormatted, HalfFormatted):
+        return None
+
+
+def _remove_leftovers(files: Files, directory: Path) -> None:
+    """What a format that did not end has left: its voters need not be those of this one."""
+    ours = (BOOTSTRAP, QUORUM_STATE, snapshot_name(LOG_START))
+    for name in files.names(directory):
+        if name in ours or name.endswith(ASIDE_SUFFIX):
+            files.remove(directory / name)
+    files.sync_directory(directory)
+
+
 def _already(plan: FormatPlan, known: MetaProperties) -> Formatted:
+    where = plan.directory / META_PROPERTIES
     same = (known.cluster_id, known.node_id) == (plan.cluster_id, plan.node_id)
     if plan.ignore_formatted and same:
+        _check_directory_id(plan, known, where)
         return Formatted(meta=known, already=True)
     raise AlreadyFormatted(
         f"This directory is formatted already, for node {known.node_id} of cluster {known.cluster_id}",
-        where=plan.directory / META_PROPERTIES,
+        where=where,
         why=f"formatting it for node {plan.node_id} of cluster {plan.cluster_id} would make its data unusable",
         remedy="nothing, if that is what you want to start (--ignore-formatted makes this command succeed then);\n"
         "otherwise name an empty directory, or move this one away",
     )
+
+
+def _check_directory_id(plan: FormatPlan, known: MetaProperties, where: Path) -> None:
+    """Skipping is only right if the others, who have the same list, know this disk by its id."""
+    for voter in plan.initial:
+        if voter.id == known.node_id and voter.directory_id != known.directory_id:
+            raise AlreadyFormatted(
+                f"This directory is formatted already, with the directory id {uuid_to_text(known.directory_id)}",
+                where=where,
+                why="the list of initial controllers gives this node the directory id "
+                + uuid_to_text(voter.directory_id),
+                remedy="give every initial controller the list that this directory was formatted with;\n"
+                "or name an empty directory, or move this one away",
+            )
 
 
 def _first_voters(plan: FormatPlan, rng: random.Random) -> tuple[uuid.UUID, VotersRecord | None]:
@@ -247,8 +288,8 @@ def open_directory(
     check_identity(meta, directory, node_id=node_id, cluster_id=cluster_id)
     lock = DirectoryLock.take(files, directory)
     try:
-        elections = QuorumStateFile(files, directory)
         log, report = SegmentedLog.open(files, directory, log_config)
+        elections = QuorumStateFile(files, directory, log.reserve)
         try:
             election = _election(elections, log.summary(), directory, is_controller=is_controller)
             bootstrap = _read_bootstrap(files, directory) if is_controller else ()

@@ -27,6 +27,7 @@ _FLAGS: Final[dict[Mode, int]] = {
 }
 _MAX_BUFFERS: Final = 1024  # Linux's IOV_MAX
 _NO_FALLOCATE: Final = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
+_NOT_ALLOWED: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
 _READ_AT_ONCE: Final = 4 * 1024 * 1024
 
 
@@ -189,6 +190,12 @@ def storage_failed(doing: str, path: Path, error: OSError) -> StorageFailed:
             "  why: the file system is full, and the reserve kept for this moment is used up or too small"
         )
         lines.append("  what to do: make room on this file system, then start the node again")
+    elif error.errno in _NOT_ALLOWED:
+        lines.append("  why: the system does not let this user do it")
+        lines.append(
+            "  what to do: start the node as the user who owns the directory, or give it that directory;"
+        )
+        lines.append("    the file system must not be mounted read-only")
     else:
         lines.append("  why: after such an error nobody knows what is on the disk, so nothing is tried again")
         lines.append("  what to do: look at the system's log for disk errors, then start the node again;")

@@ -4,7 +4,6 @@
 keeps Kafka's programs off our directories and ours off Kafka's.
 """
 
-import contextlib
 import os
 import uuid
 from pathlib import Path
@@ -56,18 +55,23 @@ def read_meta(files: Files, directory: Path) -> MetaProperties:
         StorageFailed: the disk does not answer.
     """
     path = directory / META_PROPERTIES
-    try:
-        with failing_storage("Reading the directory", directory), contextlib.suppress(FileNotFoundError):
+    with failing_storage("Reading the directory", directory):
+        try:
             names = files.names(directory)
-            if META_PROPERTIES not in names:
-                raise _without_meta(directory, names)
-            return _parse(read_whole(files, path), path)
-    except NotADirectoryError:
-        pass
-    raise NotFormatted(
+        except FileNotFoundError:
+            raise _not_there(directory, "the directory does not exist") from None
+        except NotADirectoryError:
+            raise _not_there(directory, "that is the name of a file, or goes through one") from None
+        if META_PROPERTIES not in names:
+            raise _without_meta(directory, names)
+        return _parse(read_whole(files, path), path)
+
+
+def _not_there(directory: Path, why: str) -> NotFormatted:
+    return NotFormatted(
         "There is no metadata directory yet",
         where=directory,
-        why="the directory does not exist",
+        why=why,
         remedy="run `quorate storage format` with this node's configuration, once, before its first start",
     )
 
@@ -118,6 +122,8 @@ def _parse(content: bytes, path: Path) -> MetaProperties:
             remedy="start the release that wrote it",
         )
     try:
+        if not pairs["node.id"].isdecimal():
+            raise ValueError(f"node.id={pairs['node.id']} is no number")
         return MetaProperties(
             cluster_id=pairs["cluster.id"],
             node_id=NodeId(int(pairs["node.id"])),

@@ -15,6 +15,7 @@ from quorate.metadata.log.files import Files, failing_storage, read_whole, repla
 from quorate.metadata.log.interface import StorageFailed
 from quorate.metadata.log.layout import QUORUM_STATE
 from quorate.metadata.log.refusals import REPLACE, QuorumStateRefused
+from quorate.metadata.log.space import Reserve
 from quorate.metadata.quorum.election_state import ElectionState
 
 DATA_VERSION: Final = 2
@@ -22,11 +23,12 @@ DATA_VERSION: Final = 2
 
 
 class QuorumStateFile:
-    """The file of one metadata directory."""
+    """The file of one metadata directory. `reserve`: what a vote may be written from when the disk is full."""
 
-    def __init__(self, files: Files, directory: Path) -> None:
+    def __init__(self, files: Files, directory: Path, reserve: Reserve | None = None) -> None:
         self._files = files
         self._path = directory / QUORUM_STATE
+        self._reserve = reserve
 
     def write(self, election: ElectionState) -> None:
         """Replaces it, durably, before returning.
@@ -34,8 +36,12 @@ class QuorumStateFile:
         Raises:
             StorageFailed: the disk can no longer be trusted.
         """
+        content = _encode(election)
         with failing_storage("Writing the vote", self._path):
-            replace_file(self._files, self._path, _encode(election))
+            if self._reserve is None:
+                replace_file(self._files, self._path, content)
+            else:
+                self._reserve.lean_on(lambda: replace_file(self._files, self._path, content))
 
     def read(self) -> ElectionState:
         """What this replica knew last.
