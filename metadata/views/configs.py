@@ -4,7 +4,7 @@ What a topic inherits comes from the answering node's own file and dynamic confi
 BROKER, which only the node itself can describe. Controllers answer for themselves in the same way (KIP-919).
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 import attrs
@@ -59,75 +59,90 @@ def answer_describe_configs(
     image: MetadataImage, request: DescribeConfigsRequest, node: DescribingNode
 ) -> DescribeConfigsResponse:
     """One result per resource; one that cannot be described does not keep the others from it."""
-    return DescribeConfigsResponse(
-        results=tuple(_result(image, resource, request, node) for resource in request.resources)
-    )
+    describer = _Describer(image, request, node)
+    return DescribeConfigsResponse(results=tuple(map(describer.result, request.resources)))
 
 
-def _result(
-    image: MetadataImage,
-    resource: DescribeConfigsResource,
-    request: DescribeConfigsRequest,
-    node: DescribingNode,
-) -> DescribeConfigsResult:
-    try:
-        found = _effective(image, resource, node)
-    except RequestRejected as refusal:
+class _Describer:
+    """One answer on its way. What topics inherit is the same for all of them and is worked out once."""
+
+    def __init__(self, image: MetadataImage, request: DescribeConfigsRequest, node: DescribingNode) -> None:
+        self._image = image
+        self._request = request
+        self._node = node
+        self._node_configs = node.configs(image)
+        self._inherited: dict[tuple[str, ...], dict[str, DescribeConfigsResourceResult]] = {}
+
+    def result(self, resource: DescribeConfigsResource) -> DescribeConfigsResult:
+        try:
+            configs = self._configs(resource)
+        except RequestRejected as refusal:
+            return DescribeConfigsResult(
+                error_code=refusal.code,
+                error_message=refusal.message,
+                resource_type=resource.resource_type,
+                resource_name=resource.resource_name,
+            )
         return DescribeConfigsResult(
-            error_code=refusal.code,
-            error_message=refusal.message,
-            resource_type=resource.resource_type,
-            resource_name=resource.resource_name,
+            resource_type=resource.resource_type, resource_name=resource.resource_name, configs=configs
         )
-    return DescribeConfigsResult(
-        resource_type=resource.resource_type,
-        resource_name=resource.resource_name,
-        configs=tuple(_shown(config, request) for config in found),
-    )
 
+    def _configs(self, resource: DescribeConfigsResource) -> tuple[DescribeConfigsResourceResult, ...]:
+        kind, name, keys = resource.resource_type, resource.resource_name, resource.configuration_keys
+        overrides = _set_on(self._image, kind, name)
+        match kind:
+            case ResourceType.TOPIC:
+                if self._image.topics.by_name(name) is None:
+                    raise RequestRejected(unknown_topic(name), f"There is no topic named {name!r}.")
+                return self._of_topic(overrides, keys or ())
+            case ResourceType.BROKER:
+                return self._shown(self._of_broker(name, keys))
+            case ResourceType.GROUP:
+                _check_named(name, "A group")
+                return self._shown(effective_group_configs(overrides, self._node_configs, keys))
+            case ResourceType.CLIENT_METRICS:
+                _check_named(name, "A client metrics subscription")
+                return self._shown(effective_client_metrics_configs(overrides, keys))
+            case ResourceType.BROKER_LOGGER:
+                raise RequestRejected(
+                    ErrorCode.invalid_request,
+                    "The log levels of this program cannot be described; see quorate.log.level in its "
+                    "configuration.",
+                )
+            case _:
+                known = ", ".join(f"{one.value} ({one.name})" for one in ResourceType)
+                raise RequestRejected(
+                    ErrorCode.invalid_request, f"Resource type {kind} is not known. There are: {known}."
+                )
 
-def _effective(
-    image: MetadataImage, resource: DescribeConfigsResource, node: DescribingNode
-) -> list[EffectiveConfig]:
-    kind, name, keys = resource.resource_type, resource.resource_name, resource.configuration_keys
-    match kind:
-        case ResourceType.TOPIC:
-            if image.topics.by_name(name) is None:
-                raise RequestRejected(unknown_topic(name), f"There is no topic named {name!r}.")
-            return effective_topic_configs(_set_on(image, kind, name), node.configs(image), keys)
-        case ResourceType.BROKER:
-            return _of_broker(image, name, keys, node)
-        case ResourceType.GROUP:
-            _check_named(name, "A group")
-            return effective_group_configs(_set_on(image, kind, name), node.configs(image), keys)
-        case ResourceType.CLIENT_METRICS:
-            _check_named(name, "A client metrics subscription")
-            return effective_client_metrics_configs(_set_on(image, kind, name), keys)
-        case ResourceType.BROKER_LOGGER:
+    def _of_topic(
+        self, overrides: Mapping[str, str], keys: tuple[str, ...]
+    ) -> tuple[DescribeConfigsResourceResult, ...]:
+        inherited = self._inherited.get(keys)
+        if inherited is None:
+            defaults = self._shown(effective_topic_configs({}, self._node_configs, keys))
+            inherited = self._inherited[keys] = {config.name: config for config in defaults}
+        own = [name for name in overrides if not keys or name in keys]
+        if not own:
+            return tuple(inherited.values())
+        mine = self._shown(effective_topic_configs(overrides, self._node_configs, own))
+        every = inherited | {config.name: config for config in mine}
+        return tuple(every[name] for name in sorted(every))
+
+    def _of_broker(self, name: str, keys: Collection[str] | None) -> list[EffectiveConfig]:
+        if name == _CLUSTER_DEFAULT:
+            return cluster_default_configs(self._node_configs.cluster_dynamic, keys)
+        node_id = self._node.node_id
+        if name != str(node_id):
             raise RequestRejected(
                 ErrorCode.invalid_request,
-                "The log levels of this program cannot be described; see quorate.log.level in its configuration.",
+                f"Unexpected node id {name}: this is node {node_id}, which knows its own configs and, under an "
+                f"empty name, the defaults of the cluster. Ask node {name} itself.",
             )
-        case _:
-            known = ", ".join(f"{one.value} ({one.name})" for one in ResourceType)
-            raise RequestRejected(
-                ErrorCode.invalid_request, f"Resource type {kind} is not known. There are: {known}."
-            )
+        return effective_broker_configs(self._node_configs, keys, self._node.own_keys)
 
-
-def _of_broker(
-    image: MetadataImage, name: str, keys: Collection[str] | None, node: DescribingNode
-) -> list[EffectiveConfig]:
-    configs = node.configs(image)
-    if name == _CLUSTER_DEFAULT:
-        return cluster_default_configs(configs.cluster_dynamic, keys)
-    if name != str(node.node_id):
-        raise RequestRejected(
-            ErrorCode.invalid_request,
-            f"Unexpected node id {name}: this is node {node.node_id}, which knows its own configs and, under an "
-            f"empty name, the defaults of the cluster. Ask node {name} itself.",
-        )
-    return effective_broker_configs(configs, keys, node.own_keys)
+    def _shown(self, configs: Iterable[EffectiveConfig]) -> tuple[DescribeConfigsResourceResult, ...]:
+        return tuple(_shown(config, self._request) for config in configs)
 
 
 def _set_on(image: MetadataImage, kind: int, name: str) -> dict[str, str]:

@@ -1,10 +1,12 @@
 """DescribeConfigs: who may be asked what, and how a config is shown. Which value counts is tested in config_keys."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from quorate.broker.config import BrokerConfig
 from quorate.metadata.checks import ErrorCode
-from quorate.metadata.config_keys import ConfigSource, ResourceType
+from quorate.metadata.config_keys import ConfigSource, ResourceType, effective_topic_configs
 from quorate.metadata.ids import NodeId
 from quorate.metadata.records import ConfigRecord
 from quorate.metadata.views import DescribingNode, answer_describe_configs
@@ -143,3 +145,47 @@ def test_one_bad_resource_does_not_hide_the_others() -> None:
     assert (bad.error_code, bad.configs) == (ErrorCode.unknown_topic_or_partition, ())
     assert good.error_code is ErrorCode.none
     assert good.configs
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 4),
+            st.sampled_from(["cleanup.policy", "segment.bytes", "nobody.knows.this", "retention.ms"]),
+            st.sampled_from(["1", "compact"]),
+        )
+    ),
+    st.lists(
+        st.tuples(
+            st.integers(0, 5), st.sampled_from([None, (), ("segment.bytes",), ("nobody.knows.this", "x")])
+        ),
+        max_size=12,
+    ),
+)
+def test_many_topics_together_are_described_as_each_alone(
+    overrides: list[tuple[int, str, str]], asked: list[tuple[int, tuple[str, ...] | None]]
+) -> None:
+    image = Cluster(
+        brokers={},
+        topics={f"t{n}": (Partition(replicas=(), isr=(), leader=-1),) for n in range(5)},
+        configs=tuple(setting(ResourceType.TOPIC, f"t{n}", key, value) for n, key, value in overrides),
+    ).image()
+    resources = [
+        DescribeConfigsResource(
+            resource_type=ResourceType.TOPIC, resource_name=f"t{n}", configuration_keys=keys
+        )
+        for n, keys in asked
+    ]
+
+    def described(*some: DescribeConfigsResource) -> tuple[DescribeConfigsResult, ...]:
+        request = DescribeConfigsRequest(resources=some, include_synonyms=True)
+        return answer_describe_configs(image, request, NODE).results
+
+    assert described(*resources) == tuple(described(one)[0] for one in resources)
+    for resource, result in zip(resources, described(*resources), strict=True):
+        if result.error_code is ErrorCode.none:
+            overridden = dict(image.configs.of(ResourceType.TOPIC, resource.resource_name))
+            expected = effective_topic_configs(overridden, NODE.configs(image), resource.configuration_keys)
+            assert [(c.name, c.value, c.config_source) for c in result.configs] == [
+                (c.name, c.value, c.source) for c in expected
+            ]
