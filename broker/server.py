@@ -12,7 +12,7 @@ from quorate.broker.config import BrokerConfig
 from quorate.broker.relay import Relay
 from quorate.metadata.calls import Call, answer_read
 from quorate.metadata.image.image import MetadataImage
-from quorate.metadata.slow_reads import SlowReads, is_slow
+from quorate.metadata.slow_reads import SlowReads, is_slow, sources_of
 from quorate.metadata.views import (
     AtBroker,
     DescribingNode,
@@ -80,7 +80,8 @@ class BrokerServer:
         image = self._image()
         self._make_topics(call, image)
         if is_slow(call.request, image):
-            self._slow.answer(call, lambda: read(call, image))
+            sources = sources_of(call.request, image, self._viewpoint(call))
+            self._slow.answer(call, lambda: read(call, image), sources)
         else:
             answer_read(call, lambda call: read(call, image))
 

@@ -20,7 +20,7 @@ from quorate.metadata.node import RaftNode, now_ms
 from quorate.metadata.quorum.messages import Response
 from quorate.metadata.quorum_view import quorum_status
 from quorate.metadata.raft_wire import request_from_wire, response_to_wire
-from quorate.metadata.slow_reads import SlowReads, is_slow
+from quorate.metadata.slow_reads import SlowReads, is_slow, sources_of
 from quorate.metadata.views.api_versions import answer_api_versions
 from quorate.metadata.views.cluster import answer_describe_cluster
 from quorate.metadata.views.configs import DescribingNode, answer_describe_configs
@@ -137,7 +137,8 @@ class ControllerServer:
         image = self._machine.image
         read = self._reads[type(call.request)]
         if is_slow(call.request, image):
-            self._slow.answer(call, lambda: read(call, image))
+            sources = sources_of(call.request, image, self._viewpoint(call))
+            self._slow.answer(call, lambda: read(call, image), sources)
         else:
             answer_read(call, lambda call: read(call, image))
 

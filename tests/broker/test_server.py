@@ -173,6 +173,22 @@ async def test_a_large_answer_leaves_in_its_turn_like_any_other() -> None:
         assert [len(answer.topics[0].partitions) for _, answer in answers] == [1, SLOW_PARTITIONS + 1, 1]
 
 
+async def test_a_large_answer_is_as_new_as_the_image_too() -> None:
+    one = Partition(replicas=(1,), isr=(1,), leader=1)
+    topics = {"large": (one,) * (SLOW_PARTITIONS + 1)}
+    alone, joined = Broker(listeners={"PLAINTEXT": 1}), Broker(listeners={"PLAINTEXT": 2})
+    everything = MetadataRequest(topics=None)
+    async with serving() as world:
+        for brokers in ({1: alone}, {1: alone, 2: joined}, {2: joined}):
+            world.image = Cluster(brokers=brokers, topics=topics).image()
+            first, again = await world.ask(everything, 12), await world.ask(everything, 12)
+            assert first == again
+            assert [broker.node_id for broker in first.brokers] == list(brokers)
+            assert [partition.leader_id for partition in first.topics[0].partitions][:1] == (
+                [1] if 1 in brokers else [-1]
+            )
+
+
 async def test_a_refused_read_has_its_apis_own_shape() -> None:
     async with serving() as world:
         by_id = MetadataRequest(topics=(MetadataRequestTopic(topic_id=uuid.UUID(int=5), name=""),))
