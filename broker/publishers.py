@@ -2,7 +2,7 @@
 
 The order is fixed: first what clients are answered from, the life cycle last, because its heartbeat tells the
 controller the offset up to which everything is in effect here. A publisher that fails is logged and counted, and the
-others still hear of the image.
+others still hear of the image; one that finds its own state impossible ends the process.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -11,6 +11,7 @@ from typing import Final, TypeAlias
 import structlog
 
 from quorate.broker.loader import Cause, Publication
+from quorate.metadata.checks import InvariantViolated
 from quorate.metadata.ids import NodeId
 from quorate.metadata.image.cluster import BrokerRegistration
 
@@ -34,6 +35,8 @@ class Publishers:
         for name, publisher in self._in_order.items():
             try:
                 publisher(publication)
+            except InvariantViolated:
+                raise
             except Exception:  # noqa: BLE001  one odd image must not keep the others from knowing it
                 self.failures += 1
                 _log.exception("a publisher failed", publisher=name, offset=publication.image.offset)

@@ -3,10 +3,12 @@
 import uuid
 
 import attrs
+import pytest
 import structlog
 
 from quorate.broker.loader import MetadataLoader, Publication
 from quorate.broker.publishers import Publishers, sentences
+from quorate.metadata.checks import InvariantViolated
 from quorate.metadata.features import format_records
 from quorate.metadata.ids import NodeId, Offset
 from quorate.metadata.records import (
@@ -84,3 +86,12 @@ def test_the_log_says_what_changed() -> None:
         ["broker 1 is not registered any more"],
         ["created 7 topics: t2, t3, t4, t5, t6 and 2 more", "deleted 1 topic: t1"],
     ]
+
+
+def test_a_publisher_whose_own_state_is_impossible_ends_the_process() -> None:
+    def broken(publication: Publication) -> None:
+        raise InvariantViolated("cannot be")
+
+    (publication,) = published()
+    with pytest.raises(InvariantViolated):
+        Publishers({"broken": broken}).publish(publication)
