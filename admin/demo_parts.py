@@ -42,6 +42,8 @@ _KEY: Final = "retention.ms"
 _FIRST_VALUE: Final = 1_000_000
 _TIMEOUT_MS: Final = 10_000
 _LOOK_AGAIN_S: Final = 0.005
+_TRY_AGAIN: Final = (ErrorCode.request_timed_out, ErrorCode.not_controller, ErrorCode.kafka_storage_error)
+"""Of these the first leaves the outcome open, the others say that nothing was done."""
 
 
 # --- the client
@@ -134,7 +136,7 @@ class Writer:
             error = response.responses[0]
             if error.error_code is ErrorCode.none:
                 break
-            if error.error_code not in (ErrorCode.request_timed_out, ErrorCode.not_controller):
+            if error.error_code not in _TRY_AGAIN:
                 raise Refused(
                     "A change was refused.", why=f"{error.error_code.name.upper()}: {error.error_message}"
                 )
