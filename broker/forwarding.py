@@ -26,6 +26,11 @@ from quorate.metadata.wire.envelope import EnvelopeRequest, EnvelopeResponse
 
 FORWARD_TIMEOUT_MS: Final = 60_000
 """How long a request waits for an answer at most, as in Kafka."""
+PATIENCE_MS: Final = 27_000
+"""How long it waits for a controller that takes it, unless it says itself how long it may take: most clients give up
+after 30 s, and would not hear why."""
+MIN_PATIENCE_MS: Final = 5_000
+"""Clients that say 0 do not want to wait for the outcome; a failover they would rather survive."""
 MAX_IN_FLIGHT: Final = 64
 """Envelopes under way at once. Below what a listener parks per connection, so it never pushes back."""
 LAST_WORD_MS: Final = 1_500
@@ -75,6 +80,8 @@ class Submitted:
     ticket: Ticket
     envelope: EnvelopeRequest
     deadline_ms: int
+    unsent_deadline_ms: int
+    """When it is refused if no controller has it then."""
     is_read: bool
 
 
@@ -148,6 +155,16 @@ _PASSED_ON: Final = frozenset({ErrorCode.unsupported_version, ErrorCode.request_
 """Envelope errors that mean the same to the client. Others are between the broker and the controller."""
 
 
+def patience_ms(timeout_ms: int | None) -> int:
+    """How long a request waits for a controller; `timeout_ms`: what it says itself, None where it cannot.
+
+    A little less than that: the client is told why instead of giving up at the same moment.
+    """
+    if timeout_ms is None:
+        return PATIENCE_MS
+    return min(max(timeout_ms * 9 // 10, MIN_PATIENCE_MS), FORWARD_TIMEOUT_MS)
+
+
 @attrs.define
 class _Request:
     submitted: Submitted
@@ -167,6 +184,7 @@ class Forwarder:
         self._waiting_bytes = 0
         self._in_flight: dict[Attempt, Ticket] = {}
         self._deadlines: list[tuple[int, Ticket]] = []  # a heap; entries of finished requests are skipped
+        self._unsent_deadlines: list[tuple[int, Ticket]] = []  # a heap; so are those of requests under way
         self._attempts = 0
         self._retry_at_ms: int | None = None
         self._refusals = 0
@@ -185,7 +203,9 @@ class Forwarder:
         """When `TimePassed` is due, or None if only an event can change anything."""
         while self._deadlines and self._deadlines[0][1] not in self._requests:
             heapq.heappop(self._deadlines)
-        waits = [self._deadlines[0][0]] if self._deadlines else []
+        while self._unsent_deadlines and not self._is_queued(self._unsent_deadlines[0][1]):
+            heapq.heappop(self._unsent_deadlines)
+        waits = [heap[0][0] for heap in (self._deadlines, self._unsent_deadlines) if heap]
         if self._retry_at_ms is not None and self.waiting:
             waits.append(self._retry_at_ms)
         return min(waits, default=None)
@@ -210,6 +230,7 @@ class Forwarder:
                 assert_never(event)
         self._expire(now_ms)
         self._pump(now_ms)
+        self._expire_unsent(now_ms)
         return tuple(self._effects)
 
     # --- events -----------------------------------------------------------------------------------------
@@ -321,6 +342,7 @@ class Forwarder:
     def _put_back(self, ticket: Ticket) -> None:
         heapq.heappush(self._waiting, ticket)
         request = self._requests[ticket]
+        heapq.heappush(self._unsent_deadlines, (request.submitted.unsent_deadline_ms, ticket))
         request.queued = True
         self._waiting_bytes += len(request.submitted.envelope.request_data)
 
@@ -345,10 +367,25 @@ class Forwarder:
             if request is None or not self._is_over(request, now_ms):
                 continue
             if request.attempt is None:
-                text = f"{self._whereabouts(request)}; nothing was changed, try again later"
+                self._refuse_unsent(request)
             else:
                 text = f"{Failure.TIMED_OUT.value} ({request.sent_to}): {_UNKNOWN_OUTCOME}"
-            self._refuse(ticket, ErrorCode.request_timed_out, text)
+                self._refuse(ticket, ErrorCode.request_timed_out, text)
+
+    def _expire_unsent(self, now_ms: int) -> None:
+        """After the sending: what a controller can take now is not refused."""
+        while self._unsent_deadlines and self._unsent_deadlines[0][0] <= now_ms:
+            _, ticket = heapq.heappop(self._unsent_deadlines)
+            if self._is_queued(ticket):
+                self._refuse_unsent(self._requests[ticket])
+
+    def _is_queued(self, ticket: Ticket) -> bool:
+        request = self._requests.get(ticket)
+        return request is not None and request.queued
+
+    def _refuse_unsent(self, request: _Request) -> None:
+        text = f"{self._whereabouts(request)}; nothing was changed, try again later"
+        self._refuse(request.submitted.ticket, ErrorCode.request_timed_out, text)
 
     def _is_over(self, request: _Request, now_ms: int) -> bool:
         """Its time is up, or the controller that has it is none any more and has had its last word."""

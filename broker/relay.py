@@ -10,6 +10,7 @@ from typing import Any, Protocol, assert_never
 from quorate.broker.driver import Driver
 from quorate.broker.forwarding import (
     FORWARD_TIMEOUT_MS,
+    PATIENCE_MS,
     Abandoned,
     Answered,
     Attempt,
@@ -26,6 +27,7 @@ from quorate.broker.forwarding import (
     Submitted,
     Ticket,
     TimePassed,
+    patience_ms,
 )
 from quorate.broker.links import Sender
 from quorate.metadata.calls import Call, envelope_of
@@ -73,17 +75,26 @@ class Relay:
     def forward(self, call: Call) -> None:
         """Has the active controller answer a client's call."""
         reads = APIS[call.api_key].reads
-        ticket = self.submit(envelope_of(call), call, is_read=reads)
+        patience = patience_ms(getattr(call.request, "timeout_ms", None))
+        ticket = self.submit(envelope_of(call), call, is_read=reads, patience_ms=patience)
         if not call.answered:
             call.on_gone = lambda: self._abandon(ticket)
 
-    def submit(self, envelope: EnvelopeRequest, waiting: Waiting, *, is_read: bool) -> Ticket:
+    def submit(
+        self, envelope: EnvelopeRequest, waiting: Waiting, *, is_read: bool, patience_ms: int = PATIENCE_MS
+    ) -> Ticket:
         """Has the active controller answer what is in the envelope."""
         ticket = Ticket(next(self._tickets))
         self._waiting[ticket] = waiting
-        deadline_ms = now_ms() + FORWARD_TIMEOUT_MS
+        now = now_ms()
         self._driver.take(
-            Submitted(ticket=ticket, envelope=envelope, deadline_ms=deadline_ms, is_read=is_read)
+            Submitted(
+                ticket=ticket,
+                envelope=envelope,
+                deadline_ms=now + FORWARD_TIMEOUT_MS,
+                unsent_deadline_ms=now + patience_ms,
+                is_read=is_read,
+            )
         )
         return ticket
 

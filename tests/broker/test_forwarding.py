@@ -28,6 +28,7 @@ from quorate.broker.forwarding import (
     Submitted,
     Ticket,
     TimePassed,
+    patience_ms,
 )
 from quorate.metadata.checks import ErrorCode
 from quorate.metadata.ids import Endpoint, Epoch, NodeId
@@ -37,9 +38,21 @@ ONE = Controller(NodeId(1), Epoch(4), Endpoint("CONTROLLER", "one", 9093))
 TWO = Controller(NodeId(2), Epoch(5), Endpoint("CONTROLLER", "two", 9093))
 
 
-def _submit(ticket: int, *, deadline_ms: int = 60_000, is_read: bool = False, size: int = 10) -> Submitted:
-    envelope = EnvelopeRequest(request_data=bytes(size), client_host_address=b"\x7f\0\0\1")
-    return Submitted(ticket=Ticket(ticket), envelope=envelope, deadline_ms=deadline_ms, is_read=is_read)
+def _submit(
+    ticket: int,
+    *,
+    deadline_ms: int = 60_000,
+    unsent_deadline_ms: int | None = None,
+    is_read: bool = False,
+    size: int = 10,
+) -> Submitted:
+    return Submitted(
+        ticket=Ticket(ticket),
+        envelope=EnvelopeRequest(request_data=bytes(size), client_host_address=b"\x7f\0\0\1"),
+        deadline_ms=deadline_ms,
+        unsent_deadline_ms=deadline_ms if unsent_deadline_ms is None else unsent_deadline_ms,
+        is_read=is_read,
+    )
 
 
 def _forwarder(controller: Controller | None = ONE) -> Forwarder:
@@ -238,6 +251,38 @@ def test_nobody_to_ask_until_the_deadline() -> None:
     assert "no active controller" in refusal.message
 
 
+def test_who_waits_in_vain_for_a_controller_is_told_before_it_gives_up() -> None:
+    forwarder = _forwarder(None)
+    assert not forwarder.step(_submit(1, unsent_deadline_ms=300), 0)
+    assert not forwarder.step(TimePassed(), 299)
+    assert forwarder.next_deadline() == 300
+
+    refusal = _refusal(forwarder.step(TimePassed(), 300))
+
+    assert "nothing was changed" in refusal.message
+    assert forwarder.next_deadline() is None
+
+
+def test_what_a_controller_can_take_at_the_last_moment_is_sent() -> None:
+    forwarder = _forwarder(None)
+    assert not forwarder.step(_submit(1, unsent_deadline_ms=300), 0)
+
+    send = _send(forwarder.step(ControllerChanged(ONE), 300))
+
+    # Under way it has all of its time; back again it has none.
+    assert not forwarder.step(TimePassed(), 400)
+    refusal = _refusal(forwarder.step(Answered(send.attempt, _error(ErrorCode.not_controller)), 401))
+    assert "did not take the request" in refusal.message
+
+
+@pytest.mark.parametrize(
+    ("said", "waits"),
+    [(None, 27_000), (0, 5_000), (-1, 5_000), (30_000, 27_000), (10_000, 9_000), (2**31 - 1, 60_000)],
+)
+def test_patience_follows_what_the_request_says(said: int | None, waits: int) -> None:
+    assert patience_ms(said) == waits
+
+
 def test_no_answer_until_the_deadline() -> None:
     forwarder = _forwarder()
     send = _send(forwarder.step(_submit(1, deadline_ms=500), 0))
@@ -324,7 +369,8 @@ def test_no_write_is_carried_out_twice_and_nobody_is_told_a_lie(seed: int, steps
                 event = Submitted(
                     ticket=Ticket(n),
                     envelope=envelope,
-                    deadline_ms=world.now_ms + rng.randrange(1, 9000),
+                    deadline_ms=world.now_ms + rng.randrange(5000, 9000),
+                    unsent_deadline_ms=world.now_ms + rng.randrange(1, 9000),
                     is_read=rng.random() < 0.3,
                 )
                 submitted.append(event)

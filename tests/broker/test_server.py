@@ -282,7 +282,10 @@ async def test_without_a_controller_a_write_waits_for_one() -> None:
 
 async def test_nothing_was_changed_is_said_only_when_it_is_true(autojump_clock: Clock) -> None:
     async with serving(active=None) as world:
-        answer = await world.ask(CREATE, VERSION)
+        asked_at = trio.current_time()
+        answer = await world.ask(attrs.evolve(CREATE, timeout_ms=10_000), VERSION)
+        # Its client gives up after ten seconds, and would not hear why.
+        assert trio.current_time() - asked_at == pytest.approx(9, abs=0.1)
         assert answer.topics[0].error_code is ErrorCode.request_timed_out
         assert "nothing was changed" in answer.topics[0].error_message
 
