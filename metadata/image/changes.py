@@ -6,7 +6,7 @@ A delta knows its changes from the records. After a snapshot was loaded there ar
 
 import uuid
 from collections.abc import Hashable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import attrs
 from immutables import Map
@@ -59,7 +59,7 @@ class Changes:
 
 
 def difference(before: MetadataImage, after: MetadataImage) -> Changes:
-    """Everything that leads from one image to the other. Order: as in `after`, sorted where that has no order."""
+    """Everything that leads from one image to the other, each part sorted; topics by name."""
     created, deleted, changed = _topics(before.topics, after.topics)
     return Changes(
         created_topics=created,
@@ -81,12 +81,14 @@ def difference(before: MetadataImage, after: MetadataImage) -> Changes:
 def _flat(before: Map[K, V], after: Map[K, V]) -> dict[K, V | None]:
     if before is after:
         return {}
-    return _compared(before, after)
-
-
-def _compared(before: Mapping[K, V], after: Mapping[K, V]) -> dict[K, V | None]:
     gone: dict[K, V | None] = {key: None for key in before if key not in after}
-    return gone | {key: value for key, value in after.items() if before.get(key) != value}
+    changes = gone | {key: value for key, value in after.items() if before.get(key) != value}
+    # A map of texts has another order in every process, and publishers act in the order that they are given.
+    return {key: changes[key] for key in sorted(changes, key=_any_order)}
+
+
+def _any_order(key: Any) -> Any:
+    return key
 
 
 def _nested(before: dict[K, Map[str, V]], after: dict[K, Map[str, V]]) -> dict[K, dict[str, V | None]]:

@@ -2,8 +2,8 @@
 
 A record is declared once, as a frozen attrs class; what attrs does not know about a field (Kafka's type, the
 first record version that has it, its tag, a sentence) stands in the field's metadata as a `Declared`.
-Everything else is derived from there: the CBOR form (`codec`), Kafka's form (`kafka_form`), tables of fields
-for people. No record lives here, and nothing here knows any bytes.
+Both forms are derived from there: rows for CBOR (`record_forms`), Kafka's form (`kafka_form`). No record lives
+here, and nothing here knows any bytes.
 
 Source of every declaration: the schemas in Kafka's own jars (`common/metadata/*.json` and
 `common/message/*.json` of 4.3.1); a test compares them field by field.

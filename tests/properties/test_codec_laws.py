@@ -27,7 +27,7 @@ from tests.properties.strategies import records
 payloads = st.lists(records(), min_size=1, max_size=4).map(encode_payload)
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(st.lists(records(), max_size=4))
 def test_what_is_encoded_comes_back(written: list[AnyRecord]) -> None:
     assert decode_payload(encode_payload(written)) == tuple(written)
@@ -42,7 +42,7 @@ def test_a_payload_may_grow_piece_by_piece(written: list[AnyRecord]) -> None:
     assert join_payload(len(written), pieces) == encode_payload(written)
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(payloads, st.data())
 def test_a_changed_byte_is_refused_or_is_the_one_encoding_of_something_else(
     payload: bytes, data: st.DataObject
@@ -52,7 +52,7 @@ def test_a_changed_byte_is_refused_or_is_the_one_encoding_of_something_else(
     _accepted_only_if_canonical(payload[:place] + bytes((other,)) + payload[place + 1 :])
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(payloads, st.data())
 def test_bytes_that_are_missing_or_too_many_are_refused(payload: bytes, data: st.DataObject) -> None:
     place = data.draw(st.integers(0, len(payload)))
@@ -76,7 +76,7 @@ def _accepted_only_if_canonical(payload: bytes) -> None:
     assert encode_payload(found) == payload
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(records())
 def test_kafkas_form_comes_back_without_what_only_we_have(record: AnyRecord) -> None:
     """Fields of our own do not exist in Kafka's form: they come back with their defaults."""
@@ -88,7 +88,7 @@ def test_kafkas_form_comes_back_without_what_only_we_have(record: AnyRecord) -> 
         assert decode_record(encode_record(record)) == expected
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(records(), st.data())
 def test_a_changed_byte_in_kafkas_form_never_fails_otherwise(record: AnyRecord, data: st.DataObject) -> None:
     """Foreign bytes may be wrong in any way; they are refused with MalformedRecord and nothing else."""

@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Iterable
 
 import attrs
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quorate.metadata.codec import decode_payload, encode_payload
@@ -28,6 +28,8 @@ from quorate.metadata.records import (
 )
 from tests.properties.strategies import BROKER_IDS, histories, pieces
 
+LAW = settings(max_examples=60)
+
 HERE = Provenance(offset=99, epoch=7, append_time_ms=1_700_000_000_000)
 
 
@@ -42,6 +44,7 @@ def replayed(
     return image
 
 
+@LAW
 @given(histories(), st.data())
 def test_every_cut_of_a_log_gives_the_same_image(history: list[AnyDataRecord], data: st.DataObject) -> None:
     whole = replayed([history])
@@ -49,6 +52,7 @@ def test_every_cut_of_a_log_gives_the_same_image(history: list[AnyDataRecord], d
     assert replayed([record] for record in history) == whole
 
 
+@LAW
 @given(histories())
 def test_an_image_goes_into_records_and_comes_back(history: list[AnyDataRecord]) -> None:
     image = replayed([history])
@@ -59,6 +63,7 @@ def test_an_image_goes_into_records_and_comes_back(history: list[AnyDataRecord])
     assert list(image_records(back)) == written
 
 
+@LAW
 @given(histories(), histories(), st.data())
 def test_digests_are_equal_exactly_where_images_are(
     one: list[AnyDataRecord], other: list[AnyDataRecord], data: st.DataObject
@@ -69,6 +74,7 @@ def test_digests_are_equal_exactly_where_images_are(
     assert (digest(another) == digest(image)) == another.same_metadata(image)
 
 
+@LAW
 @given(histories(), st.data())
 def test_the_image_before_is_never_touched(history: list[AnyDataRecord], data: st.DataObject) -> None:
     image = MetadataImage.EMPTY
@@ -79,6 +85,7 @@ def test_the_image_before_is_never_touched(history: list[AnyDataRecord], data: s
         image = after
 
 
+@LAW
 @given(histories(), st.data())
 def test_the_index_of_replicas_finds_what_a_walk_finds(
     history: list[AnyDataRecord], data: st.DataObject
@@ -93,6 +100,7 @@ def test_the_index_of_replicas_finds_what_a_walk_finds(
             assert image.topics.has_replicas(broker) == bool(walked)
 
 
+@LAW
 @given(histories(), st.data())
 def test_counts_are_those_of_a_walk(history: list[AnyDataRecord], data: st.DataObject) -> None:
     topics = replayed(data.draw(pieces(history))).topics
@@ -104,6 +112,7 @@ def test_counts_are_those_of_a_walk(history: list[AnyDataRecord], data: st.DataO
         assert dict(topic.partitions()) == {i: topic.partition(i) for i in topic.indexes()}
 
 
+@LAW
 @given(histories(), st.data())
 def test_a_delta_says_at_least_what_is_different(history: list[AnyDataRecord], data: st.DataObject) -> None:
     """Comparing two images finds the same as reading the records, but for what was written with its old value."""
@@ -148,6 +157,7 @@ def _check_same_topics(told: Changes, seen: Changes) -> None:
         assert changes[topic] | dict(partitions) == changes[topic]
 
 
+@LAW
 @given(histories(), st.data())
 def test_the_gate_shows_a_transaction_whole_or_not_at_all(
     history: list[AnyDataRecord], data: st.DataObject
@@ -175,6 +185,7 @@ def test_the_gate_shows_a_transaction_whole_or_not_at_all(
             assert image.same_metadata(before if gate.is_open else whole)
 
 
+@LAW
 @given(histories())
 def test_where_an_image_comes_from_is_not_what_it_says(history: list[AnyDataRecord]) -> None:
     image = replayed([history])

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from quorate.metadata.ids import MIGRATING_DIRECTORY, NodeId
-from quorate.metadata.image import MetadataDelta, MetadataImage, ReplayError
+from quorate.metadata.image import MetadataDelta, MetadataImage, ReplayError, difference
 from quorate.metadata.image.security import Acl, ScramCredential
 from quorate.metadata.records import (
     UNCHANGED,
@@ -437,3 +437,12 @@ def test_unchanged_leaves_all_as_it_was() -> None:
     image = image_of([broker(fenced=False, cordoned_log_dirs=())])
     after = image_of([_changed(fenced=UNCHANGED)], image)
     assert after.same_metadata(image)
+
+
+def test_a_difference_is_sorted_whatever_the_hashes_of_texts() -> None:
+    names = [f"feature.{i}" for i in range(20)]
+    image = image_of([FeatureLevelRecord(name=name, feature_level=1) for name in reversed(names)])
+    assert list(difference(MetadataImage.EMPTY, image).changed_features) == sorted(names)
+    assert list(difference(image, MetadataImage.EMPTY).changed_features.items()) == [
+        (n, None) for n in sorted(names)
+    ]
