@@ -31,7 +31,7 @@ class Clients:
         self, schedule: Schedule, laws: Laws, values: Values, marks: Counter[str], rng: random.Random
     ) -> None:
         self.acknowledged: list[RecordBatch] = []
-        self.acknowledged_at_ms: list[int] = []
+        self.acknowledged_by: list[SimNode] = []
         self._waiting: dict[SimNode, list[Proposal]] = {}
         self._schedule, self._laws, self._values = schedule, laws, values
         self._marks, self._rng = marks, rng
@@ -77,7 +77,7 @@ class Clients:
         if own is not None and own.data == batch.data:
             self._laws.on_acknowledged(node, batch)
             self.acknowledged.append(batch)
-            self.acknowledged_at_ms.append(self._schedule.now_ms)
+            self.acknowledged_by.append(node)
             self._marks["write acknowledged"] += 1
         else:
             self._laws.on_replaced(batch)

@@ -6,21 +6,44 @@ It also brings things back; `quiet` ends the bad times for good (the liveness ph
 import random
 from collections import Counter
 from collections.abc import Callable
+from typing import Final
 
 from quorate.metadata.ids import LOG_START, NodeId
 from quorate.metadata.quorum import snapshots
+from quorate.metadata.quorum.effects import Effects, SendResponse
 from quorate.metadata.quorum.events import (
     ResignRequested,
     ShutdownRequested,
     SnapshotCreated,
     SpaceChanged,
 )
+from quorate.metadata.quorum.messages import VoteResponse
 from tests.sim.clients import Clients
 from tests.sim.network import Network
-from tests.sim.node import SimNode
+from tests.sim.node import Doom, SimNode
 from tests.sim.options import WorldOptions
 from tests.sim.schedule import Schedule
 from tests.sim.trace import Trace
+
+
+def _gives_a_vote(effects: Effects) -> bool:
+    return any(
+        isinstance(message, SendResponse)
+        and isinstance(message.response, VoteResponse)
+        and message.response.granted
+        for message in effects.send
+    )
+
+
+DOOMED_STEPS: Final[list[tuple[Callable[[Effects], bool], int]]] = [
+    (lambda effects: True, 5),
+    (lambda effects: effects.election is not None, 5),
+    (_gives_a_vote, 2),
+    (_gives_a_vote, 1),
+    (lambda effects: effects.truncate_to is not None or effects.install_snapshot is not None, 3),
+    (lambda effects: bool(effects.append), 5),
+]
+"""Where a crash hurts most: around the writes that a promise depends on; and after how many effects at most."""
 
 
 class Nemesis:
@@ -96,7 +119,8 @@ class Nemesis:
                 one.crash()
                 self._start_later(one)
         elif self._rng.random() < self._options.crash_inside:
-            node.fuse = self._rng.randint(1, 6)
+            when, most = self._rng.choice(DOOMED_STEPS)
+            node.doom = Doom(when, self._rng.randint(0, most))
         else:
             node.crash()
             self._start_later(node)
@@ -212,7 +236,7 @@ class Nemesis:
         self.active = False
         self._network.heal()
         for node in self._nodes:
-            node.fuse = None
+            node.doom = None
             node.flush_ms = (1, 5)
             node.resume()
             if not node.up:

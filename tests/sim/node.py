@@ -4,6 +4,8 @@ import random
 from collections import Counter, deque
 from collections.abc import Callable
 
+import attrs
+
 from quorate.metadata.carry_out import carry_out
 from quorate.metadata.checks import RequestRejected, check
 from quorate.metadata.ids import NodeId, Offset, ReplicaKey
@@ -32,6 +34,14 @@ class PowerCut(Exception):
     """The node dies between two effects of one step."""
 
 
+@attrs.frozen
+class Doom:
+    """Crashes worth waiting for: at the first step that `when` picks, after so many of its effects."""
+
+    when: Callable[[Effects], bool]
+    effects: int
+
+
 class SimNode:
     """Up or down, paused or not; its disk outlives it. Also what `carry_out` acts upon (`carry_out.World`)."""
 
@@ -57,12 +67,14 @@ class SimNode:
         self.paused = False
         self.inbox: deque[Event] = deque()
         self.flush_ms = options.flush_ms
-        self.fuse: int | None = None
-        """After so many effects the power is cut. None: it stays on."""
+        self.doom: Doom | None = None
+        """The step at which the power will be cut."""
         self.when_cut: Callable[[SimNode], None] = lambda node: None
         self.when_committed: Callable[[SimNode], None] = lambda node: None
         self._options, self._schedule, self._network = options, schedule, network
         self._laws, self._values, self._trace, self._marks, self._rng = laws, values, trace, marks, rng
+        self._fuse: int | None = None
+        """So many effects are still carried out. None: all."""
         self._flush: tuple[Flush, Offset] | None = None
         self._flush_on_disk = False
         """The bytes are safe, though the node has not heard of it."""
@@ -95,7 +107,8 @@ class SimNode:
         self.inbox.clear()
         self._flush = None
         self._timer_at = None
-        self.fuse = None
+        self.doom = None
+        self._fuse = None
         log = self.disk.log
         core_rng = random.Random(self._rng.getrandbits(64))
         self.core = RaftCore(self.config, self.disk.election, log.summary(), core_rng)
@@ -165,8 +178,13 @@ class SimNode:
             except RequestRejected:
                 return False
             self._check(effects)
+            doomed = self.doom is not None and self.doom.when(effects)
+            if doomed and self.doom is not None:
+                self._fuse = self.doom.effects
             try:
                 following = carry_out(effects, self)
+                if doomed:
+                    raise PowerCut
             except PowerCut:
                 self._marks["crash between two effects"] += 1
                 self.crash()
@@ -284,7 +302,7 @@ class SimNode:
         self._trace.line(self.name, text)
 
     def _burn(self) -> None:
-        if self.fuse is not None:
-            self.fuse -= 1
-            if self.fuse <= 0:
+        if self._fuse is not None:
+            self._fuse -= 1
+            if self._fuse < 0:
                 raise PowerCut

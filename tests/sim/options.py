@@ -57,8 +57,22 @@ def _maybe(rng: random.Random, chance: float, low: int, high: int) -> int | None
 
 
 def draw(seed: int) -> WorldOptions:
-    """The world of a seed."""
+    """The world of a seed: most are mixtures, some are made for what mixtures seldom show."""
     rng = random.Random(f"world {seed}")
+    return rng.choice([_mixture, _mixture, _mixture, _election_storm, _deposed_leaders])(rng)
+
+
+def election_storm(seed: int) -> WorldOptions:
+    """Of the worlds of that kind, the one of this seed."""
+    return _election_storm(random.Random(f"storm {seed}"))
+
+
+def deposed_leaders(seed: int) -> WorldOptions:
+    """Of the worlds of that kind, the one of this seed."""
+    return _deposed_leaders(random.Random(f"deposed {seed}"))
+
+
+def _mixture(rng: random.Random) -> WorldOptions:
     slow = rng.choice([1, 2, 5, 20, 80, 300])
     return WorldOptions(
         voters=rng.choice([1, 2, 3, 3, 3, 3, 3, 4, 5, 5]),
@@ -86,4 +100,50 @@ def draw(seed: int) -> WorldOptions:
         wipe_every_ms=_maybe(rng, 0.1, 3000, 8000),
         fetch_max_bytes=rng.choice([1, 300, 8 * 1024 * 1024]),
         snapshot_max_bytes=rng.choice([64, 300, 1024 * 1024]),
+    )
+
+
+def _election_storm(rng: random.Random) -> WorldOptions:
+    """Messages take longer than the courtesies between candidates: several stand at once, and die while they vote."""
+    return WorldOptions(
+        voters=rng.choice([3, 4, 5, 5]),
+        shuffle_ties=True,
+        ordered=rng.random() < 0.5,
+        delay_ms=(1, rng.choice([20, 100, 300])),
+        loss=rng.choice([0.0, 0.05]),
+        duplicate=rng.choice([0.0, 0.2]),
+        flush_ms=(0, rng.choice([1, 20])),
+        propose_every_ms=rng.choice([50, 200]),
+        crash_every_ms=int(100 * 10 ** rng.random()),
+        crash_inside=rng.choice([0.5, 0.9]),
+        crash_all=rng.choice([0.0, 0.2]),
+        down_ms=(1, rng.choice([10, 100, 1000])),
+        resign_every_ms=_maybe(rng, 0.5, 200, 2000),
+        partition_every_ms=_maybe(rng, 0.5, 300, 2000),
+        partition_ms=(50, 2000),
+        snapshot_every_ms=_maybe(rng, 0.3, 200, 4000),
+        wipe_every_ms=_maybe(rng, 0.2, 1000, 4000),
+    )
+
+
+def _deposed_leaders(rng: random.Random) -> WorldOptions:
+    """Leaders are cut off with long unflushed tails, replaced, and come back: logs part and have to be cut."""
+    return WorldOptions(
+        voters=rng.choice([3, 3, 4, 5]),
+        observers=rng.choice([0, 1]),
+        shuffle_ties=rng.random() < 0.5,
+        delay_ms=(1, rng.choice([1, 10, 50])),
+        flush_ms=(0, rng.choice([20, 200, 600])),
+        flush_notice_ms=(0, rng.choice([5, 50, 200])),
+        propose_every_ms=rng.choice([10, 30]),
+        crash_every_ms=_maybe(rng, 0.6, 300, 3000),
+        crash_inside=rng.choice([0.0, 0.5]),
+        down_ms=(1, rng.choice([20, 500, 2000])),
+        resign_every_ms=_maybe(rng, 0.6, 100, 1000),
+        partition_every_ms=_maybe(rng, 0.8, 200, 2000),
+        partition_ms=(50, rng.choice([500, 4000])),
+        pause_every_ms=_maybe(rng, 0.3, 500, 4000),
+        snapshot_every_ms=_maybe(rng, 0.5, 200, 2000),
+        fetch_max_bytes=rng.choice([300, 8 * 1024 * 1024]),
+        snapshot_max_bytes=rng.choice([300, 1024 * 1024]),
     )
