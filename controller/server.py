@@ -17,7 +17,7 @@ from quorate.metadata.calls import Call, answer_read, open_envelope
 from quorate.metadata.checks import ErrorCode, RequestRejected
 from quorate.metadata.image.image import MetadataImage
 from quorate.metadata.node import RaftNode, now_ms
-from quorate.metadata.quorum.messages import Response
+from quorate.metadata.quorum.messages import LeaderAndEpoch, Response
 from quorate.metadata.quorum_view import quorum_status
 from quorate.metadata.raft_wire import request_from_wire, response_to_wire
 from quorate.metadata.slow_reads import SlowReads, is_slow, sources_of
@@ -144,8 +144,16 @@ class ControllerServer:
 
     def _viewpoint(self, call: Call) -> AtController:
         return AtController(
-            cluster_id=self._cluster_id, leader=self._machine.leader, listener_name=call.listener_name
+            cluster_id=self._cluster_id, leader=self._active_controller(), listener_name=call.listener_name
         )
+
+    def _active_controller(self) -> LeaderAndEpoch:
+        """As far as is known. This node names itself only once it is active: until then its image may lack the
+        last records that former leaders acknowledged."""
+        leader = self._machine.leader
+        if leader.leader_id == self._node.core.id and self._node.claimed_epoch != leader.epoch:
+            return LeaderAndEpoch(leader.epoch)
+        return leader
 
     def _metadata(self, call: Call, image: MetadataImage) -> Any:
         return answer_metadata(image, call.request, self._viewpoint(call), call.api_version)
