@@ -326,7 +326,22 @@ def on_vote_request(core: "RaftCore", token: Token, request: VoteRequest, now_ms
     core.note(
         f"{'grants' if granted else 'refuses'} {request.candidate.id} its {kind} in epoch {request.epoch}"
     )
+    if not granted and not request.last.at_least(core.log.end):
+        _ask_instead(core, request.candidate.id, now_ms)
     return _answer_vote(core, token, granted=granted)
+
+
+def _ask_instead(core: "RaftCore", candidate_id: NodeId, now_ms: int) -> None:
+    """Refused a replica whose log ends before ours. It looks for a leader, so it will grant us what we cannot grant it.
+
+    Without this two such replicas wait for each other's timeouts: the one may not win, the other was refused before.
+    """
+    role = core.role
+    soon = now_ms + core.rng.randint(*core.config.suspicion_delay_ms)
+    if isinstance(role, Unattached) and role.election_deadline_ms is not None:
+        role.election_deadline_ms = min(role.election_deadline_ms, soon)
+    elif isinstance(role, Prospective) and candidate_id in role.rejected:
+        role.resend_at_ms.setdefault(candidate_id, soon)
 
 
 def _answer_vote(

@@ -130,11 +130,13 @@ class Bench:
 
     def answer_votes(self, *granting: int) -> None:
         """Answers every Vote under way: yes from these nodes, no from the others."""
-        asked = [(one, request) for one, request in self.sent(VoteRequest)]
-        for one, request in asked:
-            granted = one.peer.id in granting
-            answer = VoteResponse(leader=LeaderAndEpoch(request.epoch), granted=granted)
-            self.step(ResponseReceived(one.correlation, answer))
+        for asked in self.sent(VoteRequest):
+            self.answer_vote(asked, granted=asked[0].peer.id in granting)
+
+    def answer_vote(self, asked: tuple[SendRequest, VoteRequest], *, granted: bool) -> None:
+        """Answers one Vote that is under way."""
+        answer = VoteResponse(leader=LeaderAndEpoch(asked[1].epoch), granted=granted)
+        self.step(ResponseReceived(asked[0].correlation, answer))
 
     def become_candidate(self) -> None:
         while self.role != "prospective":
