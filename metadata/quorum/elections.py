@@ -1,13 +1,14 @@
 """Who leads: Vote, BeginQuorumEpoch, EndQuorumEpoch, suspicion, resignation (KIP-595, KIP-996; Raft paper 5.2, 5.4).
 
 A replica that misses its leader first asks whether it would be elected (Prospective). Only a yes of a majority lets
-it raise the epoch (Candidate): so a node that was cut off comes back without disturbing anybody. Two additions:
+it raise the epoch (Candidate): so a node that was cut off comes back without disturbing anybody. Additions:
 
 - *Suspicion.* A leader killed on a living host leaves refused connections behind. A follower whose connection to
   the leader breaks reconnects once, at once; only if nobody listens there, or it breaks again, does it suspect, and
-  turns Prospective after 10 to 150 ms instead of two seconds. Before it may raise the epoch on a suspicion, the
-  suspect itself is asked: an answer of a living leader ends the matter, and only a *refused* connection counts as
-  silence, so that connections that merely break, however often, never unseat a healthy leader.
+  turns Prospective after 10 to 150 ms instead of two seconds.
+- *The leader is asked first.* Whatever the others grant, an answer of the living leader ends the matter; a *refused*
+  connection counts as silence, and so does silence until the fetch timeout (after it, for 150 ms more). Connections
+  that merely break, however often, never unseat a healthy leader; nor does a follower that was itself asleep.
 - *Waiting once more.* Two replicas with equal logs that grant each other's pre-vote would both raise the epoch and
   split the vote. Who has granted such a peer waits one more random delay before it stands.
 """
@@ -115,7 +116,11 @@ def _poll_follower(core: "RaftCore", role: Follower, now_ms: int) -> None:
 
 
 def _poll_prospective(core: "RaftCore", role: Prospective, now_ms: int) -> None:
-    if role.election_deadline_ms <= now_ms:
+    if role.election_deadline_ms <= now_ms and role.awaits_leader:
+        role.awaits_leader = False
+        role.election_deadline_ms = now_ms + core.election_timeout()
+        core.note("its leader had its time to answer")
+    elif role.election_deadline_ms <= now_ms:
         _pre_votes_lost(core, role, now_ms)
         return
     for peer in _due(core, role.resend_at_ms, now_ms):
@@ -179,9 +184,8 @@ def _ask_for_pre_votes(core: "RaftCore", why: Why, now_ms: int) -> None:
     role = Prospective(now_ms + core.election_timeout(), {core.id})
     if isinstance(old, Follower):
         role.leader = (old.leader_id, old.endpoint)
-        role.awaits_leader = why is Why.SUSPICION
-        if role.awaits_leader:
-            role.election_deadline_ms = max(old.fetch_deadline_ms, now_ms + 1)
+        role.awaits_leader = True
+        role.election_deadline_ms = max(old.fetch_deadline_ms, now_ms + core.config.suspicion_delay_ms[1])
     core.become(why, role, core.election, now_ms)
     for peer in core.other_voters():
         core.send(peer, _vote_request(core, peer, pre_vote=True), now_ms)

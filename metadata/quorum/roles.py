@@ -32,7 +32,8 @@ class Prospective:
     leader: tuple[NodeId, Endpoint] | None = None
     """The leader of this epoch that it came from."""
     awaits_leader: bool = False
-    """It stands on a suspicion only: whatever others grant, the suspect must be found silent first."""
+    """Whatever others grant, the leader that it had must be found silent first: until `election_deadline_ms`, which is
+    then drawn anew for the others' answers."""
     granted_equal: bool = False
     """It granted a peer with an equal log: two such winners would split the vote, so it waits once more."""
     stand_at_ms: int | None = None

@@ -1,8 +1,15 @@
 """Courtesies of elections that no paper knows: they only save time, so each test shows the time saved."""
 
-from quorate.metadata.ids import Epoch, Offset, OffsetAndEpoch
-from quorate.metadata.quorum.messages import VoteRequest
-from tests.paper.bench import LOG, Bench
+from quorate.metadata.ids import Epoch, NodeId, Offset, OffsetAndEpoch
+from quorate.metadata.quorum.events import Failure, RequestFailed, ResponseReceived
+from quorate.metadata.quorum.messages import (
+    BeginQuorumEpochRequest,
+    FetchRequest,
+    LeaderAndEpoch,
+    VoteRequest,
+    VoteResponse,
+)
+from tests.paper.bench import KEYS, LOG, Bench, endpoint
 
 BEHIND = OffsetAndEpoch(Offset(LOG.offset - 1), LOG.epoch)
 
@@ -45,3 +52,80 @@ def test_a_prospective_asks_again_whom_it_refuses_because_its_own_log_is_longer(
     again = bench.sent(VoteRequest)
     assert [(one.peer.id, request.pre_vote) for one, request in again] == [(2, True)]
     assert Epoch(again[0][1].epoch) == bench.epoch
+
+
+# ---- the leader is asked first
+
+
+def following(epoch: int = 4) -> Bench:
+    """A follower of replica 2 whose Fetch is under way."""
+    bench = Bench()
+    bench.receive(
+        BeginQuorumEpochRequest(
+            epoch=Epoch(epoch), leader_id=NodeId(2), voter=KEYS[1], endpoints=(endpoint(2),)
+        )
+    )
+    return bench
+
+
+def timed_out() -> Bench:
+    """Its fetch timeout is over, as after a pause of this very process; it asks replicas 2 and 3."""
+    bench = following()
+    while bench.role != "prospective":
+        bench.until_timeout()
+    return bench
+
+
+def test_what_others_grant_does_not_unseat_a_leader_that_had_no_time_to_answer() -> None:
+    """Replica 3 has just fallen back to following, so it grants; its answer overtakes that of the living leader."""
+    bench = timed_out()
+    to_leader, to_other = bench.sent(VoteRequest)
+
+    bench.answer_vote(to_other, granted=True)
+    assert (bench.role, bench.epoch) == ("prospective", 4)
+
+    alive = VoteResponse(leader=LeaderAndEpoch(Epoch(4), NodeId(2), endpoint(2)))
+    bench.step(ResponseReceived(to_leader[0].correlation, alive))
+    assert (bench.role, bench.epoch) == ("follower", 4)
+
+
+def test_a_leader_that_stays_silent_after_the_fetch_timeout_is_given_150_ms() -> None:
+    bench = timed_out()
+    began = bench.now_ms
+    bench.answer_vote(bench.sent(VoteRequest)[1], granted=True)
+
+    bench.until_timeout()
+
+    assert (bench.role, bench.epoch) == ("candidate", 5)
+    assert bench.now_ms == began + 150
+
+
+def test_a_leader_that_says_it_leads_no_more_is_not_waited_for() -> None:
+    bench = timed_out()
+    to_leader, to_other = bench.sent(VoteRequest)
+    bench.answer_vote(to_other, granted=True)
+
+    bench.answer_vote(to_leader, granted=False)
+
+    assert bench.role == "candidate"
+
+
+def test_a_leader_whose_connections_only_break_is_replaced_after_the_fetch_timeout() -> None:
+    """A proxy before a dead leader resets every connection: no refusal ever comes, nor any answer."""
+    bench = following()
+    began = bench.now_ms
+    for _ in range(2):
+        bench.step(RequestFailed(bench.sent(FetchRequest)[0][0].correlation, Failure.RESET))
+    while bench.role != "prospective":
+        bench.until_timeout()
+    assert bench.now_ms <= began + 150
+    asked = bench.sent(VoteRequest)
+    bench.answer_vote(asked[1], granted=True)
+
+    while bench.role == "prospective":
+        for request, _ in bench.sent(VoteRequest)[:1]:
+            bench.step(RequestFailed(request.correlation, Failure.RESET))
+        bench.until_timeout()
+
+    assert bench.role == "candidate"
+    assert began + 2_000 <= bench.now_ms <= began + 2_200
