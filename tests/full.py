@@ -1,6 +1,6 @@
 """`python -m tests.full`: the whole matrix, far more than the default test command has time for.
 
-    pytest       with QUORATE_FULL=1 (sizes and repetitions of the real thing) and nothing skipped in tests/e2e
+    pytest       with TESTS_FULL=1 (sizes and repetitions of the real thing) and nothing skipped in tests/e2e
     simulator    thousands of fresh seeds; --first-seed repeats a run
 
 Everything runs, whatever failed before it; the exit code is the worst one.
@@ -35,7 +35,7 @@ class Run:
 
 def matrix(first_seed: int, seeds: int, pytest_options: Sequence[str] = ()) -> tuple[Run, ...]:
     """What is run, in order."""
-    everything = {"QUORATE_FULL": "1", "QUORATE_E2E_NO_SKIP": "1"}
+    everything = {"TESTS_FULL": "1", "TESTS_NO_SKIP": "1"}
     return (
         Run((sys.executable, "-m", "pytest", *pytest_options), everything),
         Run((sys.executable, "-m", "tests.sim", "--seed", str(first_seed), "--count", str(seeds))),

@@ -11,7 +11,7 @@ def test_nothing_is_small_and_nothing_is_skipped() -> None:
     tests, _ = full.matrix(first_seed=3, seeds=2_000)
 
     assert tests.words == (sys.executable, "-m", "pytest")
-    assert tests.environment == {"QUORATE_FULL": "1", "QUORATE_E2E_NO_SKIP": "1"}
+    assert tests.environment == {"TESTS_FULL": "1", "TESTS_NO_SKIP": "1"}
 
 
 def test_the_simulator_takes_these_words(capfd: pytest.CaptureFixture[str]) -> None:

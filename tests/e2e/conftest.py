@@ -1,4 +1,4 @@
-"""Clusters of real processes. What needs a missing program is skipped, unless QUORATE_E2E_NO_SKIP is set."""
+"""Clusters of real processes. What needs a missing program is skipped, unless TESTS_NO_SKIP is set."""
 
 import json
 import os
@@ -29,14 +29,14 @@ def needs(program: str) -> None:
     if shutil.which(program):
         return
     reason = f"{program} is not installed"
-    if os.environ.get("QUORATE_E2E_NO_SKIP"):
+    if os.environ.get("TESTS_NO_SKIP"):
         pytest.fail(f"{reason}, and nothing may be skipped here")
     pytest.skip(reason)
 
 
 def full() -> bool:
     """Whether the whole matrix runs (`python -m tests.full`)."""
-    return bool(os.environ.get("QUORATE_FULL"))
+    return bool(os.environ.get("TESTS_FULL"))
 
 
 @pytest.fixture(scope="session")

@@ -58,7 +58,7 @@ def small_disk(tmp_path: pathlib.Path) -> Iterator[Callable[[NodeFiles], None]]:
 
 def _skip(reason: str) -> None:
     """As `needs` does, for what is no program."""
-    if os.environ.get("QUORATE_E2E_NO_SKIP"):
+    if os.environ.get("TESTS_NO_SKIP"):
         pytest.fail(f"{reason}, and nothing may be skipped here")
     pytest.skip(reason)
 
