@@ -330,22 +330,29 @@ def on_vote_request(core: "RaftCore", token: Token, request: VoteRequest, now_ms
     core.note(
         f"{'grants' if granted else 'refuses'} {request.candidate.id} its {kind} in epoch {request.epoch}"
     )
-    if not granted and not request.last.at_least(core.log.end):
-        _ask_instead(core, request.candidate.id, now_ms)
+    if not granted:
+        _after_refusal(core, request, now_ms)
     return _answer_vote(core, token, granted=granted)
 
 
-def _ask_instead(core: "RaftCore", candidate_id: NodeId, now_ms: int) -> None:
-    """Refused a replica whose log ends before ours. It looks for a leader, so it will grant us what we cannot grant it.
+def _after_refusal(core: "RaftCore", request: VoteRequest, now_ms: int) -> None:
+    """Who was refused may hold up the election; what we know of it by its request saves waiting for timeouts.
 
-    Without this two such replicas wait for each other's timeouts: the one may not win, the other was refused before.
+    - A rival of the same epoch: the vote may be split. A candidate gives it the time of a few messages, not more.
+    - A replica whose log ends before ours: it looks for a leader, so it will grant us what we could not grant it.
     """
     role = core.role
-    soon = now_ms + core.rng.randint(*core.config.suspicion_delay_ms)
-    if isinstance(role, Unattached) and role.election_deadline_ms is not None:
+    shortest, longest = core.config.suspicion_delay_ms
+    soon = now_ms + core.rng.randint(shortest, longest)
+    if isinstance(role, Candidate):
+        if not request.pre_vote:
+            role.election_deadline_ms = min(role.election_deadline_ms, soon + longest)
+    elif request.last.at_least(core.log.end):
+        return
+    elif isinstance(role, Unattached) and role.election_deadline_ms is not None:
         role.election_deadline_ms = min(role.election_deadline_ms, soon)
-    elif isinstance(role, Prospective) and candidate_id in role.rejected:
-        role.resend_at_ms.setdefault(candidate_id, soon)
+    elif isinstance(role, Prospective) and request.candidate.id in role.rejected:
+        role.resend_at_ms.setdefault(request.candidate.id, soon)
 
 
 def _answer_vote(

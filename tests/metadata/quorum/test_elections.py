@@ -54,6 +54,21 @@ def test_a_prospective_asks_again_whom_it_refuses_because_its_own_log_is_longer(
     assert Epoch(again[0][1].epoch) == bench.epoch
 
 
+def test_a_candidate_that_has_a_rival_does_not_wait_out_its_election_timeout() -> None:
+    """Leader paused, both others stood in the same millisecond: neither can win, and neither hears of a majority."""
+    bench = Bench()
+    bench.become_candidate()
+    began = bench.now_ms
+    bench.receive(bench.vote_request(2, epoch=bench.epoch))
+    assert not bench.answered(VoteResponse).granted
+
+    while bench.role == "candidate":
+        bench.until_timeout()
+
+    assert bench.role == "prospective"
+    assert began + 150 < bench.now_ms <= began + 300
+
+
 # ---- the leader is asked first
 
 
