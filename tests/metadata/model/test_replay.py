@@ -446,3 +446,23 @@ def test_a_difference_is_sorted_whatever_the_hashes_of_texts() -> None:
     assert list(difference(image, MetadataImage.EMPTY).changed_features.items()) == [
         (n, None) for n in sorted(names)
     ]
+
+
+def test_images_are_equal_only_if_every_partition_is() -> None:
+    image = image_of([topic(), *(partition(i) for i in range(100))])
+    for number in (0, 63, 64, 99):
+        other = image_of([change(number, isr=(1,))], image)
+        assert other.topics != image.topics
+        assert image_of([partition(number)], other).topics == image.topics
+    assert image_of([partition(100)], image).topics != image.topics
+    assert image_of([topic("b", A)]).topics != image_of([topic("a", A)]).topics
+    assert hash(image.topics.by_id(A)) == hash(image_of([topic()]).topics.by_id(A))
+
+
+def test_an_id_that_lives_on_under_another_name_is_another_topic() -> None:
+    """Nobody uses an id twice; if a snapshot says so, both lives are told apart."""
+    before, after = image_of([topic("a"), partition()]), image_of([topic("b"), partition()])
+    changes = difference(before, after)
+    assert dict(changes.created_topics) == {A: "b"}
+    assert [t.name for t in changes.deleted_topics.values()] == ["a"]
+    assert {t: list(p) for t, p in changes.changed_topics.items()} == {A: [0]}

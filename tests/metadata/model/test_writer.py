@@ -185,6 +185,7 @@ def test_a_digest_covers_everything(number: int) -> None:
         return  # its partitions could not be replayed without it
     without = every[:number] + every[number + 1 :]
     assert digest(image_of(without)) != digest(image_of(every))
+    assert not image_of(without).same_metadata(image_of(every))
 
 
 def test_a_digest_is_the_same_for_ever() -> None:
