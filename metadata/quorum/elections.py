@@ -61,7 +61,7 @@ def start(core: "RaftCore", now_ms: int) -> None:
         core.effects.committed = newest.offset
     # Asking for pre-votes disturbs nobody, so the first question need not wait for an election timeout.
     soon = now_ms + core.rng.randint(*core.config.suspicion_delay_ms)
-    if core.is_voter and core.election.leader_id == core.id:
+    if core.election.leader_id == core.id:
         core.role = Resigned(soon, set())
         core.note(f"starts as resigned leader of epoch {core.election.epoch}")
         return

@@ -180,6 +180,7 @@ def on_fetch_response(
         denied = response.error is ErrorCode.not_leader_or_follower and response.leader.leader_id is None
         if isinstance(role, Follower) and peer.id == role.leader_id and denied:
             elections.on_leader_denies(core, role, now_ms)
+            role.reconnecting = role.reconnecting or not core.is_voter  # an observer asks somebody else next
         return
     if not isinstance(role, Follower) or request.offset != core.log.end.offset:
         return

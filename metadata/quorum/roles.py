@@ -112,7 +112,8 @@ class Follower:
     has_fetched: bool = False
     """A successful Fetch in this epoch, and no sign of its leader's death since: then it grants no pre-vote."""
     reconnecting: bool = False
-    """The connection broke once; the next Fetch goes out at once and tells whether the leader is there."""
+    """The connection broke once; the next Fetch goes out at once and tells whether the leader is there.
+    An observer that got no records asks somebody else instead."""
     suspect_at_ms: int | None = None
     """When a suspicion is acted upon."""
     no_suspicion_before_ms: int = 0

@@ -52,9 +52,12 @@ class VoterSet:
         return ReplicaKey(node_id, _directory(self.voters[node_id]))
 
     def contains(self, key: ReplicaKey) -> bool:
-        """Whether this very replica votes: the id, and the directory wherever both sides know it."""
+        """Whether this very replica votes: the id, and the directory if the set names one.
+
+        One that does not say which disk it has is then nobody: it may be a voter's that was wiped.
+        """
         voter = self.voters.get(key.id)
-        return voter is not None and ReplicaKey(key.id, _directory(voter)).matches(key)
+        return voter is not None and _directory(voter) in (None, key.directory_id)
 
     def endpoint(self, node_id: NodeId, listener: str | None = None) -> Endpoint | None:
         """Where a voter is reached: on the named listener, or on its first."""

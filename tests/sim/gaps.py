@@ -6,7 +6,7 @@ ends with the first write acknowledged by another leader.
 
 from collections.abc import Callable
 
-from quorate.metadata.quorum.events import ShutdownRequested
+from quorate.metadata.quorum.events import Failure, ShutdownRequested
 from tests.sim.node import SimNode
 from tests.sim.options import WorldOptions
 from tests.sim.world import World
@@ -28,10 +28,20 @@ def stopped(leader: SimNode) -> None:
     leader.handle(ShutdownRequested())
 
 
+def reset_for_ever(leader: SimNode) -> None:
+    """Every connection to it breaks, but is never refused: a dead process behind a proxy."""
+    leader.network.break_off(leader.id, Failure.RESET)
+
+
+def refused(leader: SimNode) -> None:
+    """It lives, but a firewall refuses every connection, its own as well."""
+    leader.network.break_off(leader.id, Failure.REFUSED)
+
+
 def gap_ms(seed: int, end_leader: Callable[[SimNode], None], options: WorldOptions = QUIET_NETWORK) -> int:
     """One world, one gap."""
     world = World(seed, options)
-    _keep_writing(world)
+    keep_writing(world)
     world.run_until(1000 + world.rng.randrange(1000))  # ordinary life, ending at any moment
     leader = world.leader()
     assert leader is not None
@@ -47,7 +57,9 @@ def gap_ms(seed: int, end_leader: Callable[[SimNode], None], options: WorldOptio
     raise AssertionError(f"seed {seed}: no write was acknowledged within {GIVE_UP_MS} ms")
 
 
-def _keep_writing(world: World) -> None:
+def keep_writing(world: World) -> None:
+    """A client that never rests."""
+
     def write() -> None:
         leader = world.leader()
         if leader is not None and not leader.paused:

@@ -52,6 +52,8 @@ class Network:
         self.nodes: dict[int, SimNode] = {}
         """By port: the endpoints of the voters and the bootstrap servers name nodes by it."""
         self.cut: set[tuple[NodeId, NodeId]] = set()
+        self.broken: dict[tuple[NodeId, NodeId], Failure] = {}
+        """Where requests fail at once, and how: a firewall that refuses, a proxy that resets."""
         self.calls: dict[Token, Call] = {}
         self.loss, self.duplicate = options.loss, options.duplicate
         self.delay_ms = options.delay_ms
@@ -94,8 +96,9 @@ class Network:
         if (call.source.id, call.target.id) in self.cut:
             del self.calls[call.token]
             return
-        if not call.target.up:
-            self._fail(call, Failure.REFUSED)
+        broken = self.broken.get((call.source.id, call.target.id))
+        if not call.target.up or broken is not None:
+            self._fail(call, broken or Failure.REFUSED)
             return
         call.target.deliver(RequestReceived(call.token, call.request, CLUSTER_ID))
 
@@ -149,6 +152,13 @@ class Network:
             elif call.target is node:
                 self._fail(call, Failure.RESET)
 
+    def break_off(self, one: NodeId, failure: Failure) -> None:
+        """Whatever is asked of this node, or by it, fails, and those who ask are told so."""
+        for other in self.nodes.values():
+            for pair in ((one, other.id), (other.id, one)):
+                self.broken[pair] = failure
+                self.reset(*pair)
+
     def split(self, side: frozenset[NodeId], *, inward: bool, outward: bool) -> set[tuple[NodeId, NodeId]]:
         """Cuts these nodes off from all others, in one direction or both; returns what was cut for `mend`."""
         ids = [node.id for node in self.nodes.values()]
@@ -169,5 +179,6 @@ class Network:
 
     def heal(self) -> None:
         self.cut.clear()
+        self.broken.clear()
         self.loss = self.duplicate = 0.0
         self.delay_ms = (1, 5)

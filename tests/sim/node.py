@@ -71,7 +71,7 @@ class SimNode:
         """The step at which the power will be cut."""
         self.when_cut: Callable[[SimNode], None] = lambda node: None
         self.when_committed: Callable[[SimNode], None] = lambda node: None
-        self._options, self._schedule, self._network = options, schedule, network
+        self._options, self._schedule, self.network = options, schedule, network
         self._laws, self._values, self._trace, self._marks, self._rng = laws, values, trace, marks, rng
         self._fuse: int | None = None
         """So many effects are still carried out. None: all."""
@@ -140,7 +140,7 @@ class SimNode:
         self.life += 1
         self.up = False
         self.paused = False
-        self._network.died(self)
+        self.network.died(self)
 
     def pause(self) -> None:
         self.paused = True
@@ -247,15 +247,15 @@ class SimNode:
 
     def send_request(self, request: SendRequest) -> None:
         self._burn()
-        self._network.request(self, request)
+        self.network.request(self, request)
 
     def send_response(self, token: Token, response: Response) -> None:
         self._burn()
         self._laws.on_response(self, token, response)
-        self._network.respond(token, response)
+        self.network.respond(token, response)
 
     def reject_cluster_id(self, token: Token) -> None:
-        self._network.respond(token, None)
+        self.network.respond(token, None)
 
     def start_flush(self, flush: Flush) -> None:
         self._burn()

@@ -1,6 +1,7 @@
 """Courtesies of elections that no paper knows: they only save time, so each test shows the time saved."""
 
 from quorate.metadata.ids import Epoch, NodeId, Offset, OffsetAndEpoch
+from quorate.metadata.quorum.election_state import ElectionState
 from quorate.metadata.quorum.events import Failure, RequestFailed, ResponseReceived
 from quorate.metadata.quorum.messages import (
     BeginQuorumEpochRequest,
@@ -144,3 +145,17 @@ def test_a_leader_whose_connections_only_break_is_replaced_after_the_fetch_timeo
 
     assert bench.role == "candidate"
     assert began + 2_000 <= bench.now_ms <= began + 2_200
+
+
+# ---- starting
+
+
+def test_a_former_leader_that_is_no_voter_any_more_leaves_its_epoch() -> None:
+    """Its removal is in its log, committed or not; it must neither vote nor lead in the epoch that it led."""
+    bench = Bench(voters=(2, 3), election=ElectionState(Epoch(4), NodeId(1)))
+    assert bench.role == "resigned"
+
+    while bench.role == "resigned":
+        bench.until_timeout()
+
+    assert (bench.role, bench.epoch) == ("unattached", 5)
