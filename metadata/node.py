@@ -461,10 +461,13 @@ class RaftNode:
             source = self._machine.snapshot_source()
             limit = snapshots.max_snapshot_end(self.core)
             if source is None or source.snapshot_id.offset > limit or self._loading is not None:
-                self._snapshot_after_ms = now_ms() + _SNAPSHOT_RETRY_MS
-            elif source.snapshot_id not in self.core.log.snapshots:
-                await self._write_snapshot(source)
-            self._schedule.taken(now_ms())
+                self._snapshot_after_ms = (
+                    now_ms() + _SNAPSHOT_RETRY_MS
+                )  # still due: what is wanted must be flushed first
+            else:
+                if source.snapshot_id not in self.core.log.snapshots:
+                    await self._write_snapshot(source)
+                self._schedule.taken(now_ms())
             self._snapshot_running = False
 
     async def _write_snapshot(self, source: SnapshotSource) -> None:
