@@ -12,7 +12,7 @@ from tests.sim.options import WorldOptions
 from tests.sim.world import World
 
 QUIET_NETWORK = WorldOptions(delay_ms=(1, 1), flush_ms=(1, 1), shuffle_ties=True, propose_every_ms=None)
-WRITE_EVERY_MS = 5
+WRITE_EVERY_MS = 10
 GIVE_UP_MS = 20_000
 
 

@@ -141,9 +141,9 @@ def _deposed_leaders(rng: random.Random) -> WorldOptions:
         down_ms=(1, rng.choice([20, 500, 2000])),
         resign_every_ms=_maybe(rng, 0.6, 100, 1000),
         partition_every_ms=_maybe(rng, 0.8, 200, 2000),
-        partition_ms=(50, rng.choice([500, 4000])),
+        partition_ms=rng.choice([(50, 500), (50, 4000), (3000, 6000)]),
         pause_every_ms=_maybe(rng, 0.3, 500, 4000),
-        snapshot_every_ms=_maybe(rng, 0.5, 200, 2000),
+        snapshot_every_ms=_maybe(rng, 0.7, 50, 1000),
         fetch_max_bytes=rng.choice([300, 8 * 1024 * 1024]),
         snapshot_max_bytes=rng.choice([300, 1024 * 1024]),
     )

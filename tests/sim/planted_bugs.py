@@ -75,6 +75,17 @@ def contested_elections(seed: int) -> options.WorldOptions:
     )
 
 
+def compacted_while_away(seed: int) -> options.WorldOptions:
+    """A leader is cut off and writes alone; until it comes back the others have snapshots and short logs."""
+    return options.WorldOptions(
+        delay_ms=(1, 1 + seed % 20),
+        propose_every_ms=20,
+        partition_every_ms=1500,
+        partition_ms=(3000, 6000),
+        snapshot_every_ms=100,
+    )
+
+
 PLANTED_BUGS: Final[list[PlantedBug]] = []
 
 
@@ -352,6 +363,28 @@ def stale_fetch_response_accepted() -> Iterator[None]:
 )
 def divergence_not_looked_for() -> Iterator[None]:
     with patch.object(replication, "_diverging", lambda core, request: None):
+        yield
+
+
+@_planted(
+    "Who parted from the log below its start is told so, over and over, and never cuts (our own, found by a seed).",
+    within=60,
+    worlds=compacted_while_away,
+)
+def no_snapshot_for_an_older_history() -> Iterator[None]:
+    real = replication._needs_snapshot
+
+    def needs_snapshot(core: RaftCore, request: FetchRequest) -> OffsetAndEpoch | None:
+        oldest = next((one for one in core.log.snapshots if one.offset > 0), None)
+        if (
+            oldest is not None
+            and request.offset > core.log.start
+            and request.last_fetched_epoch < oldest.epoch
+        ):
+            return None
+        return real(core, request)
+
+    with patch.object(replication, "_needs_snapshot", needs_snapshot):
         yield
 
 
