@@ -140,12 +140,16 @@ class ActiveController:
         return len(self._purgatory)
 
     def next_deadline(self) -> int | None:
-        """When it wants a Turn although nothing else happens."""
+        """When it wants a Turn although nothing else happens. Whoever asks gives it one then, or was held up."""
+        self._asked_for_ms = self._due_ms()
+        return self._asked_for_ms
+
+    def _due_ms(self) -> int | None:
         unresolved_ms = self._purgatory.next_deadline_ms()
         office = self._office
         if office is None:
             return unresolved_ms
-        if office.queue:
+        if office.queue or not office.activated:
             return self._now_ms
         task_ms = office.tasks.next_deadline_ms(self._now_ms)
         return task_ms if unresolved_ms is None else min(task_ms, unresolved_ms)
@@ -163,9 +167,9 @@ class ActiveController:
             case Submitted():
                 return self._on_submitted(event.pending, now_ms)
             case Turn():
-                effects = self._on_turn(event, now_ms)
-                self._asked_for_ms = self.next_deadline()
-                return effects
+                if self._has_nothing_to_do(now_ms):
+                    return NOTHING
+                return self._on_turn(event, now_ms)
             case Committed():
                 return self._on_committed(event)
             case LeaderChanged():
@@ -238,6 +242,14 @@ class ActiveController:
         if self._leader.leader_id in (None, self._config.node_id):
             return "No leader is known at the moment."
         return f"The active controller appears to be node {self._leader.leader_id}."
+
+    def _has_nothing_to_do(self, now_ms: int) -> bool:
+        """Three turns of four: the quorum stirs on each of its own messages as well."""
+        office = self._office
+        if office is None:
+            return len(self._purgatory) == 0
+        due_ms = self._asked_for_ms
+        return not office.queue and office.activated and due_ms is not None and now_ms < due_ms
 
     # ---- a turn --------------------------------------------------------------------------------------------
 

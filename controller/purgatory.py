@@ -69,9 +69,9 @@ class Purgatory:
     def resolve(self, ends: Iterable[OffsetAndEpoch]) -> list[Answer]:
         """Reads outcomes off committed batches, given as their ends, in order."""
         answers: list[Answer] = []
+        if not self._unresolved:
+            return answers
         for end in ends:
-            if not self._unresolved:
-                break
             undecided = []
             for parked in self._unresolved:
                 if end.epoch > parked.epoch:
@@ -108,4 +108,6 @@ class Purgatory:
         return [parked.pending.refuse_for(Situation.OUTCOME_UNKNOWN) for parked in late]
 
     def next_deadline_ms(self) -> int | None:
-        return min((parked.pending.deadline_ms for parked in self._unresolved), default=None)
+        if not self._unresolved:
+            return None
+        return min([parked.pending.deadline_ms for parked in self._unresolved])

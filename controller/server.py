@@ -17,7 +17,7 @@ from quorate.metadata.calls import Call, answer_read, open_envelope
 from quorate.metadata.checks import ErrorCode, RequestRejected
 from quorate.metadata.image.image import MetadataImage
 from quorate.metadata.node import RaftNode, now_ms
-from quorate.metadata.quorum.messages import LeaderAndEpoch, Response
+from quorate.metadata.quorum.messages import FetchResponse, LeaderAndEpoch, Response
 from quorate.metadata.quorum_view import quorum_status
 from quorate.metadata.raft_wire import request_from_wire, response_to_wire
 from quorate.metadata.slow_reads import SlowReads, is_slow, sources_of
@@ -45,6 +45,20 @@ _NEEDS_NO_ROOM: Final = (brokers.BrokerHeartbeatRequest, brokers.ControllerRegis
 """Refusing these for want of room would fence living brokers, and saves next to nothing."""
 
 
+class _FetchAnswers:
+    """Followers that are level are told the same: it is put into bytes once."""
+
+    def __init__(self) -> None:
+        self._last: tuple[FetchResponse, int, bytes] | None = None
+
+    def answer(self, call: Call, response: FetchResponse) -> None:
+        known = self._last
+        if known is not None and known[1] == call.api_version and known[0] == response:
+            call.answer_alike(response, known[2])
+        else:
+            self._last = (response, call.api_version, call.answer(response_to_wire(response)))
+
+
 class ControllerServer:
     """A `calls.Service`."""
 
@@ -61,6 +75,7 @@ class ControllerServer:
         self._node = node
         self._slow = slow
         self._cluster_id = cluster_id
+        self._fetched = _FetchAnswers()
         self._describing = DescribingNode(
             node_id=config.node_id, static=config.static, own_keys=type(config).own_keys()
         )
@@ -98,6 +113,8 @@ class ControllerServer:
         def answer(response: Response | None) -> None:
             if response is None:
                 call.reject(ErrorCode.inconsistent_cluster_id, f"this is cluster {self._cluster_id}")
+            elif isinstance(response, FetchResponse):
+                self._fetched.answer(call, response)
             else:
                 call.answer(response_to_wire(response))
 

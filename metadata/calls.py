@@ -11,11 +11,11 @@ from typing import Any, Final, Protocol
 
 import structlog
 
-from quorate.metadata.checks import ErrorCode, RemoteProtocolError, RequestRejected, check
+from quorate.metadata.checks import ErrorCode, InvariantViolated, RemoteProtocolError, RequestRejected
 from quorate.metadata.wire.cluster import ApiVersionsResponse
 from quorate.metadata.wire.convert import UnsayableValue
 from quorate.metadata.wire.envelope import EnvelopeRequest, EnvelopeResponse
-from quorate.metadata.wire.framing import framed
+from quorate.metadata.wire.framing import framed, readdressed
 from quorate.metadata.wire.principal import decode_principal, encode_principal
 from quorate.metadata.wire.raft import DescribeQuorumRequest
 from quorate.metadata.wire.table import APIS, decode_request, encode_response, holds_error, refusal
@@ -97,8 +97,8 @@ class Call:
         self.data: bytes | None = None  # the sink's: the answer while it waits for its turn
         self._sink = sink
 
-    def answer(self, response: Any) -> None:
-        """Sends the response in its turn. Callable at any later time, at most once.
+    def answer(self, response: Any) -> bytes:
+        """Sends the response in its turn. Callable at any later time, at most once. Returns its frame.
 
         A response that cannot be written (our mistake) becomes UNKNOWN_SERVER_ERROR: one odd value must not take
         down the node, and the next one after it.
@@ -110,6 +110,11 @@ class Call:
             response = refusal(self.request, ErrorCode.unknown_server_error, str(error)[:200])
             data = encode_response(self.api_key, self.api_version, self.correlation_id, response)
         self._deliver(response, data)
+        return data
+
+    def answer_alike(self, response: Any, frame: bytes) -> None:
+        """Sends what another call of the same API and version was answered with: this response, in this frame."""
+        self._deliver(response, readdressed(frame, self.correlation_id))
 
     def reject(self, code: ErrorCode, message: str | None = None) -> None:
         """Answers in the API's error shape; the message where the version has a field for it."""
@@ -126,7 +131,8 @@ class Call:
             tell()
 
     def _deliver(self, response: Any, data: bytes) -> None:
-        check(not self.answered, f"{self} is answered twice")
+        if self.answered:
+            raise InvariantViolated(f"{self} is answered twice")
         self.answered = True
         self._sink.deliver(self, response, data)
 

@@ -92,8 +92,12 @@ def _with_data(log: Log, response: Response) -> Response:
     """Reads what the answer names: log batches, or a part of a snapshot."""
     match response:
         case FetchResponse(read=read) if read is not None:
-            batches = log.read(read.start, read.end, read.max_bytes)
-            return attrs.evolve(response, read=None, batches=tuple(batches))
+            return FetchResponse(
+                leader=response.leader,
+                high_watermark=response.high_watermark,
+                log_start=response.log_start,
+                batches=tuple(log.read(read.start, read.end, read.max_bytes)),
+            )
         case FetchSnapshotResponse(read=read) if read is not None:
             try:
                 size, data = log.read_snapshot_chunk(read.snapshot_id, read.position, read.max_bytes)

@@ -24,13 +24,12 @@ import trio
 
 from quorate.metadata.addresses import Address
 from quorate.metadata.checks import ErrorCode, RemoteProtocolError
-from quorate.metadata.direct_write import DirectWriter
+from quorate.metadata.direct_socket import READ_BYTES, DirectSocket
 from quorate.metadata.wire.cluster import ApiVersionsRequest, ApiVersionsResponse
 from quorate.metadata.wire.convert import UnsayableValue
 from quorate.metadata.wire.framing import FrameBuffer
 from quorate.metadata.wire.table import API_VERSIONS, APIS, correlation_id_of, decode_response, encode_request
 
-READ_BYTES: Final = 256 * 1024
 MAX_IN_FLIGHT: Final = 128
 """Requests under way at once on one connection. Below what a listener parks, so that it never pushes back."""
 MAX_RESPONSE_BYTES: Final = 256 * 1024 * 1024
@@ -184,7 +183,7 @@ class Connection:
         self.peer = peer
         """What the other side said of itself when the connection began."""
         self._stream = stream
-        self._direct = DirectWriter(stream)
+        self._direct = DirectSocket(stream)
         self._idle = True  # the writer is not inside a write, into which another one must not fall
         self._buffer = buffer
         self._client_id = client_id
@@ -325,7 +324,7 @@ class Connection:
             while True:
                 while (frame := self._buffer.next_frame()) is not None:
                     self._take(frame)
-                data = await self._stream.receive_some(READ_BYTES)
+                data = await self._direct.read()
                 if not data:
                     self._lose(FailureKind.RESET, f"{self.address} closed the connection")
                     return

@@ -73,7 +73,7 @@ LOG_START: Final = OffsetAndEpoch(Offset(0), Epoch(0))
 """The end of an empty log, and the id of the bootstrap snapshot (0-0), which is never shipped."""
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class ReplicaKey:
     """A replica of the log: the node, and the disk it lives on.
 

@@ -22,7 +22,7 @@ import trio
 
 from quorate.metadata.calls import ANONYMOUS, Call, Service
 from quorate.metadata.checks import RemoteProtocolError
-from quorate.metadata.direct_write import DirectWriter
+from quorate.metadata.direct_socket import READ_BYTES, DirectSocket
 from quorate.metadata.wire.framing import FrameBuffer
 from quorate.metadata.wire.table import (
     API_VERSIONS,
@@ -31,7 +31,6 @@ from quorate.metadata.wire.table import (
     unsupported_api_versions,
 )
 
-READ_BYTES: Final = 64 * 1024
 _OUT_OF_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 _ACCEPT_PAUSE_S: Final = 0.1
 _LINGER_S: Final = 0.25
@@ -223,7 +222,9 @@ class _Connection:
         self._room = trio.lowlevel.ParkingLot()  # the reader, when they are too many
         self._life = trio.CancelScope()
         self._reading = trio.CancelScope()
-        self._direct: DirectWriter | None = None  # from admission on
+        self._direct: (
+            DirectSocket  # from admission on: what is written before that is not for the bare socket
+        )
         self._idle = True  # the writer is not inside a write, into which another one must not fall
         self._bursting = False  # another request of this burst is about to be handled
         self._finishing = False
@@ -251,7 +252,7 @@ class _Connection:
                 with trio.fail_after(self._limits.admission_ms / 1000):
                     admission = await security.admit(raw, self._buffer, self._service)
                 self._stream, self._principal = admission.stream, admission.principal
-                self._direct = DirectWriter(self._stream)
+                self._direct = DirectSocket(self._stream)
                 await self._speak()
         except trio.TooSlowError:
             raise RemoteProtocolError("who is there was not said in time") from None
@@ -270,7 +271,7 @@ class _Connection:
         call.data = data
         if not self._pending or self._pending[0] is not call:
             return
-        if len(self._pending) == 1 and self._idle and not self._bursting and self._direct is not None:
+        if len(self._pending) == 1 and self._idle and not self._bursting:
             taken = self._direct.write(data)
             if taken == len(data):
                 self._pending.popleft()
@@ -311,7 +312,7 @@ class _Connection:
                     while len(self._pending) >= self._limits.pipelined:
                         await self._room.park()
                 self._bursting = False
-                data = await self._stream.receive_some(READ_BYTES)
+                data = await self._direct.read()
                 if not data:
                     return
                 self.active_ms = _now_ms()

@@ -10,12 +10,9 @@ The state machine (the controller, or a broker's metadata loader) is told of com
 
 import gc
 import itertools
-import queue
-import threading
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
-from functools import partial
 from typing import Final, Protocol
 
 import attrs
@@ -25,6 +22,7 @@ import trio
 from quorate.metadata.batch import RecordBatch
 from quorate.metadata.carry_out import carry_out
 from quorate.metadata.checks import check
+from quorate.metadata.flushing import FlushThread
 from quorate.metadata.ids import FIRST_OFFSET, Epoch, NodeId, Offset, OffsetAndEpoch
 from quorate.metadata.log.interface import Log
 from quorate.metadata.log.snapshot_format import SnapshotComposer
@@ -149,10 +147,15 @@ class RaftNode:
         self._machine = machine
         self._schedule = schedule
         self._floor_bytes = free_space_floor_bytes
+        self._clock: Callable[[], float] = trio.current_time
         self._inbox: deque[Event] = deque()
         self._wake = trio.Event()
-        self._resting = False
+        self._resting: trio.CancelScope | None = None
+        """While the node's task sleeps: what ends the sleep when the next deadline comes."""
         self._rests_until_ms: int | None = None
+        self._unfinished = True
+        """Whether a turn is wanted before anything else happens."""
+        self._in_turn = False
         self._failure: BaseException | None = None
         self._replies: dict[Token, Reply] = {}
         self._last_token = 0
@@ -161,12 +164,7 @@ class RaftNode:
         self._loading_end = FIRST_OFFSET
         self._leader_told = LeaderAndEpoch(Epoch(-1))
         self._claimed: Epoch | None = None
-        self._flush_running = False
-        self._flush_queue: queue.SimpleQueue[Flush | None] = queue.SimpleQueue()
-        self._flush_idle = threading.Event()
-        self._flush_idle.set()
-        self._flush_failed = trio.Event()
-        self._flush_error: BaseException | None = None
+        self._flushes = FlushThread(log.flush, self._on_flushed)
         self._snapshot_wanted = trio.Event()
         self._snapshot_running = False
         self._snapshot_after_ms = 0
@@ -188,9 +186,13 @@ class RaftNode:
         self._replies[token] = reply
         self.submit(RequestReceived(token, request, cluster_id))
 
+    def _on_flushed(self, flush: Flush) -> None:
+        self.submit(LogFlushed(flush.end_offset, flush.generation))
+
     def wake(self) -> None:
-        """The state machine has something to propose."""
-        self._stir()
+        """The state machine has something to propose. Not at once: what else has arrived goes into the same batch."""
+        self._unfinished = True
+        self._wake.set()
 
     def resign(self, epoch: Epoch, reason: str) -> None:
         self.submit(ResignRequested(epoch, reason))
@@ -213,8 +215,9 @@ class RaftNode:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Steps the core until `stop`. Any exception in here means that the process must end."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._flusher)
+            await nursery.start(self._flushes.run)
             nursery.start_soon(self._snapshotter)
+            self._clock = trio.lowlevel.current_clock().current_time
             self._schedule.begin(now_ms())
             self._begin_with_snapshot()
             self._step(Started())
@@ -222,8 +225,10 @@ class RaftNode:
             nursery.start_soon(self._watch_space)
             task_status.started()
             while not self._stopped.is_set():
-                busy = self._turn()
-                await self._rest(busy)
+                until = self._rests_until_ms
+                if self._unfinished or (until is not None and until <= self._now_ms()):
+                    self._turn()
+                await self._rest()
             nursery.cancel_scope.cancel()
 
     async def hand_over(self) -> None:
@@ -240,24 +245,25 @@ class RaftNode:
         self._stopped.set()
         self._wake.set()
 
-    async def _rest(self, busy: bool) -> None:
-        if busy or self._inbox:
+    async def _rest(self) -> None:
+        if self._unfinished:
             await trio.lowlevel.checkpoint()
             return
-        self._rests_until_ms = self._next_deadline()
-        until_s = float("inf") if self._rests_until_ms is None else self._rests_until_ms / 1000
-        # A little later than the deadline, so that `now_ms`, which rounds down, has reached it then.
-        with trio.CancelScope(deadline=until_s + _ROUNDING_S):
-            self._resting = True
+        with trio.CancelScope(deadline=self._wakes_at_s()) as self._resting:
             await self._wake.wait()
-        self._resting = False
+        self._resting = None
         self._wake = trio.Event()
         if self._failure is not None:
             raise self._failure
 
-    def _next_deadline(self) -> int | None:
-        deadlines = (self.core.next_deadline(), self._machine.next_deadline())
-        return min((one for one in deadlines if one is not None), default=None)
+    def _wakes_at_s(self) -> float:
+        """A little later than the deadline, so that `now_ms`, which rounds down, has reached it then."""
+        core_ms, machine_ms = self.core.next_deadline(), self._machine.next_deadline()
+        until_ms = (
+            machine_ms if core_ms is None or (machine_ms is not None and machine_ms < core_ms) else core_ms
+        )
+        self._rests_until_ms = until_ms
+        return math.inf if until_ms is None else until_ms / 1000 + _ROUNDING_S
 
     def _stir(self) -> None:
         """Takes a turn at once if the node rests and its disk does; else it will, together with what comes until then.
@@ -265,45 +271,58 @@ class RaftNode:
         On an idle node this saves waking a task for each of the steps that a write takes. Under load a flush nearly
         always runs, and what arrives meanwhile is gathered into one batch.
         """
-        if not self._resting or self._flush_running:
+        if self._in_turn:
+            self._unfinished = True
+            return
+        resting, self._resting = self._resting, None
+        if resting is None or self._flushes.running:
+            self._unfinished = True
             self._wake.set()
             return
-        self._resting = False
         try:
-            busy = self._turn()
+            self._turn()
         except BaseException as problem:  # noqa: BLE001  it belongs to the node, not to whoever brought the event
             self._failure = problem
             self._wake.set()
             return
-        deadline = self._next_deadline()
-        known = self._rests_until_ms
-        if busy or self._inbox or (deadline is not None and (known is None or deadline < known)):
+        if self._unfinished:
             self._wake.set()
         else:
-            self._resting = True
+            resting.deadline = self._wakes_at_s()
+            self._resting = resting
 
-    def _turn(self) -> bool:
-        """One turn; True if work is left that needs no further event."""
-        while self._inbox:
-            self._step(self._inbox.popleft())
+    def _turn(self) -> None:
+        self._in_turn, self._unfinished = True, False
+        self._take_events()
+        now = self._now_ms()
         deadline = self.core.next_deadline()
-        if deadline is not None and deadline <= now_ms():
+        if deadline is not None and deadline <= now:
             self._step(TimePassed())
         busy = self._apply()
         self._tell_leader()
-        batches = self._machine.propose(self.core.log.end.offset, now_ms())
+        batches = self._machine.propose(self.core.log.end.offset, now)
         if batches:
             self._step(Proposed(batches[0].epoch, tuple(batches)))
+            self._take_events()  # its flush may have ended
             busy = busy or (self._committed is not None and self.applied < self._committed)
-        self._maybe_snapshot()
-        if self.core.shutdown_complete:
+        self._maybe_snapshot(now)
+        if self.core.shutting_down and self.core.shutdown_complete:
             self._handed_over.set()
-        return busy
+        self._in_turn = False
+        self._unfinished = self._unfinished or busy or bool(self._inbox)
+
+    def _take_events(self) -> None:
+        while self._inbox:
+            self._step(self._inbox.popleft())
 
     def _step(self, event: Event) -> None:
         following: Event | None = event
         while following is not None:
-            following = carry_out(self.core.step(following, now_ms()), self)
+            following = carry_out(self.core.step(following, self._now_ms()), self)
+
+    def _now_ms(self) -> int:
+        """As `now_ms`, by a shorter way."""
+        return int(self._clock() * 1000)
 
     # ---- what carry_out acts upon (carry_out.World) --------------------------------------------------
 
@@ -311,7 +330,7 @@ class RaftNode:
         self._elections.write(election)
 
     def wait_for_flush(self) -> None:
-        self._flush_idle.wait()
+        self._flushes.wait()
 
     def send_request(self, request: SendRequest) -> None:
         self._transport.send(request)
@@ -323,50 +342,14 @@ class RaftNode:
         self._replies.pop(token)(None)
 
     def start_flush(self, flush: Flush) -> None:
-        check(not self._flush_running, "a flush was asked for while another one runs")
-        self._flush_running = True
-        self._flush_idle.clear()
-        self._flush_queue.put(flush)
+        if self._flushes.start(flush, patient=not self.core.leads):
+            self._inbox.append(LogFlushed(flush.end_offset, flush.generation))
 
     def committed(self, high_watermark: Offset) -> None:
         self._committed = high_watermark
 
     def note(self, text: str) -> None:
         self._notes.info(text)
-
-    # ---- flushing ------------------------------------------------------------------------------------
-
-    async def _flusher(self) -> None:
-        """Owns the thread that flushes. One thread of its own: handing work to a pool costs more than the fdatasync."""
-        token = trio.lowlevel.current_trio_token()
-        thread = threading.Thread(target=self._flush_all, args=(token,), name="flush", daemon=True)
-        thread.start()
-        try:
-            await self._flush_failed.wait()
-        finally:
-            self._flush_queue.put(None)
-            with trio.CancelScope(shield=True):  # the log's files are closed after this
-                await trio.to_thread.run_sync(thread.join)
-        if self._flush_error is not None:
-            raise self._flush_error
-
-    def _flush_all(self, token: trio.lowlevel.TrioToken) -> None:
-        """In the thread, until it is told to end."""
-        while (flush := self._flush_queue.get()) is not None:
-            try:
-                self.log.flush()
-            except BaseException as problem:  # noqa: BLE001  whatever it is must end the process, not this thread
-                self._flush_error = problem
-                report = self._flush_failed.set
-            else:
-                report = partial(self._on_flushed, flush)
-            self._flush_idle.set()
-            with suppress(trio.RunFinishedError):
-                token.run_sync_soon(report)
-
-    def _on_flushed(self, flush: Flush) -> None:
-        self._flush_running = False
-        self.submit(LogFlushed(flush.end_offset, flush.generation))
 
     # ---- room on the disk ----------------------------------------------------------------------------
 
@@ -403,7 +386,9 @@ class RaftNode:
 
     def _apply(self) -> bool:
         """Shows the state machine what was committed, for one slice; True if more is left."""
-        until = now_ms() + _SLICE_MS
+        if self.applied == self._committed and self._loading is None:
+            return False
+        until = self._now_ms() + _SLICE_MS
         if self.applied < self.core.log.start and self._loading_end < self.core.log.start:
             newest = self.core.log.newest_snapshot
             check(newest is not None, "the log starts behind what was applied, and there is no snapshot")
@@ -424,8 +409,8 @@ class RaftNode:
             self.applied = batches[-1].end_offset
             self._schedule.applied(sum(len(batch.data) for batch in batches))
             self._machine.on_committed(batches, target)
-            if now_ms() >= until:
-                return self.applied < target
+            if self.applied < target and self._now_ms() >= until:
+                return True
         return False
 
     def _tell_leader(self) -> None:
@@ -448,8 +433,7 @@ class RaftNode:
 
     # ---- snapshots of our own ------------------------------------------------------------------------
 
-    def _maybe_snapshot(self) -> None:
-        now = now_ms()
+    def _maybe_snapshot(self, now: int) -> None:
         if not self._snapshot_running and now >= self._snapshot_after_ms and self._schedule.due(now):
             self._snapshot_running = True
             self._snapshot_wanted.set()

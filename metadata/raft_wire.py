@@ -42,6 +42,8 @@ WireResponse = (
 )
 
 _NONE: Final = -1
+_NOWHERE: Final = wire.FetchPartitionData(partition_index=0)
+"""Its fields say "none": the very objects that the writer knows as defaults, and leaves out."""
 
 
 _One = TypeVar("_One")
@@ -299,7 +301,7 @@ def _fetched_to_wire(
         high_watermark=watermark,
         last_stable_offset=watermark,
         log_start_offset=response.log_start,
-        diverging_epoch=wire.EpochEndOffset()
+        diverging_epoch=_NOWHERE.diverging_epoch
         if diverging is None
         else wire.EpochEndOffset(epoch=diverging.epoch, end_offset=diverging.offset),
         current_leader=wire.LeaderIdAndEpoch(leader_id=leader_id, leader_epoch=response.leader.epoch),
@@ -415,7 +417,7 @@ def _key(node_id: int, directory_id: uuid.UUID) -> ReplicaKey:
 
 def _snapshot_id(snapshot_id: OffsetAndEpoch | None) -> wire.SnapshotId:
     if snapshot_id is None:
-        return wire.SnapshotId()
+        return _NOWHERE.snapshot_id
     return wire.SnapshotId(end_offset=snapshot_id.offset, epoch=snapshot_id.epoch)
 
 

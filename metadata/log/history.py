@@ -11,7 +11,7 @@ from typing import Self
 import attrs
 
 from quorate.metadata.batch import RecordBatch
-from quorate.metadata.checks import check
+from quorate.metadata.checks import InvariantViolated, check
 from quorate.metadata.ids import Epoch, Offset, OffsetAndEpoch
 from quorate.metadata.log.interface import EpochStart, LogSummary
 from quorate.metadata.quorum.epochs import EpochHistory
@@ -86,14 +86,14 @@ class LogHistory:
         return self.start == self.end_offset or self._epochs.starts[0].epoch >= point.epoch
 
     def on_append(self, batch: RecordBatch) -> None:
-        check(
-            batch.base_offset == self.end_offset,
-            f"a batch at offset {batch.base_offset} does not continue a log that ends at {self.end_offset}",
-        )
-        check(
-            batch.epoch >= self.end_epoch,
-            f"a batch of epoch {batch.epoch} cannot follow one of epoch {self.end_epoch}",
-        )
+        if batch.base_offset != self.end_offset:
+            raise InvariantViolated(
+                f"a batch at offset {batch.base_offset} does not continue a log that ends at {self.end_offset}"
+            )
+        if batch.epoch < self.end_epoch:
+            raise InvariantViolated(
+                f"a batch of epoch {batch.epoch} cannot follow one of epoch {self.end_epoch}"
+            )
         self._epochs = self._epochs.with_append(batch.epoch, batch.base_offset)
         if batch.is_control:
             self._control.extend(quorum_records(batch))

@@ -19,7 +19,7 @@ from typing import Self
 import attrs
 
 from quorate.metadata.batch import RecordBatch
-from quorate.metadata.checks import check
+from quorate.metadata.checks import InvariantViolated, check
 from quorate.metadata.ids import Offset, OffsetAndEpoch
 from quorate.metadata.log.files import Files, failing_storage, storage_failed, write_fully
 from quorate.metadata.log.history import HeldSnapshot
@@ -101,12 +101,15 @@ class SegmentedLog:
 
     def append(self, batches: Sequence[RecordBatch], flushed_to: Offset) -> None:
         self._raise_if_failed()
-        check(flushed_to <= self._written_end, f"nothing is flushed at {flushed_to}, behind the end")
+        if flushed_to > self._written_end:
+            raise InvariantViolated(f"nothing is flushed at {flushed_to}, behind the end")
         for batch in batches:
             self._history.on_append(batch)
         for segment, group in self._placed(batches):
-            with self._failing("Writing to the log", segment.path):
+            try:  # not `_failing`: every write passes here
                 self._write(segment, group, flushed_to)
+            except OSError as error:
+                raise self._failed("Writing to the log", segment.path, error) from error
         for batch in batches:
             self._tail.append(batch)
         self._tail.shrink(self._config.tail_cache_bytes, self._config.tail_cache_batches)
@@ -183,8 +186,10 @@ class SegmentedLog:
             self._flush(todo, active, new_names=new_names)
             if todo:
                 # Before the flush ends: a mark written beside a cut would stand above what the cut leaves.
-                with self._failing("Writing the flushed mark", self._directory):
+                try:
                     write_fully(self._mark, [pack_mark(end)], 0)
+                except OSError as error:
+                    raise self._failed("Writing the flushed mark", self._directory, error) from error
             self._flushed_end = end
         finally:
             with self._lock:
@@ -195,12 +200,14 @@ class SegmentedLog:
 
     def _flush(self, todo: Sequence[Segment], active: Segment, *, new_names: bool) -> None:
         for segment in todo:
-            with self._failing("Flushing the log", segment.path):
+            try:
                 if segment is active:
                     self._take_room_ahead(segment)
                 else:
                     segment.trim()
                 segment.file.fdatasync()
+            except OSError as error:
+                raise self._failed("Flushing the log", segment.path, error) from error
         if new_names:
             with self._failing("Flushing the directory", self._directory):
                 self._files.sync_directory(self._directory)
@@ -371,9 +378,12 @@ class SegmentedLog:
 
     @contextlib.contextmanager
     def _failing(self, doing: str, path: Path) -> Iterator[None]:
-        """After the first error nothing is tried again: pages may be marked clean that are not on the disk."""
         try:
             yield
         except OSError as error:
-            self._failure = storage_failed(doing, path, error)
-            raise self._failure from error
+            raise self._failed(doing, path, error) from error
+
+    def _failed(self, doing: str, path: Path, error: OSError) -> StorageFailed:
+        """After the first error nothing is tried again: pages may be marked clean that are not on the disk."""
+        self._failure = storage_failed(doing, path, error)
+        return self._failure

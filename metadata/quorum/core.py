@@ -175,6 +175,7 @@ class RaftCore:
     ) -> None:
         """From what the disk holds; `Started` must be the first event."""
         self.config = config
+        self.id: NodeId = config.replica.id
         self.rng = rng
         self.election = election
         self.log = LogState.of(log)
@@ -192,6 +193,7 @@ class RaftCore:
         self.handed_over = False
         """While shutting down: its successors know, or had their time."""
         self._last_correlation = 0
+        self._judged = (VoterSet.empty(), False)  # whether it is a voter is asked many times in each step
         self._step = _Step()
 
     # ---- the interface -------------------------------------------------------------------------------
@@ -218,7 +220,7 @@ class RaftCore:
         """When `TimePassed` is wanted next; None: not before something else happens."""
         role = self.role
         deadlines: list[int | None] = [pending.deadline_ms for pending in self.outstanding.values()]
-        if replication.may_fetch(self):
+        if not isinstance(role, Leader) and replication.may_fetch(self):
             deadlines.append(self.fetch_at_ms)
         match role:
             case Unattached():
@@ -240,7 +242,11 @@ class RaftCore:
                 deadlines += [role.election_deadline_ms if waits else None, *role.resend_at_ms.values()]
             case _:
                 assert_never(role)
-        return min((deadline for deadline in deadlines if deadline is not None), default=None)
+        earliest: int | None = None
+        for deadline in deadlines:
+            if deadline is not None and (earliest is None or deadline < earliest):
+                earliest = deadline
+        return earliest
 
     @property
     def leader_and_epoch(self) -> LeaderAndEpoch:
@@ -258,17 +264,16 @@ class RaftCore:
                 return LeaderAndEpoch(epoch)
 
     @property
-    def id(self) -> NodeId:
-        return self.config.replica.id
-
-    @property
     def voters(self) -> VoterSet:
         """In force: the last set appended here, committed or not (KIP-853)."""
         return self.log.voters.last
 
     @property
     def is_voter(self) -> bool:
-        return self.voters.contains(self.config.replica)
+        voters = self.log.voters.last
+        if voters is not self._judged[0]:
+            self._judged = (voters, voters.contains(self.config.replica))
+        return self._judged[1]
 
     @property
     def may_stand(self) -> bool:

@@ -33,9 +33,10 @@ class EpochHistory:
 
     def with_append(self, epoch: Epoch, offset: Offset) -> "EpochHistory":
         """A batch of `epoch` was appended at `offset`."""
-        check(epoch >= self.last_epoch, f"epoch {epoch} is appended behind epoch {self.last_epoch}")
-        if self.starts and epoch == self.last_epoch:
+        last = self.last_epoch
+        if self.starts and epoch == last:
             return self
+        check(epoch >= last, f"epoch {epoch} is appended behind epoch {last}")
         return EpochHistory((*self.starts, EpochStart(epoch, offset)))
 
     def truncated_to(self, end: Offset) -> "EpochHistory":

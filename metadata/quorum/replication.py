@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from quorate.metadata.batch import RecordBatch
-from quorate.metadata.checks import ErrorCode, check
+from quorate.metadata.checks import ErrorCode, InvariantViolated, check
 from quorate.metadata.ids import Epoch, NodeId, Offset, OffsetAndEpoch, ReplicaKey
 from quorate.metadata.quorum import elections, snapshots
 from quorate.metadata.quorum.effects import Flush, Peer
@@ -37,14 +37,12 @@ def append(core: "RaftCore", batches: Iterable[RecordBatch]) -> None:
     """Adds batches that start exactly at the log's end; voters in them take effect at once (KIP-853)."""
     log = core.log
     for batch in batches:
-        check(
-            batch.base_offset == log.end.offset,
-            f"a batch at {batch.base_offset} cannot follow a log that ends at {log.end.offset}",
-        )
-        check(
-            batch.epoch <= core.election.epoch,
-            f"a batch of epoch {batch.epoch} in epoch {core.election.epoch}",
-        )
+        if batch.base_offset != log.end.offset:
+            raise InvariantViolated(
+                f"a batch at {batch.base_offset} cannot follow a log that ends at {log.end.offset}"
+            )
+        if batch.epoch > core.election.epoch:
+            raise InvariantViolated(f"a batch of epoch {batch.epoch} in epoch {core.election.epoch}")
         log.epochs = log.epochs.with_append(batch.epoch, batch.base_offset)
         if batch.is_control:
             for index, record in enumerate(batch.records()):
@@ -224,10 +222,10 @@ def _follow_high_watermark(core: "RaftCore", told: Offset | None) -> None:
         return
     reachable = min(told, core.log.end.offset)
     known = core.high_watermark
-    check(
-        known is None or reachable >= known or told >= known,
-        f"the leader's high watermark {told} is behind {known}, which an earlier leader reported",
-    )
+    if known is not None and reachable < known and told < known:
+        raise InvariantViolated(
+            f"the leader's high watermark {told} is behind {known}, which an earlier leader reported"
+        )
     if known is None or reachable > known:
         core.high_watermark = Offset(reachable)
         core.effects.committed = Offset(reachable)
@@ -314,7 +312,8 @@ def _progress(core: "RaftCore", role: Leader, replica: ReplicaKey) -> Progress |
     """What we know of a replica; None for readers that are none (a negative id). A voter is known by its set's key."""
     if replica.id < 0 or replica.id == core.id:
         return None
-    key = core.voters.key(replica.id) if core.voters.contains(replica) else replica
+    voters = core.voters
+    key = voters.key(replica.id) if voters.contains(replica) else replica
     progress = role.progress.get(key)
     if progress is None:
         progress = role.progress[key] = Progress(key)
@@ -332,11 +331,12 @@ def note_presence(core: "RaftCore", replica: ReplicaKey, now_ms: int) -> None:
 
 def _seen(core: "RaftCore", role: Leader, progress: Progress, now_ms: int) -> None:
     progress.last_fetch_ms = now_ms
-    if progress.key.id not in core.voters.voters or not core.voters.contains(progress.key):
+    voters = core.voters
+    if not voters.contains(progress.key):
         return
     role.fetched_since_check.add(progress.key.id)
     present = len(role.fetched_since_check) + (1 if core.is_voter else 0)
-    if present >= core.voters.majority and role.check_quorum_at_ms is not None:
+    if present >= voters.majority and role.check_quorum_at_ms is not None:
         role.check_quorum_at_ms = now_ms + core.config.fetch_timeout_ms * 3 // 2
         role.fetched_since_check.clear()
 
@@ -407,11 +407,13 @@ def _empty_answer(core: "RaftCore", role: Leader) -> FetchResponse:
 
 
 def _answer(core: "RaftCore", role: Leader, request: FetchRequest) -> FetchResponse:
-    answer = _empty_answer(core, role)
     limit = _limit(core, request.replica)
-    if request.offset < limit:
-        answer = attrs.evolve(answer, read=LogRead(request.offset, limit, request.max_bytes))
-    return answer
+    return FetchResponse(
+        leader=core.leader_and_epoch,
+        high_watermark=_told_high_watermark(core, role),
+        log_start=core.log.start,
+        read=LogRead(request.offset, limit, request.max_bytes) if request.offset < limit else None,
+    )
 
 
 def _answer_if_ready(core: "RaftCore", role: Leader, progress: Progress, now_ms: int) -> None:
@@ -478,15 +480,16 @@ def _advance_high_watermark(core: "RaftCore", now_ms: int) -> None:
     role = core.role
     if not isinstance(role, Leader):
         return
+    voters, own_id = core.voters, core.id if core.is_voter else None
     ends = []
-    for node_id in core.voters.ids:
-        if node_id == core.id and core.is_voter:
+    for node_id, key in voters.keys.items():
+        if node_id == own_id:
             ends.append(core.log.flushed_end)
             continue
-        progress = role.progress.get(core.voters.key(node_id))
+        progress = role.progress.get(key)
         ends.append(Offset(-1) if progress is None or progress.end_offset is None else progress.end_offset)
     ends.sort(reverse=True)
-    candidate = ends[core.voters.majority - 1] if ends else Offset(-1)
+    candidate = ends[voters.majority - 1] if ends else Offset(-1)
     if candidate <= role.epoch_start or candidate <= (core.high_watermark or 0):
         return
     if not role.high_watermark_known:

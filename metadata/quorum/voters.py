@@ -6,6 +6,7 @@ truncated: so the history is kept by offset, and whoever counts votes asks for t
 
 import uuid
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from typing import Final
 
 import attrs
@@ -39,25 +40,32 @@ class VoterSet:
     def __len__(self) -> int:
         return len(self.voters)
 
-    @property
+    @cached_property
     def ids(self) -> tuple[NodeId, ...]:
         """Ascending, so that whoever iterates is deterministic."""
         return tuple(self.voters)
 
-    @property
+    @cached_property
     def majority(self) -> int:
         return len(self.voters) // 2 + 1
 
+    @cached_property
+    def keys(self) -> Mapping[NodeId, ReplicaKey]:
+        """The replicas themselves, by id and in its order."""
+        return {node_id: ReplicaKey(node_id, _directory(voter)) for node_id, voter in self.voters.items()}
+
     def key(self, node_id: NodeId) -> ReplicaKey:
-        return ReplicaKey(node_id, _directory(self.voters[node_id]))
+        return self.keys[node_id]
 
     def contains(self, key: ReplicaKey) -> bool:
         """Whether this very replica votes: the id, and the directory if the set names one.
 
         One that does not say which disk it has is then nobody: it may be a voter's that was wiped.
         """
-        voter = self.voters.get(key.id)
-        return voter is not None and _directory(voter) in (None, key.directory_id)
+        known = self.keys.get(key.id)
+        return known is not None and (
+            known is key or known.directory_id is None or known.directory_id == key.directory_id
+        )
 
     def endpoint(self, node_id: NodeId, listener: str | None = None) -> Endpoint | None:
         """Where a voter is reached: on the named listener, or on its first."""
@@ -107,7 +115,7 @@ class VoterHistory:
             tuple(entry for entry in self.versions if entry[0] < end),
         )
 
-    @property
+    @cached_property
     def last(self) -> VoterSet:
         return self.sets[-1][1] if self.sets else VoterSet.empty()
 

@@ -86,6 +86,11 @@ class FrameBuffer:
         return f"a frame of {length} bytes is over the limit of {self._limit}"
 
 
+def readdressed(frame: bytes, correlation_id: int) -> bytes:
+    """A whole response frame, as the answer to another request."""
+    return frame[: _LENGTH.size] + _LENGTH.pack(correlation_id) + frame[2 * _LENGTH.size :]
+
+
 def framed(data: bytes) -> bytes:
     """A frame with its length in front."""
     return _LENGTH.pack(len(data)) + data

@@ -16,7 +16,7 @@ from typing import Any, Final
 import attrs
 
 from quorate.metadata.checks import ErrorCode, RemoteProtocolError
-from quorate.metadata.ids import ZERO_UUID
+from quorate.metadata.ids import ZERO_UUID, uuid_from_bytes
 from quorate.metadata.wire.convert import StructPlan, WireField, message_plan
 
 Read = Callable[[bytes, int], tuple[Any, int]]
@@ -139,7 +139,7 @@ def _read_tags(buffer: bytes, position: int, readers: dict[int, Read]) -> tuple[
 
 
 def _uuid_of(raw: bytes) -> uuid.UUID:
-    return ZERO_UUID if raw == _ZERO_BYTES else uuid.UUID(bytes=raw)
+    return ZERO_UUID if raw == _ZERO_BYTES else uuid_from_bytes(raw)
 
 
 def _null(name: str) -> _Malformed:

@@ -1,0 +1,58 @@
+"""A connection's socket, used without detours: no task switch to write, no second call of the system to read (shell).
+
+An answer that is ready while nobody else writes to its connection leaves in the very turn that made it: waking a
+writer task first costs a round of the scheduler, a good part of what a durable write takes. What cannot be written
+at once is left to that task. Reading waits first and reads then, once, since there is hardly ever something there
+already.
+"""
+
+import os
+from typing import Final
+
+import trio
+
+READ_BYTES: Final = 64 * 1024
+"""Asked for at once. A larger buffer is a new mapping of memory for each read."""
+
+
+class DirectSocket:
+    """For one stream, whatever it is: one that is no plain socket (TLS, tests) is read as it wants, and never written
+    at once."""
+
+    __slots__ = ("_socket", "_stream")
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self._stream = stream
+        self._socket = stream.socket if isinstance(stream, trio.SocketStream) else None
+
+    def write(self, data: bytes) -> int:
+        """How many bytes the socket took now: perhaps none, which says nothing about why."""
+        if self._socket is None:
+            return 0
+        descriptor = self._socket.fileno()
+        if descriptor < 0:  # closed, and the number may be somebody else's by now
+            return 0
+        try:
+            return os.write(descriptor, data)
+        except OSError:
+            return 0  # it is full, or broken: the writer task will meet the same error, and knows what to do
+
+    async def read(self) -> bytes | bytearray:
+        """Some bytes; none at the end of the stream.
+
+        Raises:
+            trio.BrokenResourceError, trio.ClosedResourceError: as the stream's own `receive_some`.
+        """
+        if self._socket is None:
+            return await self._stream.receive_some(READ_BYTES)
+        while True:
+            descriptor = self._socket.fileno()
+            if descriptor < 0:
+                raise trio.ClosedResourceError
+            await trio.lowlevel.wait_readable(descriptor)
+            try:
+                return os.read(descriptor, READ_BYTES)
+            except BlockingIOError:
+                continue  # woken for nothing
+            except OSError as error:
+                raise trio.BrokenResourceError(f"socket connection broken: {error}") from error

@@ -1,0 +1,114 @@
+"""The thread that flushes the log: one of its own, since handing work to a pool costs more than the fdatasync (shell).
+
+A follower has nothing to do before its flush has ended, so while the disk is quick it waits for it, some milliseconds
+at most: to hear of the end through the event loop takes longer than the flush itself. A flush that is not over by then
+is heard of later, and so are the next ones until the disk has been quick again for a while: one that stalls holds
+nobody up. A leader never waits: what arrives meanwhile goes into one batch, and others may hold the majority.
+"""
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Final
+
+import trio
+
+from quorate.metadata.checks import check
+from quorate.metadata.quorum.effects import Flush
+
+_PATIENCE_S: Final = 0.003
+_DISTRUST_FLUSHES: Final = 50
+
+
+class FlushThread:
+    """`run` owns the thread; everything else is called by the node's task."""
+
+    def __init__(
+        self,
+        flush_log: Callable[[], None],
+        on_flushed: Callable[[Flush], None],
+        *,
+        patience_s: float = _PATIENCE_S,
+    ) -> None:
+        """`on_flushed` is told, in the node's task, of each flush whose end `start` did not wait for."""
+        self.running = False
+        """From `start` until its caller, or `on_flushed`, knows the end."""
+        self._flush_log = flush_log
+        self._on_flushed = on_flushed
+        self._queue: queue.SimpleQueue[Flush | None] = queue.SimpleQueue()
+        self._busy = threading.Lock()  # held while a flush runs
+        self._handshake = threading.Lock()  # guards `_awaited`
+        self._awaited = False
+        self._patience_s = patience_s
+        self._distrust = 0  # flushes that must be quick before `start` waits for one again
+        self._failed = trio.Event()
+        self._error: BaseException | None = None
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Until cancelled. What a flush raises is raised here: the process must end then."""
+        token = trio.lowlevel.current_trio_token()
+        thread = threading.Thread(target=self._work, args=(token,), name="flush", daemon=True)
+        thread.start()
+        task_status.started()
+        try:
+            await self._failed.wait()
+        finally:
+            self._queue.put(None)
+            with trio.CancelScope(shield=True):  # the log's files are closed after this
+                await trio.to_thread.run_sync(thread.join)
+        if self._error is not None:
+            raise self._error
+
+    def start(self, flush: Flush, *, patient: bool) -> bool:
+        """Begins a flush; True: it has ended already, and `on_flushed` will not be told.
+
+        What the flush raised is raised here as well if it was waited for.
+        """
+        check(not self.running, "a flush was asked for while another one runs")
+        self.running = True
+        patient = patient and self._distrust == 0
+        self._awaited = patient
+        self._busy.acquire()
+        self._queue.put(flush)
+        if not patient:
+            return False
+        if self._busy.acquire(timeout=self._patience_s):
+            self._busy.release()
+        with self._handshake:
+            ended, self._awaited = not self._awaited, False
+        if not ended:
+            return False
+        if self._error is not None:
+            raise self._error
+        self.running = False
+        return True
+
+    def wait(self) -> None:
+        """Returns when no flush runs."""
+        with self._busy:
+            pass
+
+    def _work(self, token: trio.lowlevel.TrioToken) -> None:
+        while (flush := self._queue.get()) is not None:
+            began = time.perf_counter()
+            report: Callable[[], None] = partial(self._report, flush)
+            try:
+                self._flush_log()
+            except BaseException as problem:  # noqa: BLE001  whatever it is must end the process, not this thread
+                self._error = problem
+                report = self._failed.set
+            slow = time.perf_counter() - began > self._patience_s
+            self._distrust = _DISTRUST_FLUSHES if slow else max(0, self._distrust - 1)
+            with self._handshake:
+                awaited, self._awaited = self._awaited, False
+            self._busy.release()
+            if not awaited or self._error is not None:
+                with suppress(trio.RunFinishedError):
+                    token.run_sync_soon(report)
+
+    def _report(self, flush: Flush) -> None:
+        self.running = False
+        self._on_flushed(flush)

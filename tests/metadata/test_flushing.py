@@ -1,0 +1,156 @@
+"""The flush thread: who is told of a flush's end, once, and who is never held up by a disk that stalls."""
+
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+
+from quorate.metadata.flushing import FlushThread
+from quorate.metadata.ids import Offset
+from quorate.metadata.log.interface import StorageFailed
+from quorate.metadata.quorum.effects import Flush
+
+FIRST, SECOND = Flush(Offset(5), 0), Flush(Offset(9), 0)
+LONG_S = 60.0
+
+
+class Reports:
+    """What `on_flushed` was told."""
+
+    def __init__(self) -> None:
+        self.flushes: list[Flush] = []
+        self._changed = trio.Event()
+
+    def take(self, flush: Flush) -> None:
+        self.flushes.append(flush)
+        self._changed.set()
+
+    async def next(self) -> Flush:
+        with trio.fail_after(LONG_S):
+            await self._changed.wait()
+        self._changed = trio.Event()
+        return self.flushes[-1]
+
+
+@asynccontextmanager
+async def flushing(
+    flush_log: Callable[[], None], reports: Reports, *, patience_s: float
+) -> AsyncIterator[FlushThread]:
+    flushes = FlushThread(flush_log, reports.take, patience_s=patience_s)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(flushes.run)
+        yield flushes
+        nursery.cancel_scope.cancel()
+
+
+def quick() -> None:
+    """A disk that takes no time."""
+
+
+def run(test: Callable[[], object]) -> None:
+    trio.run(test)  # type: ignore[arg-type]
+
+
+def test_a_follower_knows_the_end_of_a_quick_flush_at_once_and_is_not_told_again() -> None:
+    async def scene() -> None:
+        reports = Reports()
+        async with flushing(quick, reports, patience_s=LONG_S) as flushes:
+            ended = [flushes.start(flush, patient=True) for flush in (FIRST, SECOND)]
+            assert not flushes.running
+        assert (ended, reports.flushes) == ([True, True], [])
+
+    run(scene)
+
+
+def test_a_leader_never_waits_and_is_told() -> None:
+    async def scene() -> None:
+        reports = Reports()
+        async with flushing(quick, reports, patience_s=LONG_S) as flushes:
+            assert not flushes.start(FIRST, patient=False)
+            assert flushes.running
+            assert await reports.next() == FIRST
+            assert not flushes.running
+
+    run(scene)
+
+
+def test_a_disk_that_stalls_holds_nobody_up_and_is_not_waited_for_next_time() -> None:
+    async def scene() -> None:
+        reports, disk = Reports(), threading.Event()
+        began = threading.Event()
+
+        def stalls() -> None:
+            began.set()
+            disk.wait(LONG_S)
+
+        async with flushing(stalls, reports, patience_s=0.001) as flushes:
+            assert not flushes.start(FIRST, patient=True)
+            assert began.wait(LONG_S)
+            disk.set()
+            assert await reports.next() == FIRST
+            assert not flushes.start(SECOND, patient=True), "waited although the last one was slow"
+            assert await reports.next() == SECOND
+
+    run(scene)
+
+
+def test_a_disk_that_was_quick_for_long_is_waited_for_again() -> None:
+    async def scene() -> None:
+        reports, disk = Reports(), threading.Event()
+
+        def stalls_once() -> None:
+            disk.wait(LONG_S)
+
+        async with flushing(stalls_once, reports, patience_s=0.001) as flushes:
+            assert not flushes.start(FIRST, patient=True)
+            disk.set()
+            await reports.next()
+            flushes._patience_s = LONG_S  # whatever this machine does, the next ones count as quick
+            waited = []
+            for number in range(60):
+                ended = flushes.start(Flush(Offset(10 + number), 0), patient=True)
+                waited.append(ended)
+                if not ended:
+                    await reports.next()
+            assert waited == [False] * 50 + [True] * 10
+
+    run(scene)
+
+
+@pytest.mark.parametrize("patient", [True, False])
+def test_a_flush_that_fails_ends_the_node(patient: bool) -> None:
+    def fails() -> None:
+        raise StorageFailed("no disk")
+
+    async def scene() -> None:
+        async with flushing(fails, Reports(), patience_s=LONG_S) as flushes:
+            flushes.start(FIRST, patient=patient)
+            with trio.fail_after(LONG_S):
+                await trio.sleep_forever()
+
+    with pytest.raises(BaseExceptionGroup) as raised:
+        run(scene)
+    assert raised.group_contains(StorageFailed)
+
+
+def test_waiting_ends_with_the_flush() -> None:
+    """A log must not be cut under a flush."""
+
+    async def scene() -> None:
+        reports, disk, order = Reports(), threading.Event(), list[str]()
+
+        def stalls() -> None:
+            disk.wait(LONG_S)
+            order.append("flushed")
+
+        async with flushing(stalls, reports, patience_s=0.0) as flushes:
+            flushes.start(FIRST, patient=False)
+            threading.Timer(0.0, disk.set).start()
+            flushes.wait()
+            order.append("waited")
+            await reports.next()
+        assert order == ["flushed", "waited"]
+
+    run(scene)
