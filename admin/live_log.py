@@ -156,11 +156,13 @@ class LiveLog:
 
     async def _ask(
         self, leader: _Leader, request: raft.FetchRequest | raft.FetchSnapshotRequest
-    ) -> raft.Response:
+    ) -> raft.FetchResponse | raft.FetchSnapshotResponse:
         message = request_to_wire(request, leader.cluster_id)
         answer = response_from_wire(
             await self._session.client.call_at(leader.address, message, self._session.timeout_ms), ""
         )
+        if not isinstance(answer, raft.FetchResponse | raft.FetchSnapshotResponse):
+            raise RemoteProtocolError("a read of the log was answered with something else")
         if answer.error in _MOVED:
             raise _LeaderMoved
         if answer.error is not ErrorCode.none:

@@ -33,6 +33,8 @@ from quorate.metadata.wire import brokers
 _DRAIN_MS: Final = 1_000
 """How long clients may still be answered after leadership was handed over."""
 
+_EVERYWHERE: Final = ("", "0.0.0.0", "::")
+
 _log = structlog.get_logger("controller")
 
 
@@ -63,7 +65,9 @@ async def run_controller(
     try:
         active = ActiveController(config=config, cluster_id=directory.meta.cluster_id, rng=rng)
         machine = ControllerMachine(active, wall_offset_ms=wall_offset_ms())
-        parts = assemble(config, directory, machine, is_controller=True, rng=rng)
+        parts = assemble(
+            config, directory, machine, is_controller=True, rng=rng, endpoints=_voter_endpoints(config, bound)
+        )
         machine.node = parts.node
         active.step(BootstrapRead(directory.bootstrap), now_ms())
         slow = SlowReads()
@@ -99,6 +103,13 @@ async def _take_down(config: ControllerConfig, parts: Assembled, listeners: list
             for listener in listeners:
                 nursery.start_soon(listener.stop, _DRAIN_MS)
     parts.node.stop()
+
+
+def _voter_endpoints(config: ControllerConfig, bound: list[BoundListener]) -> tuple[Endpoint, ...]:
+    """Where the other controllers reach this one; none where the configuration names no host to reach it by."""
+    by_name = {one.name: one.advertised for one in bound}
+    endpoints = tuple(by_name[name] for name in config.controller_listener_names if name in by_name)
+    return endpoints if all(one.host not in _EVERYWHERE for one in endpoints) else ()
 
 
 def _registration(

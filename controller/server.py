@@ -40,6 +40,9 @@ _RAFT_REQUESTS: Final = (
     raft.EndQuorumEpochRequest,
     raft.FetchRequest,
     raft.FetchSnapshotRequest,
+    raft.AddRaftVoterRequest,
+    raft.RemoveRaftVoterRequest,
+    raft.UpdateRaftVoterRequest,
 )
 _NEEDS_NO_ROOM: Final = (brokers.BrokerHeartbeatRequest, brokers.ControllerRegistrationRequest)
 """Refusing these for want of room would fence living brokers, and saves next to nothing."""

@@ -15,6 +15,7 @@ import structlog
 import trio
 
 from quorate.metadata.addresses import Address
+from quorate.metadata.features import KRAFT_VERSION, SUPPORTED
 from quorate.metadata.ids import Endpoint, ReplicaKey
 from quorate.metadata.listener import Limits
 from quorate.metadata.log.directory import OpenDirectory, open_directory
@@ -85,14 +86,18 @@ def assemble(
     *,
     is_controller: bool,
     rng: random.Random,
+    endpoints: tuple[Endpoint, ...] = (),
 ) -> Assembled:
-    """Core, node and links over an open directory."""
+    """Core, node and links over an open directory. `endpoints`: where other controllers reach this one."""
     meta = directory.meta
+    spoken = SUPPORTED[KRAFT_VERSION]
     listener = config.controller_listener_names[0]
     quorum = QuorumConfig(
         replica=ReplicaKey(config.node_id, meta.directory_id),
         cluster_id=meta.cluster_id,
         listener=listener,
+        endpoints=endpoints,
+        kraft_versions=(spoken.lowest, spoken.highest),
         bootstrap=config.bootstrap_endpoints,
         durable=is_controller,
         wall_offset_ms=wall_offset_ms(),

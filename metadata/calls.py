@@ -17,8 +17,13 @@ from quorate.metadata.wire.convert import UnsayableValue
 from quorate.metadata.wire.envelope import EnvelopeRequest, EnvelopeResponse
 from quorate.metadata.wire.framing import framed, readdressed
 from quorate.metadata.wire.principal import decode_principal, encode_principal
-from quorate.metadata.wire.raft import DescribeQuorumRequest
+from quorate.metadata.wire.raft import AddRaftVoterRequest, DescribeQuorumRequest, RemoveRaftVoterRequest
 from quorate.metadata.wire.table import APIS, decode_request, encode_response, holds_error, refusal
+
+_OF_THE_LEADER: Final = frozenset(
+    one.api_key for one in (DescribeQuorumRequest, AddRaftVoterRequest, RemoveRaftVoterRequest)
+)
+"""Their NOT_LEADER_OR_FOLLOWER says that the controller has moved."""
 
 ANONYMOUS: Final = "User:ANONYMOUS"
 """Who a client is that did not say, on a listener that does not ask."""
@@ -240,10 +245,7 @@ class _EnvelopeSink:
     def deliver(self, call: Call, response: Any, data: bytes) -> None:
         moved = response is not None and (
             holds_error(response, ErrorCode.not_controller)
-            or (
-                call.api_key == DescribeQuorumRequest.api_key
-                and holds_error(response, ErrorCode.not_leader_or_follower)
-            )
+            or (call.api_key in _OF_THE_LEADER and holds_error(response, ErrorCode.not_leader_or_follower))
         )
         if moved:
             self._outer.answer(EnvelopeResponse(error_code=ErrorCode.not_controller))

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final, TypeVar, assert_never
 
 from quorate.metadata.batch import CorruptBatch, decode_batches
-from quorate.metadata.checks import ErrorCode, RemoteProtocolError, RequestRejected
+from quorate.metadata.checks import ErrorCode, InvariantViolated, RemoteProtocolError, RequestRejected
 from quorate.metadata.ids import (
     METADATA_TOPIC,
     QUORATE_TOPIC,
@@ -32,6 +32,9 @@ WireRequest = (
     | wire.EndQuorumEpochRequest
     | wire.FetchRequest
     | wire.FetchSnapshotRequest
+    | wire.AddRaftVoterRequest
+    | wire.RemoveRaftVoterRequest
+    | wire.UpdateRaftVoterRequest
 )
 WireResponse = (
     wire.VoteResponse
@@ -39,6 +42,9 @@ WireResponse = (
     | wire.EndQuorumEpochResponse
     | wire.FetchResponse
     | wire.FetchSnapshotResponse
+    | wire.AddRaftVoterResponse
+    | wire.RemoveRaftVoterResponse
+    | wire.UpdateRaftVoterResponse
 )
 
 _NONE: Final = -1
@@ -53,7 +59,7 @@ _One = TypeVar("_One")
 
 
 def request_to_wire(request: raft.Request, cluster_id: str) -> WireRequest:
-    """A request of ours as Kafka says it."""
+    """A request of ours as Kafka says it; what a peer speaks is known from its connection and never asked so."""
     match request:
         case raft.VoteRequest():
             return _vote_to_wire(request, cluster_id)
@@ -65,6 +71,25 @@ def request_to_wire(request: raft.Request, cluster_id: str) -> WireRequest:
             return _fetch_to_wire(request, cluster_id)
         case raft.FetchSnapshotRequest():
             return _fetch_snapshot_to_wire(request, cluster_id)
+        case raft.AddVoterRequest():
+            return wire.AddRaftVoterRequest(
+                cluster_id=cluster_id,
+                timeout_ms=request.timeout_ms,
+                voter_id=request.voter.id,
+                voter_directory_id=request.voter.directory_id or ZERO_UUID,
+                listeners=_listeners(request.endpoints),
+                ack_when_committed=request.ack_when_committed,
+            )
+        case raft.RemoveVoterRequest():
+            return wire.RemoveRaftVoterRequest(
+                cluster_id=cluster_id,
+                voter_id=request.voter.id,
+                voter_directory_id=request.voter.directory_id or ZERO_UUID,
+            )
+        case raft.UpdateVoterRequest():
+            return _update_voter_to_wire(request, cluster_id)
+        case raft.VersionsRequest():
+            raise InvariantViolated("what a peer speaks is no request of its own")
         case _:
             assert_never(request)
 
@@ -87,6 +112,17 @@ def request_from_wire(request: WireRequest) -> raft.Request:
             return _fetch_from_wire(request)
         case wire.FetchSnapshotRequest():
             return _fetch_snapshot_from_wire(request)
+        case wire.AddRaftVoterRequest():
+            return raft.AddVoterRequest(
+                voter=_key(request.voter_id, request.voter_directory_id),
+                endpoints=_endpoints(request.listeners),
+                timeout_ms=request.timeout_ms,
+                ack_when_committed=request.ack_when_committed,
+            )
+        case wire.RemoveRaftVoterRequest():
+            return raft.RemoveVoterRequest(voter=_key(request.voter_id, request.voter_directory_id))
+        case wire.UpdateRaftVoterRequest():
+            return _update_voter_from_wire(request)
         case _:
             assert_never(request)
 
@@ -249,6 +285,30 @@ def _fetch_snapshot_from_wire(request: wire.FetchSnapshotRequest) -> raft.FetchS
     )
 
 
+def _update_voter_to_wire(request: raft.UpdateVoterRequest, cluster_id: str) -> wire.UpdateRaftVoterRequest:
+    lowest, highest = request.kraft_versions
+    return wire.UpdateRaftVoterRequest(
+        cluster_id=cluster_id,
+        current_leader_epoch=request.epoch,
+        voter_id=request.voter.id,
+        voter_directory_id=request.voter.directory_id or ZERO_UUID,
+        listeners=_listeners(request.endpoints),
+        k_raft_version_feature=wire.KRaftVersionFeature(
+            min_supported_version=lowest, max_supported_version=highest
+        ),
+    )
+
+
+def _update_voter_from_wire(request: wire.UpdateRaftVoterRequest) -> raft.UpdateVoterRequest:
+    spoken = request.k_raft_version_feature
+    return raft.UpdateVoterRequest(
+        epoch=Epoch(request.current_leader_epoch),
+        voter=_key(request.voter_id, request.voter_directory_id),
+        endpoints=_endpoints(request.listeners),
+        kraft_versions=(spoken.min_supported_version, spoken.max_supported_version),
+    )
+
+
 # ---- answers -----------------------------------------------------------------------------------------
 
 
@@ -286,6 +346,21 @@ def response_to_wire(response: raft.Response) -> WireResponse:
             return _fetched_to_wire(response, leader_id, nodes)
         case raft.FetchSnapshotResponse():
             return _snapshot_to_wire(response, leader_id, nodes)
+        case raft.AddVoterResponse():
+            return wire.AddRaftVoterResponse(error_code=response.error, error_message=response.message)
+        case raft.RemoveVoterResponse():
+            return wire.RemoveRaftVoterResponse(error_code=response.error, error_message=response.message)
+        case raft.UpdateVoterResponse():
+            where = leader.endpoint
+            current = wire.CurrentLeader(
+                leader_id=leader_id,
+                leader_epoch=leader.epoch,
+                host="" if where is None else where.host,
+                port=0 if where is None else where.port,
+            )
+            return wire.UpdateRaftVoterResponse(error_code=response.error, current_leader=current)
+        case raft.VersionsResponse():
+            raise InvariantViolated("what this node speaks is told by ApiVersions")
         case _:
             assert_never(response)
 
@@ -334,6 +409,10 @@ def response_from_wire(response: WireResponse, listener: str) -> raft.Response:
     Raises:
         RemoteProtocolError: not the one topic and partition asked for, a top-level error, or damaged batches.
     """
+    if isinstance(
+        response, wire.AddRaftVoterResponse | wire.RemoveRaftVoterResponse | wire.UpdateRaftVoterResponse
+    ):
+        return _change_from_wire(response, listener)
     if response.error_code is not ErrorCode.none:
         raise RemoteProtocolError(f"the peer answered {response.error_code.name}")
     match response:
@@ -395,6 +474,26 @@ def _snapshot_from_wire(response: wire.FetchSnapshotResponse, listener: str) -> 
     )
 
 
+def _change_from_wire(
+    response: wire.AddRaftVoterResponse | wire.RemoveRaftVoterResponse | wire.UpdateRaftVoterResponse,
+    listener: str,
+) -> raft.Response:
+    error, nobody = response.error_code, raft.LeaderAndEpoch(Epoch(0))
+    match response:
+        case wire.AddRaftVoterResponse(error_message=message):
+            return raft.AddVoterResponse(leader=nobody, error=error, message=message)
+        case wire.RemoveRaftVoterResponse(error_message=message):
+            return raft.RemoveVoterResponse(leader=nobody, error=error, message=message)
+        case wire.UpdateRaftVoterResponse(current_leader=current):
+            node = wire.NodeEndpoint(node_id=current.leader_id, host=current.host, port=current.port)
+            leader = _leader(
+                current.leader_id, current.leader_epoch, (node,) if current.host else (), listener
+            )
+            return raft.UpdateVoterResponse(leader=leader, error=error)
+        case _:
+            assert_never(response)
+
+
 # ---- pieces ------------------------------------------------------------------------------------------
 
 
@@ -403,12 +502,18 @@ def describe_quorum_nodes(voters: VoterSet) -> tuple[wire.DescribeQuorumNode, ..
     return tuple(
         wire.DescribeQuorumNode(
             node_id=voter.voter_id,
-            listeners=tuple(
-                wire.Listener(name=one.name, host=one.host, port=one.port) for one in voter.endpoints
-            ),
+            listeners=_listeners(voter.endpoints),
         )
         for voter in voters.voters.values()
     )
+
+
+def _listeners(endpoints: Sequence[Endpoint]) -> tuple[wire.Listener, ...]:
+    return tuple(wire.Listener(name=one.name, host=one.host, port=one.port) for one in endpoints)
+
+
+def _endpoints(listeners: Sequence[wire.Listener]) -> tuple[Endpoint, ...]:
+    return tuple(Endpoint(one.name, one.host, one.port) for one in listeners)
 
 
 def _key(node_id: int, directory_id: uuid.UUID) -> ReplicaKey:

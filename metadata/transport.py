@@ -22,9 +22,11 @@ from quorate.metadata.connection import (
     connect,
 )
 from quorate.metadata.connection import Failure as NoAnswer
+from quorate.metadata.features import KRAFT_VERSION
 from quorate.metadata.ids import Endpoint, NodeId
 from quorate.metadata.quorum.effects import SendRequest
 from quorate.metadata.quorum.events import Event, Failure, RequestFailed, ResponseReceived
+from quorate.metadata.quorum.messages import VersionsRequest, VersionsResponse
 from quorate.metadata.raft_wire import request_to_wire, response_from_wire
 
 _IDLE_S: Final = 60.0
@@ -75,7 +77,7 @@ class PeerLinks:
             await trio.sleep_forever()
 
     def send(self, request: SendRequest) -> None:
-        """Sends, or fails: exactly one event follows, never before this returns."""
+        """Sends, or fails: exactly one event follows, for the inbox of a node that is in the middle of a turn."""
         endpoint = request.peer.endpoint
         where = (endpoint.host, endpoint.port)
         link = self._links.get(where)
@@ -104,6 +106,11 @@ class PeerLinks:
 
     def put(self, connection: Connection, request: SendRequest) -> None:
         """Writes a request to an open connection and sees to its outcome."""
+        if isinstance(request.request, VersionsRequest):  # it said so when the connection was opened
+            self._tell(
+                ResponseReceived(request.correlation, VersionsResponse(kraft_versions=_spoken(connection)))
+            )
+            return
 
         def on_reply(reply: Any) -> None:
             if isinstance(reply, NoAnswer):
@@ -140,6 +147,13 @@ class PeerLinks:
     def _tell(self, event: Event) -> None:
         if self._submit is not None:
             self._submit(event)
+
+
+def _spoken(connection: Connection) -> tuple[int, int] | None:
+    for feature in connection.peer.supported_features:
+        if feature.name == KRAFT_VERSION:
+            return feature.min_version, feature.max_version
+    return None
 
 
 class _Link:

@@ -6,6 +6,7 @@
 - `elections`   who leads (Vote, BeginQuorumEpoch, EndQuorumEpoch, suspicion, resignation)
 - `replication` what the log holds (Fetch on both sides, divergence, flushes, the high watermark)
 - `snapshots`   how a replica that is too far behind gets there (FetchSnapshot), what may be dropped
+- `membership`  who votes (AddRaftVoter, RemoveRaftVoter, UpdateRaftVoter)
 - `transitions` which role may follow which · `invariants` what must hold after every step
 
 This file keeps the state, hands events to those parts, and collects the effects of one step.
@@ -20,7 +21,7 @@ from quorate.metadata.batch import RecordBatch
 from quorate.metadata.checks import ErrorCode, RequestRejected, check
 from quorate.metadata.ids import FIRST_OFFSET, Endpoint, Epoch, NodeId, Offset, OffsetAndEpoch, ReplicaKey
 from quorate.metadata.log.interface import LogSummary
-from quorate.metadata.quorum import elections, replication, snapshots
+from quorate.metadata.quorum import elections, membership, replication, snapshots
 from quorate.metadata.quorum.effects import (
     DropPrefix,
     Effects,
@@ -53,13 +54,18 @@ from quorate.metadata.quorum.events import (
     Token,
 )
 from quorate.metadata.quorum.messages import (
+    AddVoterRequest,
     BeginQuorumEpochRequest,
     EndQuorumEpochRequest,
     FetchRequest,
     FetchSnapshotRequest,
     LeaderAndEpoch,
+    RemoveVoterRequest,
     Request,
     Response,
+    UpdateVoterRequest,
+    VersionsRequest,
+    VersionsResponse,
     VoteRequest,
 )
 from quorate.metadata.quorum.roles import Candidate, Follower, Leader, Prospective, Resigned, Role, Unattached
@@ -78,6 +84,10 @@ class QuorumConfig:
     cluster_id: str
     listener: str = "CONTROLLER"
     """The listener of the voters' endpoints that this replica dials."""
+    endpoints: tuple[Endpoint, ...] = ()
+    """Where others reach this controller: what its entry among the voters should say. None: that is left alone."""
+    kraft_versions: tuple[int, int] = (0, 1)
+    """The lowest and the highest that this replica speaks."""
     bootstrap: tuple[Endpoint, ...] = ()
     durable: bool = True
     """False for brokers: their log is a cache, so a Fetch need not wait for a flush."""
@@ -193,7 +203,9 @@ class RaftCore:
         self.handed_over = False
         """While shutting down: its successors know, or had their time."""
         self._last_correlation = 0
-        self._judged = (VoterSet.empty(), False)  # whether it is a voter is asked many times in each step
+        self._judged: tuple[VoterSet, bool, bool] | None = (
+            None  # of these voters: is it one, is its entry old
+        )
         self._step = _Step()
 
     # ---- the interface -------------------------------------------------------------------------------
@@ -222,6 +234,7 @@ class RaftCore:
         deadlines: list[int | None] = [pending.deadline_ms for pending in self.outstanding.values()]
         if not isinstance(role, Leader) and replication.may_fetch(self):
             deadlines.append(self.fetch_at_ms)
+        deadlines += membership.deadlines(self)
         match role:
             case Unattached():
                 deadlines.append(role.election_deadline_ms if self.may_stand else None)
@@ -270,10 +283,20 @@ class RaftCore:
 
     @property
     def is_voter(self) -> bool:
-        voters = self.log.voters.last
-        if voters is not self._judged[0]:
-            self._judged = (voters, voters.contains(self.config.replica))
-        return self._judged[1]
+        return self._judge()[1]
+
+    @property
+    def entry_is_old(self) -> bool:
+        """Whether the log tells others something out of date about this voter."""
+        return self._judge()[2]
+
+    def _judge(self) -> tuple[VoterSet, bool, bool]:
+        """Asked many times in each step, while the voters hardly ever change."""
+        voters, known = self.log.voters.last, self._judged
+        if known is None or known[0] is not voters:
+            is_voter = voters.contains(self.config.replica)
+            known = self._judged = (voters, is_voter, is_voter and membership.own_entry_is_old(self))
+        return known
 
     @property
     def may_stand(self) -> bool:
@@ -332,6 +355,7 @@ class RaftCore:
             if pending.deadline_ms <= now_ms:
                 self._on_failure(correlation, Failure.TIMED_OUT, now_ms)
         elections.poll(self, now_ms)
+        membership.poll(self, now_ms)
         replication.poll(self, now_ms)
 
     def _on_request(self, event: RequestReceived, now_ms: int) -> None:
@@ -353,6 +377,14 @@ class RaftCore:
                 replication.on_fetch(self, token, request, now_ms)
             case FetchSnapshotRequest():
                 snapshots.on_fetch_snapshot(self, token, request, now_ms)
+            case AddVoterRequest():
+                membership.on_add_voter(self, token, request, now_ms)
+            case RemoveVoterRequest():
+                membership.on_remove_voter(self, token, request, now_ms)
+            case UpdateVoterRequest():
+                membership.on_update_voter(self, token, request, now_ms)
+            case VersionsRequest():
+                self.reply(token, VersionsResponse(kraft_versions=self.config.kraft_versions))
             case _:
                 assert_never(request)
 
@@ -371,6 +403,12 @@ class RaftCore:
                 replication.on_fetch_response(self, pending.peer, request, response, now_ms)
             case FetchSnapshotRequest() as request:
                 snapshots.on_fetch_snapshot_response(self, request, response, now_ms)
+            case VersionsRequest():
+                membership.on_versions(self, pending.peer, response, now_ms)
+            case UpdateVoterRequest():
+                elections.observe(self, response.leader, now_ms)
+            case AddVoterRequest() | RemoveVoterRequest():
+                pass  # never asked by a replica
             case _:
                 assert_never(pending.request)
 
@@ -387,6 +425,10 @@ class RaftCore:
                 elections.on_end_quorum_failure(self, pending.peer, failure, now_ms)
             case FetchRequest() | FetchSnapshotRequest():
                 replication.on_fetch_failure(self, pending.peer, failure, now_ms)
+            case VersionsRequest():
+                membership.on_versions_failure(self, pending.peer, failure)
+            case UpdateVoterRequest() | AddVoterRequest() | RemoveVoterRequest():
+                pass  # asked again after a while, if there is still cause
             case _:
                 assert_never(pending.request)
 
@@ -418,6 +460,7 @@ class RaftCore:
         self.note(f"{old.name.value} -> {role.name.value} in epoch {election.epoch}: {why.value}")
         if isinstance(old, Leader):
             replication.fail_parked(self, old)
+            membership.fail_change(self, old)
 
     def note(self, text: str) -> None:
         self._step.notes.append(text)

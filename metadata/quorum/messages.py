@@ -141,7 +141,86 @@ class FetchSnapshotResponse:
     data: bytes = attrs.field(default=b"", repr=lambda data: f"<{len(data)} bytes>")
 
 
-Request = VoteRequest | BeginQuorumEpochRequest | EndQuorumEpochRequest | FetchRequest | FetchSnapshotRequest
+@attrs.frozen(kw_only=True)
+class AddVoterRequest:
+    """An operator's wish (KIP-853). `timeout_ms` 0: the quorum's request timeout."""
+
+    voter: ReplicaKey
+    endpoints: tuple[Endpoint, ...]
+    timeout_ms: int = 0
+    ack_when_committed: bool = True
+
+
+@attrs.frozen(kw_only=True)
+class AddVoterResponse:
+    leader: LeaderAndEpoch
+    error: ErrorCode = ErrorCode.none
+    message: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class RemoveVoterRequest:
+    """Another wish; the voter is named with its disk, so that its successor cannot be meant."""
+
+    voter: ReplicaKey
+    timeout_ms: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class RemoveVoterResponse:
+    leader: LeaderAndEpoch
+    error: ErrorCode = ErrorCode.none
+    message: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class UpdateVoterRequest:
+    """A voter tells its leader where it is reached now, and which kraft.versions it speaks (from, to)."""
+
+    epoch: Epoch
+    voter: ReplicaKey
+    endpoints: tuple[Endpoint, ...]
+    kraft_versions: tuple[int, int]
+
+
+@attrs.frozen(kw_only=True)
+class UpdateVoterResponse:
+    leader: LeaderAndEpoch
+    error: ErrorCode = ErrorCode.none
+
+
+@attrs.frozen
+class VersionsRequest:
+    """Which kraft.versions do you speak? On the wire ApiVersions, which opens every connection anyhow."""
+
+
+@attrs.frozen(kw_only=True)
+class VersionsResponse:
+    """None: it knows no such feature."""
+
+    kraft_versions: tuple[int, int] | None
+    leader: LeaderAndEpoch = LeaderAndEpoch(Epoch(0))
+
+
+Request = (
+    VoteRequest
+    | BeginQuorumEpochRequest
+    | EndQuorumEpochRequest
+    | FetchRequest
+    | FetchSnapshotRequest
+    | AddVoterRequest
+    | RemoveVoterRequest
+    | UpdateVoterRequest
+    | VersionsRequest
+)
 Response = (
-    VoteResponse | BeginQuorumEpochResponse | EndQuorumEpochResponse | FetchResponse | FetchSnapshotResponse
+    VoteResponse
+    | BeginQuorumEpochResponse
+    | EndQuorumEpochResponse
+    | FetchResponse
+    | FetchSnapshotResponse
+    | AddVoterResponse
+    | RemoveVoterResponse
+    | UpdateVoterResponse
+    | VersionsResponse
 )

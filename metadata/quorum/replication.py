@@ -13,13 +13,13 @@ import attrs
 from quorate.metadata.batch import RecordBatch
 from quorate.metadata.checks import ErrorCode, InvariantViolated, check
 from quorate.metadata.ids import Epoch, NodeId, Offset, OffsetAndEpoch, ReplicaKey
-from quorate.metadata.quorum import elections, snapshots
+from quorate.metadata.quorum import elections, membership, snapshots
 from quorate.metadata.quorum.effects import Flush, Peer
 from quorate.metadata.quorum.events import Failure, LogFlushed, Token
 from quorate.metadata.quorum.messages import FetchRequest, FetchResponse, LogRead, Response
 from quorate.metadata.quorum.roles import Follower, Leader, Parked, Progress, Unattached
-from quorate.metadata.quorum.voters import BOOTSTRAP_OFFSET
-from quorate.metadata.records import LeaderChangeRecord, LeaderChangeVoter
+from quorate.metadata.quorum.voters import BOOTSTRAP_OFFSET, VoterSet
+from quorate.metadata.records import LeaderChangeRecord, LeaderChangeVoter, VotersRecord
 
 if TYPE_CHECKING:
     from quorate.metadata.quorum.core import RaftCore
@@ -46,6 +46,8 @@ def append(core: "RaftCore", batches: Iterable[RecordBatch]) -> None:
         log.epochs = log.epochs.with_append(batch.epoch, batch.base_offset)
         if batch.is_control:
             for index, record in enumerate(batch.records()):
+                if isinstance(record, VotersRecord):
+                    membership.check_overlap(core, VoterSet.of(record.voters))
                 log.voters = log.voters.with_record(Offset(batch.base_offset + index), record)
         log.end = batch.end
         core.effects.append.append(batch)
@@ -498,3 +500,4 @@ def _advance_high_watermark(core: "RaftCore", now_ms: int) -> None:
     core.high_watermark = candidate
     core.effects.committed = candidate
     _answer_parked(core, now_ms)
+    membership.on_commit(core, role, now_ms)

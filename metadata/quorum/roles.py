@@ -8,7 +8,7 @@ import attrs
 
 from quorate.metadata.ids import FIRST_OFFSET, Endpoint, NodeId, Offset, OffsetAndEpoch, ReplicaKey
 from quorate.metadata.quorum.events import Token
-from quorate.metadata.quorum.messages import FetchRequest
+from quorate.metadata.quorum.messages import AddVoterRequest, FetchRequest, RemoveVoterRequest
 from quorate.metadata.quorum.transitions import RoleName
 
 
@@ -80,6 +80,17 @@ class Progress:
 
 
 @attrs.define(eq=False)
+class VoterChange:
+    """A change of the voters whose outcome somebody waits for."""
+
+    token: Token
+    request: AddVoterRequest | RemoveVoterRequest
+    deadline_ms: int
+    offset: Offset | None = None
+    """Of its record; None: nothing is appended yet."""
+
+
+@attrs.define(eq=False)
 class Leader:
     """Leads this epoch. `epoch_start` is the offset of its LeaderChange record."""
 
@@ -91,6 +102,7 @@ class Leader:
     fetched_since_check: set[NodeId] = attrs.Factory(set)
     high_watermark_known: bool = False
     """Whether a record of this epoch is committed: before that, others may know a higher watermark than we do."""
+    change: VoterChange | None = None
     name = RoleName.LEADER
 
 
@@ -118,6 +130,8 @@ class Follower:
     """When a suspicion is acted upon."""
     no_suspicion_before_ms: int = 0
     snapshot: SnapshotFetch | None = None
+    update_at_ms: int = 0
+    """Not before this does it ask again to have its entry among the voters corrected."""
     name = RoleName.FOLLOWER
 
 

@@ -32,7 +32,14 @@ from quorate.metadata.quorum.events import (
     Token,
 )
 from quorate.metadata.quorum.invariants import check_state, check_step, summarize
-from quorate.metadata.quorum.messages import Response, VoteRequest
+from quorate.metadata.quorum.messages import (
+    AddVoterRequest,
+    AddVoterResponse,
+    RemoveVoterRequest,
+    RemoveVoterResponse,
+    Response,
+    VoteRequest,
+)
 from quorate.metadata.records import KRaftVersionRecord, NoOpRecord, VersionRange, Voter, VotersRecord
 from tests.sim.disk import SimLog
 
@@ -57,6 +64,7 @@ class Replica:
         self.knows_pre_votes = True
         self.flush_ms = FLUSH_MS
         self._tokens: dict[Token, tuple[Replica, int, SendRequest]] = {}
+        self._wishes: dict[Token, str] = {}
         self._timer: int | None = None
 
     @property
@@ -125,6 +133,11 @@ class Replica:
         self.world.carry(self, request)
 
     def send_response(self, token: Token, response: Response) -> None:
+        wish = self._wishes.pop(token, None)
+        if wish is not None and isinstance(response, AddVoterResponse | RemoveVoterResponse):
+            said = response.error.name.upper() + ("" if response.message is None else f": {response.message}")
+            self.note(f"answers the operator, who wanted to {wish}: {said}")
+            return
         asker, life, request = self._tokens.pop(token)
         self.world.answer(self, asker, life, request, response)
 
@@ -142,6 +155,11 @@ class Replica:
 
     def note(self, text: str) -> None:
         self.world.say(self, text)
+
+    def wish(self, token: Token, text: str, request: AddVoterRequest | RemoveVoterRequest) -> None:
+        """An operator's request."""
+        self._wishes[token] = text
+        self.deliver(RequestReceived(token, request, CLUSTER_ID))
 
     def take(self, token: Token, asker: "Replica", request: SendRequest) -> None:
         if isinstance(request.request, VoteRequest) and request.request.pre_vote and not self.knows_pre_votes:
@@ -189,8 +207,43 @@ class World:
             self._add(key, SimLog(), durable=False, bootstrap=tuple(_endpoint(one.id) for one in keys))
 
     def _add(self, key: ReplicaKey, log: SimLog, *, durable: bool, bootstrap: tuple[Endpoint, ...]) -> None:
-        config = QuorumConfig(replica=key, cluster_id=CLUSTER_ID, durable=durable, bootstrap=bootstrap)
+        config = QuorumConfig(
+            replica=key,
+            cluster_id=CLUSTER_ID,
+            durable=durable,
+            bootstrap=bootstrap,
+            endpoints=(_endpoint(key.id),) if durable else (),
+        )
         self.replicas[key.id] = Replica(self, config, log)
+
+    def spare(self, node_id: NodeId) -> None:
+        """Formats a controller that is no voter yet (--no-initial-controllers)."""
+        known = tuple(_endpoint(one) for one in self.replicas)
+        self._add(ReplicaKey(node_id, random_uuid(self._ids)), SimLog(), durable=True, bootstrap=known)
+
+    def new_disk(self, node: Replica) -> None:
+        """It is formatted again as a spare: another directory id, and no voters."""
+        key = ReplicaKey(node.id, random_uuid(self._ids))
+        others = tuple(_endpoint(one) for one in self.replicas if one != node.id)
+        node.config = attrs.evolve(node.config, replica=key, bootstrap=others)
+        node.log, node.election = SimLog(), ElectionState.primordial()
+
+    def move(self, node: Replica) -> None:
+        """From its next start on it has an address more (its controllers' listener stays where it is)."""
+        extra = Endpoint("EXTRA", f"host-{node.id}", 19000 + node.id)
+        node.config = attrs.evolve(node.config, endpoints=(_endpoint(node.id), extra))
+
+    def add_voter(self, leader: Replica, node: Replica) -> None:
+        key = node.config.replica
+        request = AddVoterRequest(voter=key, endpoints=(_endpoint(node.id),))
+        leader.wish(self._token(), f"add voter {node.id}", request)
+
+    def remove_voter(self, leader: Replica, key: ReplicaKey) -> None:
+        leader.wish(self._token(), f"remove voter {key.id}", RemoveVoterRequest(voter=key))
+
+    def _token(self) -> Token:
+        self._count += 1
+        return Token(self._count)
 
     def run(self, milliseconds: int) -> None:
         until = self.now_ms + milliseconds

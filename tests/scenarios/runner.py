@@ -14,7 +14,11 @@ Lines that begin with # say why the scenario exists. A script has one verb a lin
     snapshot N · low N · room N     a snapshot of what is committed; the disk is almost full, or has room again
     slow N MS                       its flushes take so long
     old N                           it does not speak Vote version 2
+    spare N                         formats a controller that is no voter
+    add N by L · remove N by L      an operator asks node L to add or remove a voter
+    newdisk N                       formatted again as a spare, with another directory id · move N: has one more address
     status                          role, epoch, leader, log end and high watermark of all
+    voters N                        who votes, as N's log says
 """
 
 import pathlib
@@ -100,6 +104,22 @@ def _do(world: World, words: list[str]) -> Iterator[str]:
             node().flush_ms = int(rest[1])
         case "old":
             node().knows_pre_votes = False
+        case "spare":
+            world.spare(NodeId(int(rest[0])))
+        case "add":
+            world.add_voter(node(2), node())
+        case "remove":
+            known = node(2).core.voters.keys.get(NodeId(int(rest[0])))
+            world.remove_voter(node(2), known or node().config.replica)
+        case "newdisk":
+            world.new_disk(node())
+        case "move":
+            world.move(node())
+        case "voters":
+            voters = node().core.voters.voters.values()
+            yield f"        {node().name}: " + "; ".join(
+                f"{one.voter_id} at {', '.join(map(str, one.endpoints))}" for one in voters
+            )
         case "status":
             yield from (_status(one) for one in world.replicas.values())
         case _:
