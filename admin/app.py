@@ -32,7 +32,7 @@ GROUPS: Final = (
     Group("storage", "Give a node's directory its identity, or look at it."),
     Group("controller", "Run a controller."),
     Group("broker", "Run a broker."),
-    Group("quorum", "Who leads, who follows, how far behind."),
+    Group("quorum", "Who leads, who follows, how far behind; who votes."),
     Group("topics", "List, create, describe, alter and delete topics."),
     Group("brokers", "List, describe and unregister brokers."),
     Group("configs", "Describe and alter dynamic configs."),

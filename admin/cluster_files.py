@@ -195,6 +195,31 @@ def _with_brokers(files: ClusterFiles, ports: HeldPorts, rng: random.Random, wan
     return attrs.evolve(files, brokers=tuple(brokers[: wanted.brokers]))
 
 
+def with_spare_controller(
+    files: ClusterFiles, ports: HeldPorts, rng: random.Random
+) -> tuple[ClusterFiles, NodeFiles]:
+    """One controller more, which follows and does not vote until `quorate quorum add-controller` lets it."""
+    spare = _plan(files.directory, "controller", NodeId(files.controllers[-1].id + 1), ports, rng)
+    _write_config(spare, files.bootstrap_controllers, {})
+    format_spare(spare, files.cluster_id, rng)
+    return attrs.evolve(files, controllers=(*files.controllers, spare)), spare
+
+
+def format_spare(node: NodeFiles, cluster_id: str, rng: random.Random) -> None:
+    """A controller's directory without voters in it, and with a directory id that nobody has had."""
+    format_directory(
+        FormatPlan(
+            directory=node.data,
+            cluster_id=cluster_id,
+            node_id=node.id,
+            listener=_CONTROLLER_LISTENER,
+            is_controller=True,
+            quorum=Quorum.NONE,
+        ),
+        rng,
+    )
+
+
 # --- a new cluster
 
 

@@ -1,23 +1,26 @@
-"""`quorate quorum`: who leads, who follows, how far behind; once, in Kafka's words, or all the time."""
+"""`quorate quorum`: who leads, who follows, how far behind; once, in Kafka's words, or all the time. And who votes."""
 
 import datetime
+import uuid
 from typing import Annotated, Any
 
 import trio
 import typer
 
+from quorate.admin import quorum_voters as voters
 from quorate.admin.asking import Session, asks_cluster
-from quorate.admin.errors import CommandError, NoAnswer, Unhealthy
+from quorate.admin.errors import CommandError, NoAnswer, Unhealthy, WrongUsage
 from quorate.admin.explain import translate
 from quorate.admin.options import command_group
 from quorate.admin.output import Table
 from quorate.admin.quorum_view import QuorumView, Replica, describe_quorum, quorum_view, replicas_of
 from quorate.metadata import client
+from quorate.metadata.addresses import parse_servers
 from quorate.metadata.checks import RequestRejected
-from quorate.metadata.ids import ZERO_UUID, uuid_to_text
+from quorate.metadata.ids import ZERO_UUID, uuid_from_text, uuid_to_text
 from quorate.metadata.wire.cluster import DescribeClusterRequest
 
-app = command_group("Who leads, who follows, how far behind.")
+app = command_group("Who leads, who follows, how far behind; who votes.")
 
 
 @app.command("status")
@@ -222,6 +225,135 @@ def _watch_line(session: Session, view: QuorumView) -> CommandError | None:
     except CommandError as error:
         return error
     return None
+
+
+# --- who votes
+
+NodeArgument = Annotated[int, typer.Argument(metavar="NODE_ID", min=0, help="The controller's node.id.")]
+DirectoryIdOption = Annotated[
+    str | None,
+    typer.Option(
+        "--directory-id",
+        metavar="ID",
+        help="Which disk of the node is meant, where that is not clear (`quorate storage info`).",
+    ),
+]
+AddressOption = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        metavar="HOST:PORT",
+        help="Where the other controllers reach it, if it has not registered that itself.",
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
+Force = Annotated[
+    bool,
+    typer.Option("--force", help="Even if the voters that are left do not answer. They may never commit it."),
+]
+
+
+@app.command("add-controller")
+@asks_cluster
+async def add_controller(
+    session: Session,
+    node_id: NodeArgument,
+    directory_id: DirectoryIdOption = None,
+    address: AddressOption = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Lets a controller vote that follows the quorum and has caught up.
+
+    Format it with --no-initial-controllers and start it first. Waits until the change is committed.
+    """
+    look = await voters.look_at(session)
+    disk, where = _directory_id(directory_id), _address(address)
+    steps = await voters.plan_to_add(session, look, node_id, disk, where)
+    await _change(session, steps, f"Controller {node_id} votes already.", dry_run=dry_run, force=True)
+
+
+@app.command("remove-controller")
+@asks_cluster
+async def remove_controller(
+    session: Session,
+    node_id: NodeArgument,
+    directory_id: DirectoryIdOption = None,
+    dry_run: DryRun = False,
+    force: Force = False,
+) -> None:
+    """Ends a controller's vote. It goes on following as an observer; a leader hands over first.
+
+    Waits until the change is committed. Refuses if the voters that would be left and answer are no majority.
+    """
+    look = await voters.look_at(session)
+    steps = voters.plan_to_remove(look, node_id, _directory_id(directory_id))
+    await _change(session, steps, f"Controller {node_id} is no voter.", dry_run=dry_run, force=force)
+
+
+@app.command("replace-controller")
+@asks_cluster
+async def replace_controller(
+    session: Session,
+    node_id: NodeArgument,
+    directory_id: DirectoryIdOption = None,
+    address: AddressOption = None,
+    dry_run: DryRun = False,
+    force: Force = False,
+) -> None:
+    """Moves a controller's vote to its new disk: removes the old directory id, adds the new one.
+
+    For a controller whose disk was lost: format the new one with --no-initial-controllers and start it first.
+    """
+    look = await voters.look_at(session)
+    disk, where = _directory_id(directory_id), _address(address)
+    steps = await voters.plan_to_replace(session, look, node_id, disk, where)
+    await _change(session, steps, f"Controller {node_id} votes with that disk.", dry_run=dry_run, force=force)
+
+
+async def _change(
+    session: Session, steps: tuple[voters.Step, ...], nothing: str, *, dry_run: bool, force: bool
+) -> None:
+    if not force:
+        await voters.check_majority(session, steps)
+    if not dry_run:
+        with session.printer.progress("Waiting for the quorum") as told:
+            for step in steps:
+                await voters.carry_out(session, step, lambda _why: told(0))
+    look = await voters.look_at(session)
+    changes = [step for step in steps if not step.already]
+    document = {
+        "dry_run": dry_run,
+        "changes": [step.document("would be done" if dry_run else "done") for step in changes],
+        "voters": [
+            {"id": key.id, "directory_id": uuid_to_text(key.directory_id or ZERO_UUID)}
+            for key in look.voters.values()
+        ],
+    }
+    said = [f"{'Would ' if dry_run else 'Done: '}{step}." for step in changes] or [nothing]
+    ids = ", ".join(str(node_id) for node_id in look.voters)
+    said.append(
+        f"Voters: {ids}; a majority is {len(look.voters) // 2 + 1}. Controller {look.leader_id} leads."
+    )
+    session.printer.show(document, *said)
+
+
+def _directory_id(text: str | None) -> uuid.UUID | None:
+    if text is None:
+        return None
+    try:
+        return uuid_from_text(text)
+    except ValueError as error:
+        raise WrongUsage("--directory-id cannot be used.", why=str(error)) from error
+
+
+def _address(text: str | None) -> client.Address | None:
+    if text is None:
+        return None
+    try:
+        (address,) = parse_servers((text,))
+    except ValueError as error:
+        raise WrongUsage("--address cannot be used.", why=str(error), remedy="write HOST:PORT") from error
+    return address
 
 
 def _now() -> str:

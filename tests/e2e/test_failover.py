@@ -20,14 +20,14 @@ async def test_every_acknowledged_write_survives_killed_leaders(make_cluster: Ma
         await create_topics(cluster.files)
         async with Writer.writing(cluster.files) as writer:
             writer.go()
-            await _progress(writer)
+            await progress(writer)
             for _ in range(KILLS):
                 leader = await _leader(cluster)
                 leader.kill()
                 await leader.wait()
-                await _progress(writer)
+                await progress(writer)
                 await leader.start()
-                await _caught_up(cluster)
+                await caught_up(cluster)
             await writer.stop()
         await _check_nothing_is_lost(cluster, writer)
 
@@ -39,14 +39,14 @@ async def test_every_acknowledged_write_survives_when_all_nodes_are_killed_at_on
         await create_topics(cluster.files)
         async with Writer.writing(cluster.files) as writer:
             writer.go()
-            await _progress(writer)
+            await progress(writer)
             for node in cluster.nodes.values():
                 node.kill()
             for node in cluster.nodes.values():
                 await node.wait()
             await cluster.start()
             await cluster.ready(within_s=WITHIN_S)
-            await _progress(writer)
+            await progress(writer)
             await writer.stop()
         await _check_nothing_is_lost(cluster, writer)
 
@@ -56,14 +56,14 @@ async def test_a_leader_that_was_paused_follows_when_it_goes_on(make_cluster: Ma
         await create_topics(cluster.files)
         async with Writer.writing(cluster.files) as writer:
             writer.go()
-            await _progress(writer)
+            await progress(writer)
             paused = await _leader(cluster)
             paused.suspend()
             try:
-                await _progress(writer, more=50)
+                await progress(writer, more=50)
             finally:
                 paused.resume()
-            await _caught_up(cluster)
+            await caught_up(cluster)
             assert (await _leader(cluster)) is not paused
             await writer.stop()
         await _check_nothing_is_lost(cluster, writer)
@@ -74,11 +74,11 @@ async def test_a_leader_that_is_told_to_go_hands_over(make_cluster: MakeCluster)
         await create_topics(cluster.files)
         async with Writer.writing(cluster.files) as writer:
             writer.go()
-            await _progress(writer)
+            await progress(writer)
             leader = await _leader(cluster)
             leader.terminate()
             assert await leader.wait() == 0
-            await _progress(writer)
+            await progress(writer)
             assert "resigns as leader" in leader.files.log.read_text()
             await leader.start()
             await writer.stop()
@@ -92,14 +92,14 @@ async def test_followers_that_come_and_go_never_unseat_the_leader(make_cluster: 
             follower.kill()
             await follower.wait()
             await follower.start()
-            await _caught_up(cluster)
+            await caught_up(cluster)
         assert await _leader(cluster) is leader
         said = leader.files.log.read_text()
     assert said.count("candidate -> leader") == 1
     assert "leader -> " not in said.split("is shutting down")[0]
 
 
-async def _progress(writer: Writer, more: int = 20) -> None:
+async def progress(writer: Writer, more: int = 20) -> None:
     """Waits until so many more writes are acknowledged."""
     wanted = len(writer.acknowledged) + more
     with trio.fail_after(WITHIN_S):
@@ -113,7 +113,7 @@ async def _leader(cluster: Cluster[NodeProcess]) -> NodeProcess:
     return cluster.node(readiness.active)
 
 
-async def _caught_up(cluster: Cluster[NodeProcess]) -> int:
+async def caught_up(cluster: Cluster[NodeProcess]) -> int:
     await cluster.ready(within_s=WITHIN_S)
     return await replicated_to(
         cluster.files, [node.files.id for node in cluster.nodes.values()], within_s=WITHIN_S
@@ -122,10 +122,10 @@ async def _caught_up(cluster: Cluster[NodeProcess]) -> int:
 
 async def _check_nothing_is_lost(cluster: Cluster[NodeProcess], writer: Writer) -> None:
     """In the committed log, and in the images on all disks, which must be equal."""
-    await _caught_up(cluster)
+    await caught_up(cluster)
     missing = {one.value for one in writer.acknowledged} - await values_in_log(cluster.files)
     assert not missing
-    offset = Offset(await _caught_up(cluster) - 1)
+    offset = Offset(await caught_up(cluster) - 1)
     for node in cluster.nodes.values():
         await node.stop()
     digests = {node.name: digest(LogFiles.at(node.data).image(offset)) for node in cluster.files.nodes}
