@@ -34,7 +34,7 @@ async def status(session: Session) -> None:
     _end(view)
 
 
-_TITLES = ("NODE", "ROLE", "ADDRESS", "LOG END", "LAG", "CAUGHT UP", "ANSWERS")
+_TITLES = ("NODE", "ROLE", "STATE", "ADDRESS", "LOG END", "LAG", "CAUGHT UP")
 
 
 def _headline(view: QuorumView) -> str:
@@ -47,15 +47,14 @@ def _headline(view: QuorumView) -> str:
 
 
 def _row(one: Replica) -> tuple[object, ...]:
-    asked = one.role != "observer"
     return (
         one.id,
         "leader" if one.leads else one.role,
+        one.state,
         one.address,
         one.log_end_offset,
         one.lag,
         None if one.caught_up_ms_ago is None else f"{one.caught_up_ms_ago / 1000:.1f} s ago",
-        None if not asked else "no" if one.error else "yes",
     )
 
 
@@ -116,7 +115,7 @@ async def describe(
 
 def _without_error(one: Replica) -> dict[str, Any]:
     document = one.document()
-    del document["error"]
+    del document["error"], document["state"]
     return document
 
 
@@ -262,9 +261,10 @@ async def add_controller(
     address: AddressOption = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Lets a controller vote that follows the quorum and has caught up.
+    """Lets a controller vote that follows.
 
-    Format it with --no-initial-controllers and start it first. Waits until the change is committed.
+    It must have caught up: format it with --no-initial-controllers and start it first. Waits until the change is
+    committed.
     """
     look = await voters.look_at(session)
     disk, where = _directory_id(directory_id), _address(address)
@@ -281,9 +281,9 @@ async def remove_controller(
     dry_run: DryRun = False,
     force: Force = False,
 ) -> None:
-    """Ends a controller's vote. It goes on following as an observer; a leader hands over first.
+    """Ends a controller's vote.
 
-    Waits until the change is committed. Refuses if the voters that would be left and answer are no majority.
+    It goes on following as an observer; a leader hands over. Waits until the change is committed. Refuses if the voters that would be left and answer are no majority.
     """
     look = await voters.look_at(session)
     steps = voters.plan_to_remove(look, node_id, _directory_id(directory_id))
@@ -300,9 +300,9 @@ async def replace_controller(
     dry_run: DryRun = False,
     force: Force = False,
 ) -> None:
-    """Moves a controller's vote to its new disk: removes the old directory id, adds the new one.
+    """Moves a controller's vote to a new disk.
 
-    For a controller whose disk was lost: format the new one with --no-initial-controllers and start it first.
+    Removes the old directory id, then adds the new one. For a controller whose disk was lost: format the new one with --no-initial-controllers and start it first.
     """
     look = await voters.look_at(session)
     disk, where = _directory_id(directory_id), _address(address)

@@ -56,6 +56,17 @@ class Replica:
     caught_up_ms_ago: int | None = None
     error: str | None = None
 
+    @property
+    def state(self) -> str:
+        """One word for it: who is asked itself and is silent is unreachable, whatever the leader heard of it last."""
+        if self.error is not None:
+            return "unreachable"
+        if self.role == "asked":
+            return "answers"
+        if self.caught_up_ms_ago is None:
+            return "catching up"
+        return "lagging" if self.caught_up_ms_ago > BEHIND_MS else "in step"
+
     def document(self) -> dict[str, Any]:
         directory = None if self.directory_id is None else uuid_to_text(self.directory_id)
         return {
@@ -64,6 +75,7 @@ class Replica:
             "address": self.address,
             "directory_id": directory,
             "leader": self.leads,
+            "state": self.state,
             "log_end_offset": self.log_end_offset,
             "lag": self.lag,
             "last_fetch_ms_ago": self.fetched_ms_ago,

@@ -25,6 +25,7 @@ _LINES = {
     "features describe": "features describe",
     "quorum status": "quorum status",
     "quorum describe": "quorum describe",
+    "quorum add-controller": "quorum remove-controller 3 --dry-run",
     "image ls": "image ls /topics",
     "image cat": "image cat /features/metadataVersion",
     "image tree": "image tree /features",

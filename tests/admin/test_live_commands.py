@@ -278,5 +278,5 @@ def test_tables_are_for_people(run, bootstrap, topic):
         "ELR",
         "OFFLINE",
     ]
-    assert status.out.splitlines()[1].split()[:3] == ["NODE", "ROLE", "ADDRESS"]
+    assert status.out.splitlines()[1].split()[:3] == ["NODE", "ROLE", "STATE"]
     assert (create.err, describe.err, status.err) == ("", "", "")

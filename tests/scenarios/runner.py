@@ -106,24 +106,34 @@ def _do(world: World, words: list[str]) -> Iterator[str]:
             node().knows_pre_votes = False
         case "spare":
             world.spare(NodeId(int(rest[0])))
-        case "add":
-            world.add_voter(node(2), node())
-        case "remove":
-            known = node(2).core.voters.keys.get(NodeId(int(rest[0])))
-            world.remove_voter(node(2), known or node().config.replica)
-        case "newdisk":
-            world.new_disk(node())
-        case "move":
-            world.move(node())
+        case "add" | "remove" | "newdisk" | "move":
+            _change_members(world, verb, node(), node(2) if "by" in rest else None)
         case "voters":
-            voters = node().core.voters.voters.values()
-            yield f"        {node().name}: " + "; ".join(
-                f"{one.voter_id} at {', '.join(map(str, one.endpoints))}" for one in voters
-            )
+            yield _voters(node())
         case "status":
             yield from (_status(one) for one in world.replicas.values())
         case _:
             raise ValueError(f"no such verb: {verb}")
+
+
+def _change_members(world: World, verb: str, node: Replica, leader: Replica | None) -> None:
+    match verb, leader:
+        case "add", Replica():
+            world.add_voter(leader, node)
+        case "remove", Replica():
+            world.remove_voter(leader, leader.core.voters.keys.get(node.id) or node.config.replica)
+        case "newdisk", None:
+            world.new_disk(node)
+        case "move", None:
+            world.move(node)
+        case _:
+            raise ValueError(f"{verb}: by whom?")
+
+
+def _voters(node: Replica) -> str:
+    voters = node.core.voters.voters.values()
+    places = (f"{one.voter_id} at {', '.join(map(str, one.endpoints))}" for one in voters)
+    return f"        {node.name}: " + "; ".join(places)
 
 
 def _status(node: Replica) -> str:
