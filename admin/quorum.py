@@ -85,7 +85,7 @@ async def describe(
     ] = False,
     status: Annotated[bool, typer.Option("--status", help="The summary; this is the default.")] = False,
 ) -> None:
-    """Shows what the leader says, as kafka-metadata-quorum does."""
+    """Shows the leader's word, in Kafka's form."""
     response, partition = await describe_quorum(session, session.timeout_ms)
     cluster_id = (await session.read(DescribeClusterRequest())).cluster_id
     addresses = {
@@ -183,7 +183,7 @@ async def watch(
         bool, typer.Option("--until-healthy", help="End as soon as the quorum is healthy.")
     ] = False,
 ) -> None:
-    """Looks again and again, and prints a line each time.
+    """Looks again and again, a line each time.
 
     With --output json each line is the document of `quorum status`. Ends at Ctrl-C, --count or --until-healthy; the
     exit code is that of the last look.
@@ -283,7 +283,8 @@ async def remove_controller(
 ) -> None:
     """Ends a controller's vote.
 
-    It goes on following as an observer; a leader hands over. Waits until the change is committed. Refuses if the voters that would be left and answer are no majority.
+    It goes on following as an observer; a leader hands over. Waits until the change is committed. Refuses if the
+    voters that would be left and answer are no majority.
     """
     look = await voters.look_at(session)
     steps = voters.plan_to_remove(look, node_id, _directory_id(directory_id))
@@ -302,7 +303,8 @@ async def replace_controller(
 ) -> None:
     """Moves a controller's vote to a new disk.
 
-    Removes the old directory id, then adds the new one. For a controller whose disk was lost: format the new one with --no-initial-controllers and start it first.
+    Removes the old directory id, then adds the new one. For a controller whose disk was lost: format the new one with
+    --no-initial-controllers and start it first.
     """
     look = await voters.look_at(session)
     disk, where = _directory_id(directory_id), _address(address)
