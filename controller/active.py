@@ -333,8 +333,10 @@ class ActiveController:
             self._purgatory.park(
                 Parked(office.speculation.next_offset, office.epoch, pending, answer.response)
             )
-        else:
+        elif isinstance(pending.request, BrokerHeartbeatRequest):
             outcome.answers.append(answer)
+        else:
+            outcome.answers.append(pending.answer_unless_replaced(answer.response, self._whom_to_ask()))
 
     def _run_task(self, office: _Office, task: Task, outcome: _Outcome) -> None:
         context = self._context(office, None, outcome.now_ms, outcome.wall_ms)

@@ -5,6 +5,7 @@ them, publications to whoever follows the committed image, a resignation to the 
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Protocol
 
 import structlog
@@ -21,7 +22,7 @@ from quorate.controller.events import (
     Submitted,
     Turn,
 )
-from quorate.controller.requests import PendingRequest
+from quorate.controller.requests import Answer, PendingRequest
 from quorate.metadata.batch import RecordBatch
 from quorate.metadata.ids import Epoch, Offset, OffsetAndEpoch
 from quorate.metadata.image.image import MetadataImage
@@ -39,6 +40,8 @@ class Node(Protocol):
     def wake(self) -> None: ...
 
     def resign(self, epoch: Epoch, reason: str) -> None: ...
+
+    def confirm_read(self, tell: Callable[[bool], None]) -> None: ...
 
 
 class ControllerMachine:
@@ -113,5 +116,12 @@ class ControllerMachine:
         if effects.publications:
             self._published(effects.publications)
         for answer in effects.answers:
-            answer.token.answer(answer.response)
+            if answer.unless_replaced is None:
+                answer.token.answer(answer.response)
+            else:
+                self.node.confirm_read(partial(_tell, answer))
         return effects
+
+
+def _tell(answer: Answer, leads: bool) -> None:
+    answer.token.answer(answer.response if leads else answer.unless_replaced)

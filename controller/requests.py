@@ -17,6 +17,8 @@ class Answer:
     token: Any
     """The asker's; never looked at."""
     response: Any
+    unless_replaced: Any = None
+    """What to say instead if this node turns out to lead no more: nothing was written that a commit would confirm."""
 
 
 @attrs.frozen(kw_only=True)
@@ -37,6 +39,10 @@ class PendingRequest:
 
     def answer(self, response: Any) -> Answer:
         return Answer(self.token, response)
+
+    def answer_unless_replaced(self, response: Any, who_leads: str) -> Answer:
+        """An answer that rests on what this node knows, and so is true only if no other leads by now."""
+        return Answer(self.token, response, self.refuse_for(Situation.NOT_ACTIVE, who_leads).response)
 
     def refuse(self, why: RequestRejected) -> Answer:
         """The refusal in the API's own shape."""

@@ -3,10 +3,12 @@
 the quorum's own requests        to the node, as flat messages
 an Envelope                      opened; what is inside is handled as if it had come by itself (KIP-590)
 changes, registrations           to the active controller, which answers when they are committed
-reads                            from the committed image, on every controller
+reads                            from the committed image: at the active controller once it knows that it still is
+                                 (never stale), at the others as far as they have got
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 from quorate.controller.config import ControllerConfig
@@ -153,7 +155,21 @@ class ControllerServer:
     # ---- reads ---------------------------------------------------------------------------------------
 
     def _read(self, call: Call) -> None:
-        """From one committed image, at once; in a thread what would hold up elections."""
+        if self._node.core.leads:
+            self._node.confirm_read(partial(self._read_as, call))
+        else:
+            self._read_now(call)
+
+    def _read_as(self, call: Call, leads: bool) -> None:
+        """Who was replaced answers like any other controller: its answer names no active controller, or another one.
+        An answer about configs names none, so it is refused."""
+        if not leads and isinstance(call.request, configs.DescribeConfigsRequest):
+            call.reject(ErrorCode.not_controller, "This controller was replaced; ask the active one.")
+        else:
+            self._read_now(call)
+
+    def _read_now(self, call: Call) -> None:
+        """From one committed image; in a thread what would hold up elections."""
         image = self._machine.image
         read = self._reads[type(call.request)]
         if is_slow(call.request, image):

@@ -17,13 +17,7 @@ from quorate.metadata.wire.convert import UnsayableValue
 from quorate.metadata.wire.envelope import EnvelopeRequest, EnvelopeResponse
 from quorate.metadata.wire.framing import framed, readdressed
 from quorate.metadata.wire.principal import decode_principal, encode_principal
-from quorate.metadata.wire.raft import AddRaftVoterRequest, DescribeQuorumRequest, RemoveRaftVoterRequest
-from quorate.metadata.wire.table import APIS, decode_request, encode_response, holds_error, refusal
-
-_OF_THE_LEADER: Final = frozenset(
-    one.api_key for one in (DescribeQuorumRequest, AddRaftVoterRequest, RemoveRaftVoterRequest)
-)
-"""Their NOT_LEADER_OR_FOLLOWER says that the controller has moved."""
+from quorate.metadata.wire.table import APIS, decode_request, encode_response, refusal, says_moved
 
 ANONYMOUS: Final = "User:ANONYMOUS"
 """Who a client is that did not say, on a listener that does not ask."""
@@ -243,10 +237,7 @@ class _EnvelopeSink:
         self._outer = outer
 
     def deliver(self, call: Call, response: Any, data: bytes) -> None:
-        moved = response is not None and (
-            holds_error(response, ErrorCode.not_controller)
-            or (call.api_key in _OF_THE_LEADER and holds_error(response, ErrorCode.not_leader_or_follower))
-        )
+        moved = response is not None and says_moved(call.api_key, response)
         if moved:
             self._outer.answer(EnvelopeResponse(error_code=ErrorCode.not_controller))
         else:

@@ -12,7 +12,14 @@ from quorate.metadata.batch import CorruptBatch
 from quorate.metadata.checks import ErrorCode
 from quorate.metadata.ids import Offset
 from quorate.metadata.log.interface import Log, SnapshotNotFound
-from quorate.metadata.quorum.effects import Effects, Flush, RejectClusterId, SendRequest, SendResponse
+from quorate.metadata.quorum.effects import (
+    Effects,
+    Flush,
+    ReadAnswer,
+    RejectClusterId,
+    SendRequest,
+    SendResponse,
+)
 from quorate.metadata.quorum.election_state import ElectionState
 from quorate.metadata.quorum.events import SnapshotInstalled, Token
 from quorate.metadata.quorum.messages import FetchResponse, FetchSnapshotResponse, Response
@@ -44,6 +51,10 @@ class World(Protocol):
 
     def committed(self, high_watermark: Offset) -> None:
         """Everything below is committed. Applying it may happen later."""
+        ...
+
+    def answer_read(self, answer: ReadAnswer) -> None:
+        """A read may be answered, once so much is applied; or not by this node."""
         ...
 
     def note(self, text: str) -> None: ...
@@ -83,6 +94,8 @@ def carry_out(effects: Effects, world: World) -> SnapshotInstalled | None:
         world.start_flush(effects.flush)
     if effects.committed is not None:
         world.committed(effects.committed)
+    for answer in effects.reads:
+        world.answer_read(answer)
     if effects.drop_prefix is not None:
         world.log.drop_prefix(effects.drop_prefix.start, effects.drop_prefix.snapshots)
     return installed

@@ -31,7 +31,7 @@ from quorate.metadata.connection import (
     connect,
 )
 from quorate.metadata.wire.cluster import DescribeClusterRequest, MetadataRequest
-from quorate.metadata.wire.table import APIS, holds_error
+from quorate.metadata.wire.table import APIS, says_moved
 
 __all__ = [
     "Address",
@@ -158,7 +158,7 @@ class ClusterClient:
             node = self._controller or await self._look_for_controller(attempts)
             if node is not None:
                 response = await self._try(node.address, request, attempts)
-                if response is not None and not holds_error(response, ErrorCode.not_controller):
+                if response is not None and not says_moved(request.api_key, response):
                     return response
                 self._controller = None
                 if response is not None:

@@ -28,12 +28,14 @@ from quorate.metadata.log.interface import Log
 from quorate.metadata.log.snapshot_format import SnapshotComposer
 from quorate.metadata.quorum import snapshots
 from quorate.metadata.quorum.core import RaftCore
-from quorate.metadata.quorum.effects import Flush, SendRequest
+from quorate.metadata.quorum.effects import Flush, ReadAnswer, SendRequest
 from quorate.metadata.quorum.election_state import ElectionState
 from quorate.metadata.quorum.events import (
     Event,
     LogFlushed,
     Proposed,
+    ReadId,
+    ReadRequested,
     RequestReceived,
     ResignRequested,
     ShutdownRequested,
@@ -159,6 +161,9 @@ class RaftNode:
         self._failure: BaseException | None = None
         self._replies: dict[Token, Reply] = {}
         self._last_token = 0
+        self._reads: dict[ReadId, Callable[[bool], None]] = {}
+        self._last_read_id = 0
+        self._confirmed: list[tuple[Offset, Callable[[bool], None]]] = []  # until so much is applied
         self._committed: Offset | None = None
         self._loading: Iterator[None] | None = None
         self._loading_end = FIRST_OFFSET
@@ -193,6 +198,14 @@ class RaftNode:
         """The state machine has something to propose. Not at once: what else has arrived goes into the same batch."""
         self._unfinished = True
         self._wake.set()
+
+    def confirm_read(self, tell: Callable[[bool], None]) -> None:
+        """Tells, later or at once: the image shows all that was acknowledged anywhere before now; False: this node
+        does not lead, or it was replaced meanwhile."""
+        self._last_read_id += 1
+        read_id = ReadId(self._last_read_id)
+        self._reads[read_id] = tell
+        self.submit(ReadRequested(read_id))
 
     def resign(self, epoch: Epoch, reason: str) -> None:
         self.submit(ResignRequested(epoch, reason))
@@ -299,6 +312,8 @@ class RaftNode:
         if deadline is not None and deadline <= now:
             self._step(TimePassed())
         busy = self._apply()
+        if self._confirmed:
+            self._answer_confirmed()
         self._tell_leader()
         batches = self._machine.propose(self.core.log.end.offset, now)
         if batches:
@@ -347,6 +362,15 @@ class RaftNode:
 
     def committed(self, high_watermark: Offset) -> None:
         self._committed = high_watermark
+
+    def answer_read(self, answer: ReadAnswer) -> None:
+        tell = self._reads.pop(answer.read_id)
+        if answer.index is None:
+            tell(False)
+        elif answer.index <= self.applied:
+            tell(True)
+        else:
+            self._confirmed.append((answer.index, tell))
 
     def note(self, text: str) -> None:
         self._notes.info(text)
@@ -413,11 +437,21 @@ class RaftNode:
                 return True
         return False
 
+    def _answer_confirmed(self) -> None:
+        ready = [tell for index, tell in self._confirmed if index <= self.applied]
+        self._confirmed = [(index, tell) for index, tell in self._confirmed if index > self.applied]
+        for tell in ready:
+            tell(True)
+
     def _tell_leader(self) -> None:
-        leader = self.core.leader_and_epoch
-        if leader != self._leader_told:
+        leader, told = self.core.leader_and_epoch, self._leader_told
+        if leader != told:
             self._leader_told = leader
-            self._claimed = None
+            if (leader.epoch, leader.leader_id) != (
+                told.epoch,
+                told.leader_id,
+            ):  # else it is reached elsewhere now
+                self._claimed = None
             self._machine.on_leader_change(leader)
         role = self.core.role
         if (

@@ -6,6 +6,7 @@
 - `elections`   who leads (Vote, BeginQuorumEpoch, EndQuorumEpoch, suspicion, resignation)
 - `replication` what the log holds (Fetch on both sides, divergence, flushes, the high watermark)
 - `snapshots`   how a replica that is too far behind gets there (FetchSnapshot), what may be dropped
+- `reads`       is this leader still the one (the read index)
 - `membership`  who votes (AddRaftVoter, RemoveRaftVoter, UpdateRaftVoter)
 - `transitions` which role may follow which · `invariants` what must hold after every step
 
@@ -21,13 +22,14 @@ from quorate.metadata.batch import RecordBatch
 from quorate.metadata.checks import ErrorCode, RequestRejected, check
 from quorate.metadata.ids import FIRST_OFFSET, Endpoint, Epoch, NodeId, Offset, OffsetAndEpoch, ReplicaKey
 from quorate.metadata.log.interface import LogSummary
-from quorate.metadata.quorum import elections, membership, replication, snapshots
+from quorate.metadata.quorum import elections, membership, reads, replication, snapshots
 from quorate.metadata.quorum.effects import (
     DropPrefix,
     Effects,
     Flush,
     Outgoing,
     Peer,
+    ReadAnswer,
     RejectClusterId,
     SendRequest,
     SendResponse,
@@ -41,6 +43,7 @@ from quorate.metadata.quorum.events import (
     Failure,
     LogFlushed,
     Proposed,
+    ReadRequested,
     RequestFailed,
     RequestReceived,
     ResignRequested,
@@ -158,6 +161,7 @@ class _Step:
     send: list[Outgoing] = attrs.Factory(list)
     flush: Flush | None = None
     committed: Offset | None = None
+    reads: list[ReadAnswer] = attrs.Factory(list)
     drop_prefix: DropPrefix | None = None
     notes: list[str] = attrs.Factory(list)
 
@@ -172,6 +176,7 @@ class _Step:
             send=tuple(self.send),
             flush=self.flush,
             committed=self.committed,
+            reads=tuple(self.reads),
             drop_prefix=self.drop_prefix,
             notes=tuple(self.notes),
         )
@@ -244,6 +249,8 @@ class RaftCore:
                 deadlines += [role.election_deadline_ms, role.retry_at_ms, *role.resend_at_ms.values()]
             case Leader():
                 deadlines += [role.begin_quorum_at_ms, role.check_quorum_at_ms]
+                if role.read_round is not None:
+                    deadlines.append(role.read_round.retry_at_ms)
                 deadlines += [
                     one.parked.deadline_ms for one in role.progress.values() if one.parked is not None
                 ]
@@ -267,14 +274,20 @@ class RaftCore:
         epoch = self.election.epoch
         match self.role:
             case Leader():
-                endpoint = self.voters.endpoint(self.id, self.config.listener)
-                return LeaderAndEpoch(epoch, self.id, endpoint)
+                return LeaderAndEpoch(epoch, self.id, self.own_endpoint)
             case Follower(leader_id=leader_id, endpoint=endpoint):
                 return LeaderAndEpoch(epoch, leader_id, endpoint)
             case Prospective(leader=(leader_id, endpoint)):
                 return LeaderAndEpoch(epoch, leader_id, endpoint)
             case _:
                 return LeaderAndEpoch(epoch)
+
+    @property
+    def own_endpoint(self) -> Endpoint | None:
+        """Where others reach this replica: as the log says; a leader that removed itself is still to be reached."""
+        listener = self.config.listener
+        known = self.voters.endpoint(self.id, listener)
+        return known or next((one for one in self.config.endpoints if one.name == listener), None)
 
     @property
     def voters(self) -> VoterSet:
@@ -330,6 +343,8 @@ class RaftCore:
                 self._on_failure(event.correlation, event.failure, now_ms)
             case Proposed():
                 self._on_proposed(event, now_ms)
+            case ReadRequested():
+                reads.on_requested(self, event.read_id, now_ms)
             case LogFlushed():
                 replication.on_flushed(self, event, now_ms)
             case SnapshotInstalled():
@@ -356,6 +371,7 @@ class RaftCore:
                 self._on_failure(correlation, Failure.TIMED_OUT, now_ms)
         elections.poll(self, now_ms)
         membership.poll(self, now_ms)
+        reads.poll(self, now_ms)
         replication.poll(self, now_ms)
 
     def _on_request(self, event: RequestReceived, now_ms: int) -> None:
@@ -397,6 +413,7 @@ class RaftCore:
                 elections.on_vote_response(self, pending.peer, request, response, now_ms)
             case BeginQuorumEpochRequest():
                 elections.observe(self, response.leader, now_ms)
+                reads.on_response(self, correlation, response, now_ms)
             case EndQuorumEpochRequest():
                 elections.on_end_quorum_response(self, pending.peer, response, now_ms)
             case FetchRequest() as request:
@@ -420,7 +437,7 @@ class RaftCore:
             case VoteRequest() as request:
                 elections.on_vote_failure(self, pending.peer, request, failure, now_ms)
             case BeginQuorumEpochRequest():
-                pass  # announced anew every half fetch timeout
+                reads.on_failure(self, correlation, now_ms)  # an announcement comes again by itself
             case EndQuorumEpochRequest():
                 elections.on_end_quorum_failure(self, pending.peer, failure, now_ms)
             case FetchRequest() | FetchSnapshotRequest():
@@ -461,15 +478,17 @@ class RaftCore:
         if isinstance(old, Leader):
             replication.fail_parked(self, old)
             membership.fail_change(self, old)
+            reads.fail(self, old)
 
     def note(self, text: str) -> None:
         self._step.notes.append(text)
 
-    def send(self, peer: Peer, request: Request, now_ms: int) -> None:
+    def send(self, peer: Peer, request: Request, now_ms: int) -> Correlation:
         self._last_correlation += 1
         correlation = Correlation(self._last_correlation)
         self.outstanding[correlation] = Outstanding(peer, request, now_ms + self.config.request_timeout_ms)
         self._step.send.append(SendRequest(peer, correlation, request))
+        return correlation
 
     def reply(self, token: Token, response: Response) -> None:
         self._step.send.append(SendResponse(token, response))

@@ -12,7 +12,7 @@ import attrs
 from quorate.metadata.batch import RecordBatch
 from quorate.metadata.ids import FIRST_OFFSET, Endpoint, NodeId, Offset, OffsetAndEpoch
 from quorate.metadata.quorum.election_state import ElectionState
-from quorate.metadata.quorum.events import Correlation, Token
+from quorate.metadata.quorum.events import Correlation, ReadId, Token
 from quorate.metadata.quorum.messages import Request, Response
 
 
@@ -68,6 +68,14 @@ class DropPrefix:
     snapshots: tuple[OffsetAndEpoch, ...]
 
 
+@attrs.frozen
+class ReadAnswer:
+    """A read may be answered once all below `index` is applied. None: this node does not lead, ask another."""
+
+    read_id: ReadId
+    index: Offset | None
+
+
 @attrs.frozen(kw_only=True)
 class Effects:
     election: ElectionState | None = None
@@ -81,6 +89,7 @@ class Effects:
     flush: Flush | None = None
     committed: Offset | None = None
     """The new high watermark: everything below is committed and may be applied."""
+    reads: tuple[ReadAnswer, ...] = ()
     drop_prefix: DropPrefix | None = None
     notes: tuple[str, ...] = ()
     """What was decided and why, for logs and transcripts."""

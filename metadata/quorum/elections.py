@@ -482,7 +482,7 @@ def _successor_wait(longest_ms: int, position: int | None, count: int) -> int:
 def _announce(core: "RaftCore", role: Leader, now_ms: int) -> None:
     """BeginQuorumEpoch to every other voter, now and every half fetch timeout: a voter that restarts hears of us."""
     role.begin_quorum_at_ms = now_ms + core.config.fetch_timeout_ms // 2
-    mine = core.voters.endpoint(core.id, core.config.listener)
+    mine = core.own_endpoint
     for peer in core.other_voters():
         request = BeginQuorumEpochRequest(
             epoch=core.election.epoch,

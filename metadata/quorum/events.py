@@ -17,6 +17,10 @@ Correlation = NewType("Correlation", int)
 """Names a request that we sent, so that its answer is told from those of requests given up. Chosen by the core."""
 
 
+ReadId = NewType("ReadId", int)
+"""Names a read that wants to know that this node still leads. Chosen by the shell."""
+
+
 class Failure(enum.Enum):
     """Why a request of ours got no answer."""
 
@@ -69,6 +73,13 @@ class Proposed:
 
 
 @attrs.frozen
+class ReadRequested:
+    """A read has arrived: is what this node has committed still all that there is? Answered in Effects.reads."""
+
+    read_id: ReadId
+
+
+@attrs.frozen
 class LogFlushed:
     """A flush ended well. One of an older generation speaks of bytes that were cut off since."""
 
@@ -117,6 +128,7 @@ Event = (
     | ResponseReceived
     | RequestFailed
     | Proposed
+    | ReadRequested
     | LogFlushed
     | SnapshotInstalled
     | SnapshotCreated

@@ -7,7 +7,7 @@ They are plain mutable values, changed by `elections`, `replication` and `snapsh
 import attrs
 
 from quorate.metadata.ids import FIRST_OFFSET, Endpoint, NodeId, Offset, OffsetAndEpoch, ReplicaKey
-from quorate.metadata.quorum.events import Token
+from quorate.metadata.quorum.events import Correlation, ReadId, Token
 from quorate.metadata.quorum.messages import AddVoterRequest, FetchRequest, RemoveVoterRequest
 from quorate.metadata.quorum.transitions import RoleName
 
@@ -90,6 +90,25 @@ class VoterChange:
     """Of its record; None: nothing is appended yet."""
 
 
+@attrs.frozen
+class PendingRead:
+    """`index`: all below must be applied before it is answered."""
+
+    id: ReadId
+    index: Offset
+
+
+@attrs.define(eq=False)
+class ReadRound:
+    """The question whether a majority still follows, asked after these reads had arrived."""
+
+    reads: list[PendingRead]
+    asked: dict[Correlation, NodeId] = attrs.Factory(dict)
+    agreed: set[NodeId] = attrs.Factory(set)
+    retry_at_ms: int | None = None
+    """All have answered or failed, and it was no majority."""
+
+
 @attrs.define(eq=False)
 class Leader:
     """Leads this epoch. `epoch_start` is the offset of its LeaderChange record."""
@@ -103,6 +122,9 @@ class Leader:
     high_watermark_known: bool = False
     """Whether a record of this epoch is committed: before that, others may know a higher watermark than we do."""
     change: VoterChange | None = None
+    waiting_reads: list[PendingRead] = attrs.Factory(list)
+    """For the round after the running one."""
+    read_round: ReadRound | None = None
     name = RoleName.LEADER
 
 

@@ -308,6 +308,18 @@ def holds_error(value: Any, code: ErrorCode) -> bool:
     return _error_finder(value_class)(value, code)
 
 
+_OF_THE_LEADER: Final = frozenset(
+    one.api_key for one in (raft.DescribeQuorumRequest, raft.AddRaftVoterRequest, raft.RemoveRaftVoterRequest)
+)
+
+
+def says_moved(api_key: int, response: Any) -> bool:
+    """Whether an answer says that the active controller is somewhere else; the quorum has its own word for it."""
+    return holds_error(response, ErrorCode.not_controller) or (
+        api_key in _OF_THE_LEADER and holds_error(response, ErrorCode.not_leader_or_follower)
+    )
+
+
 @cache
 def _error_finder(value_class: type) -> Callable[[Any, ErrorCode], bool]:
     codes: list[str] = []

@@ -27,7 +27,7 @@ from quorate.metadata.wire.cluster import (
     MetadataResponse,
     MetadataResponseBroker,
 )
-from quorate.metadata.wire.raft import RemoveRaftVoterRequest
+from quorate.metadata.wire.raft import DescribeQuorumRequest, DescribeQuorumResponse, RemoveRaftVoterRequest
 from quorate.metadata.wire.table import API_VERSIONS, offered
 from tests.metadata.streams import MemorySource
 
@@ -57,7 +57,7 @@ class Node:
     @property
     def serves(self) -> frozenset[int]:
         describing = MetadataRequest.api_key if self.has_metadata else DescribeClusterRequest.api_key
-        return frozenset({describing, UnregisterBrokerRequest.api_key})
+        return frozenset({describing, UnregisterBrokerRequest.api_key, DescribeQuorumRequest.api_key})
 
     def api_versions(self, listener_name: str) -> ApiVersionsResponse:
         return ApiVersionsResponse(api_keys=offered({API_VERSIONS, *self.serves}))
@@ -89,6 +89,10 @@ class Node:
                     brokers=listed, controller_id=self.cluster.controller_id, cluster_id="c"
                 )
             )
+        elif isinstance(request, DescribeQuorumRequest):
+            leads = self.id == self.cluster.active_id
+            code = ErrorCode.none if leads else ErrorCode.not_leader_or_follower
+            call.answer(DescribeQuorumResponse(error_code=code, error_message=f"said by {self.id}"))
         elif self.id != self.cluster.active_id:
             call.reject(ErrorCode.not_controller, f"node {self.id} is not the active controller")
         else:
@@ -167,6 +171,18 @@ async def test_a_controller_that_is_none_any_more_is_left_for_the_new_one(
         answer = await client.call_controller(WRITE, 30_000)
 
     assert answer.error_message == "done by 2"
+
+
+async def test_a_leader_that_is_none_any_more_is_left_too(
+    cluster: Cluster, autojump_clock: MockClock
+) -> None:
+    """The quorum's own requests are refused with NOT_LEADER_OR_FOLLOWER. A voter that was removed lives on."""
+    async with client_of(1) as client:
+        await client.call_controller(DescribeQuorumRequest(), 30_000)
+        cluster.controller_id = cluster.active_id = 2
+        answer = await client.call_controller(DescribeQuorumRequest(), 30_000)
+
+    assert answer.error_message == "said by 2"
 
 
 async def test_a_dead_controller_is_left_for_the_new_one(cluster: Cluster, autojump_clock: MockClock) -> None:

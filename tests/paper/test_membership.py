@@ -12,6 +12,7 @@ from quorate.metadata.quorum.messages import (
     AddVoterResponse,
     BeginQuorumEpochRequest,
     EndQuorumEpochRequest,
+    LeaderAndEpoch,
     RemoveVoterRequest,
     RemoveVoterResponse,
     UpdateVoterRequest,
@@ -303,6 +304,14 @@ def test_a_leader_that_removed_itself_leads_on_without_counting_itself_then_resi
     assert bench.last.committed == bench.core.log.end.offset
     assert outcome(bench) is ErrorCode.none
     assert {sent.peer.id for sent, _ in bench.sent(EndQuorumEpochRequest)} == {2, 3}
+
+
+def test_a_leader_that_removed_itself_still_says_where_it_is() -> None:
+    """Kafka's brokers exit when an answer names a leader without its address."""
+    bench = leading()
+    bench.core.config = attrs.evolve(bench.core.config, endpoints=(endpoint(1),))
+    ask(bench, RemoveVoterRequest(voter=KEYS[1]))
+    assert bench.core.leader_and_epoch == LeaderAndEpoch(bench.epoch, NodeId(1), endpoint(1))
 
 
 def test_a_removed_replica_never_stands_again() -> None:
