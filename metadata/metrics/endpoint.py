@@ -9,6 +9,7 @@ asked for. A bug in what makes the page is told as 500, and logged; the node goe
 import email.utils
 import http
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import attrs
@@ -193,8 +194,9 @@ class _Conversation:
         try:
             await self._serve()
         except _Refused as refused:
-            await self._send(refused.answer, closes=True)
-            await self._say_goodbye()
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):  # it need not hear that
+                await self._send(refused.answer, closes=True)
+                await self._say_goodbye()
             raise RemoteProtocolError(str(refused)) from None
 
     async def _serve(self) -> None:

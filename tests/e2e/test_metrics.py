@@ -1,7 +1,6 @@
 """A controller and a broker with `quorate.metrics.listener`, asked by a plain HTTP client."""
 
 import http.client
-import pathlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -31,9 +30,7 @@ async def running(run: Any, config: Any) -> AsyncIterator[Any]:
     """A node that serves its metrics on any free port, stopped in order at the end of the block."""
     async with trio.open_nursery() as nursery:
         stop = trio.Event()
-        yield await nursery.start(
-            partial(run, attrs.evolve(config, metrics_listener=HERE), stop=stop)
-        )
+        yield await nursery.start(partial(run, attrs.evolve(config, metrics_listener=HERE), stop=stop))
         stop.set()
 
 
@@ -114,7 +111,7 @@ def check_controller(page: Scrape) -> None:
     assert page("quorate_listener_connections", listener="CONTROLLER") >= 1
     assert page("quorate_listener_connections", listener="METRICS") == 1
     assert page("process_resident_memory_bytes") > 1_000_000
-    (lag,) = [s for s in page.families["quorate_quorum_replica_lag_records"].samples]
+    (lag,) = page.families["quorate_quorum_replica_lag_records"].samples
     assert (lag.labels["replica"], lag.labels["kind"]) == (str(BROKER), "observer")
 
 

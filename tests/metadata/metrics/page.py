@@ -15,8 +15,8 @@ PAGE: Final = pathlib.Path(__file__).parents[3] / "docs" / "metrics.md"
 _HEAD: Final = """# Metrics
 
 With `quorate.metrics.listener = "127.0.0.1:9464"` in its configuration a node serves its metrics at
-`http://127.0.0.1:9464/metrics`, in Prometheus' text format. There is no login: bind it where only those can reach it who
-may see these numbers. Values are read when somebody asks; a node whose metrics nobody reads does no work for them.
+`http://127.0.0.1:9464/metrics`, in Prometheus' text format. There is no login: bind it where only those can reach it
+who may see these numbers. Kafka's names stand in brackets.
 
 ```yaml
 scrape_configs:

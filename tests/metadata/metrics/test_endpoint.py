@@ -289,9 +289,10 @@ async def test_a_client_that_dawdles_is_cut_off(autojump_clock: Clock) -> None:
 
             data = await everything(client)
             nursery.cancel_scope.cancel()
+        await trio.sleep(1)
 
         assert answers_in(data)[0][0] == 408
-        assert trio.current_time() - began <= 11
+        assert trio.current_time() - began < 12
         assert served.endpoint.cut == 1
 
 
