@@ -98,9 +98,9 @@ async def run_broker(
         finally:
             directory.close()
     finally:
-        for one in (*bound, *([] if metrics is None else [metrics])):
-            for source in one.sources:
-                await trio.aclose_forcefully(source)
+        sources = [source for one in bound for source in one.sources]
+        for source in (*sources, *(() if metrics is None else metrics.sources)):
+            await trio.aclose_forcefully(source)
     _log.info("stopped", node=config.node_id)
     broker.check_ending()
 

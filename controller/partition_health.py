@@ -1,8 +1,8 @@
 """How many partitions nobody leads, and how many are led by another replica than the first (shell, but for `recount`).
 
 A sum over all partitions, and there may be millions: it is made in the background, a little at a time, never when
-somebody asks and never while something is written. What is told was true some seconds ago (for a million partitions
-half a minute), and how long ago is told too. A topic that is the same object as at the last count is not looked at.
+somebody asks and never while something is written. What is told was true a moment ago (for a million partitions ten
+seconds or so), and how long ago is told too. A topic that is the same object as at the last count is not looked at.
 """
 
 import uuid

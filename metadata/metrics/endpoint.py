@@ -2,8 +2,8 @@
 
 h11 is the whole protocol; this moves its bytes over trio's streams. There is no login, so there is nothing here that
 changes anything, and a stranger cannot do more than cost himself his connection: headers, connections and time are
-limited, a body is refused before it is read, and the page is made at most ten times a second, however often it is
-asked for. A bug in what makes the page is told as 500, and logged; the node goes on.
+limited, a body is refused before it is read, and the page is made at most twice a second, however often it is asked
+for. A bug in what makes the page is told as 500, and logged; the node goes on.
 """
 
 import email.utils
@@ -22,7 +22,7 @@ from quorate.metadata.listener import host_of
 
 PATH: Final = "/metrics"
 _READ_BYTES: Final = 4096
-_FRESH_S: Final = 0.1
+_FRESH_S: Final = 0.5
 """A page that is younger is told again."""
 _ACCEPT_PAUSE_S: Final = 0.1
 _LINGER_S: Final = 0.25
@@ -84,11 +84,10 @@ class _Refused(Exception):
 class Endpoint:
     """Accepts connections and serves them until cancelled. Counts as other listeners do."""
 
-    name: Final = "METRICS"
-
     def __init__(
         self, render: Callable[[], bytes], *, content_type: str, limits: HttpLimits | None = None
     ) -> None:
+        self.name = "METRICS"
         self.connections = 0
         """Open now."""
         self.refused = 0

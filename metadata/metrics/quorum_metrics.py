@@ -9,10 +9,12 @@ from typing import Final
 from quorate.metadata.ids import uuid_to_text
 from quorate.metadata.metrics.declared import Family, Sample, counter, gauge, state_set
 from quorate.metadata.quorum.core import RaftCore
-from quorate.metadata.quorum.roles import Leader
+from quorate.metadata.quorum.roles import Leader, Progress
 from quorate.metadata.quorum.transitions import TRANSITIONS, RoleName, Why
 
 _REPLICA: Final = ("replica", "directory", "kind")
+_OBSERVER_IS_GONE_MS: Final = 300_000
+"""As in Kafka: an observer that was silent for so long is none any more, nor a series."""
 
 ROLE: Final = state_set(
     "quorum_role",
@@ -39,7 +41,7 @@ VOTERS: Final = gauge(
 )
 OBSERVERS: Final = gauge(
     "quorum_observers",
-    "Replicas beyond the voters that fetch from this leader; only at the leader.",
+    "Replicas beyond the voters that fetch from this leader, or did five minutes ago; only at the leader.",
     kafka="number-of-observers",
 )
 PRE_VOTES: Final = counter("quorum_pre_votes_started", "Times it asked whether it would be elected.")
@@ -165,9 +167,9 @@ def _replicas(core: RaftCore, role: Leader, now_ms: int) -> Iterator[Sample]:
     observers = 0
     for key, progress in role.progress.items():
         is_voter = core.voters.contains(key)
-        observers += not is_voter
-        if key.id == core.id:
+        if key.id == core.id or (not is_voter and _is_gone(progress, now_ms)):
             continue
+        observers += not is_voter
         directory = "" if key.directory_id is None else uuid_to_text(key.directory_id)
         labels = (str(key.id), directory, "voter" if is_voter else "observer")
         if progress.end_offset is not None:
@@ -175,3 +177,7 @@ def _replicas(core: RaftCore, role: Leader, now_ms: int) -> Iterator[Sample]:
         if progress.last_fetch_ms is not None:
             yield REPLICA_SILENCE.of(max(0, now_ms - progress.last_fetch_ms) / 1000, *labels)
     yield OBSERVERS.of(observers)
+
+
+def _is_gone(observer: Progress, now_ms: int) -> bool:
+    return observer.last_fetch_ms is None or now_ms - observer.last_fetch_ms > _OBSERVER_IS_GONE_MS

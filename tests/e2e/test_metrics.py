@@ -89,6 +89,27 @@ async def test_a_controller_and_a_broker_are_scraped(place: Place) -> None:
             )
 
 
+async def test_a_broker_that_cannot_join_tells_so(place: Place) -> None:
+    with trio.fail_after(LONGEST_S):
+        async with running(run_broker, place.broker()) as broker:
+            page = await scrape(broker.metrics)
+
+    assert page("quorate_broker_state", quorate_broker_state="starting") == 1
+    assert page("quorate_broker_registrations_sent_total") >= 1
+    assert page("quorate_broker_epoch") == -1
+    assert page("quorate_quorum_leader_id") == -1
+    assert page("quorate_listener_connections", listener="PLAINTEXT") == 0
+
+
+async def test_without_the_setting_nothing_is_served(place: Place) -> None:
+    with trio.fail_after(LONGEST_S):
+        async with trio.open_nursery() as nursery:
+            stop = trio.Event()
+            controller = await nursery.start(partial(run_controller, place.controller(), stop=stop))
+            assert controller.metrics is None
+            stop.set()
+
+
 def check_controller(page: Scrape) -> None:
     assert set(page.families) == declared_by("controller")
     assert page("quorate_quorum_role", quorate_quorum_role="leader") == 1

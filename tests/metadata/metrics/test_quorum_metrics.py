@@ -141,6 +141,21 @@ def test_what_the_leader_knows_of_the_others() -> None:
     assert told[HIGH_WATERMARK] == start + 5
 
 
+def test_an_observer_that_is_gone_is_forgotten_and_a_voter_is_not() -> None:
+    bench = Bench()
+    bench.become_leader()
+    bench.flushed()
+    bench.fetch(2)
+    bench.fetch(4)
+    bench.now_ms += 300_000
+    assert values(bench)[OBSERVERS] == 1
+    bench.now_ms += 1
+    told = values(bench)
+
+    assert told[OBSERVERS] == 0
+    assert told[REPLICA_SILENCE] == {("2", directory(2), "voter"): 300.001}
+
+
 def test_what_is_not_flushed_yet() -> None:
     bench = Bench()
     bench.become_leader()
