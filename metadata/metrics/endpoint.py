@@ -219,7 +219,8 @@ class _Conversation:
                 try:
                     event = self._http.next_event()
                 except h11.RemoteProtocolError as error:
-                    raise _Refused(error.error_status_hint, f"This is not HTTP/1.1: {error}") from error
+                    what = str(error).partition(":")[0]  # what follows is whatever the client sent
+                    raise _Refused(error.error_status_hint, f"This is not HTTP/1.1: {what}") from error
                 if isinstance(event, h11.Request):
                     request = event
                     self._method = request.method

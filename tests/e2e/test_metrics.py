@@ -126,6 +126,12 @@ def check_controller(page: Scrape) -> None:
     assert page("quorate_metadata_partitions") == 3
     assert page("quorate_metadata_brokers", state="active") == 1
     assert page("quorate_log_end_offset") >= page("quorate_quorum_high_watermark") > 0
+    assert page("quorate_metadata_apply_lag_records") == 0
+    assert page("quorate_metadata_last_applied_offset") == page("quorate_quorum_high_watermark") - 1
+    assert page("quorate_metadata_image_offset") == page("quorate_quorum_high_watermark") - 1
+    assert page("quorate_snapshot_bytes_since") > 0
+    assert 0 <= page("quorate_snapshot_generated_age_seconds") < LONGEST_S
+    assert page("quorate_disk_low") == 0
     assert page("quorate_log_flush_duration_seconds_count") >= 1
     assert page("quorate_log_flush_duration_seconds_bucket", le="+Inf") >= 1
     assert page("quorate_disk_free_bytes") > 0

@@ -261,6 +261,7 @@ async def test_a_bad_client_is_told_so_and_costs_itself_its_connection_only(
             ("connection closed", "warning", "METRICS")
         ]
         assert "exc_info" not in logs[0]
+        assert len(logs[0]["why"]) < 100, "what it sent is no text for a log"
         assert (served.endpoint.connections, served.endpoint.cut) == (1, 1)
         assert (await ask(kept, reader))[0] == 200
 
@@ -294,6 +295,28 @@ async def test_a_client_that_dawdles_is_cut_off(autojump_clock: Clock) -> None:
         assert answers_in(data)[0][0] == 408
         assert trio.current_time() - began < 12
         assert served.endpoint.cut == 1
+
+
+async def test_a_request_that_begins_late_must_not_dawdle_either(autojump_clock: Clock) -> None:
+    async with serving() as served:
+        client, reader = served.connect(), h11.Connection(h11.CLIENT)
+        await ask(client, reader)
+        await trio.sleep(60)
+        await client.stream.send_all(GET[:9])
+        began = trio.current_time()
+
+        assert answers_in(await everything(client))[0][0] == 408
+        assert trio.current_time() - began == pytest.approx(10)
+
+
+async def test_a_refusal_after_a_head_has_its_text(autojump_clock: Clock) -> None:
+    async with serving() as served:
+        head = GET.replace(b"GET", b"HEAD")
+
+        assert await served.answers(head + b"\x00\r\n\r\n", "HEAD") == [
+            (200, b""),
+            (400, b"This is not HTTP/1.1: illegal request line\n"),
+        ]
 
 
 async def test_a_silent_client_is_let_go_without_a_word(autojump_clock: Clock) -> None:

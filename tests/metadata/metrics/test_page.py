@@ -3,6 +3,8 @@
 import re
 
 import pytest
+import trio
+import trio.testing
 from prometheus_client.parser import text_string_to_metric_families
 
 from quorate.metadata.image.image import MetadataImage
@@ -86,6 +88,21 @@ def test_the_process_tells_of_itself() -> None:
     assert dict(build).keys() == {"version", "python"}
     assert found["quorate_event_loop_lag_seconds_count", ()] == 1
     assert b"\nprocess_resident_memory_bytes " in render(registry_of([]))
+
+
+async def test_a_loop_that_comes_late_is_measured(
+    mock_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    lag = LoopLag()
+    nursery.start_soon(lag.run)
+    await trio.testing.wait_all_tasks_blocked()
+    mock_clock.jump(0.25)
+    await trio.testing.wait_all_tasks_blocked()
+    assert (lag.seconds.count, lag.seconds.sum) == (1, 0.0)
+
+    mock_clock.jump(1.0)
+    await trio.testing.wait_all_tasks_blocked()
+    assert (lag.seconds.count, lag.seconds.sum) == (2, pytest.approx(0.75))
 
 
 def test_what_an_image_tells() -> None:
