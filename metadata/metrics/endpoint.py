@@ -59,26 +59,30 @@ class Answer:
 
 def answer_to(method: bytes, target: bytes, page: Callable[[], Answer]) -> Answer:
     """The answer to a well-formed request without a body."""
-    path = target.partition(b"?")[0]
-    if path != PATH.encode():
+    return refusal_of(method, target) or page()
+
+
+def refusal_of(method: bytes, target: bytes) -> Answer | None:
+    """What is said to a request for anything else; None if it asks for the page."""
+    if target.partition(b"?")[0] != PATH.encode():
         return _refusal(http.HTTPStatus.NOT_FOUND, f"There is only {PATH} here.")
     if method not in (b"GET", b"HEAD"):
         return _refusal(
             http.HTTPStatus.METHOD_NOT_ALLOWED, f"{PATH} can only be read.", ("Allow", "GET, HEAD")
         )
-    return page()
+    return None
 
 
-def _refusal(status: http.HTTPStatus, why: str, *headers: tuple[str, str]) -> Answer:
-    return Answer(status=status, body=f"{why}\n".encode(), headers=headers)
+def _refusal(status: int, why: str, *headers: tuple[str, str]) -> Answer:
+    return Answer(status=http.HTTPStatus(status), body=f"{why}\n".encode(), headers=headers)
 
 
 class _Refused(Exception):
     """The client gets this answer and loses its connection."""
 
-    def __init__(self, status: int, why: str) -> None:
-        super().__init__(why)
-        self.answer = _refusal(http.HTTPStatus(status), why)
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.body.decode().strip())
+        self.answer = answer
 
 
 class Endpoint:
@@ -220,7 +224,8 @@ class _Conversation:
                     event = self._http.next_event()
                 except h11.RemoteProtocolError as error:
                     what = str(error).partition(":")[0]  # what follows is whatever the client sent
-                    raise _Refused(error.error_status_hint, f"This is not HTTP/1.1: {what}") from error
+                    refusal = _refusal(error.error_status_hint, f"This is not HTTP/1.1: {what}")
+                    raise _Refused(refusal) from error
                 if isinstance(event, h11.Request):
                     request = event
                     self._method = request.method
@@ -236,7 +241,7 @@ class _Conversation:
                         patience.deadline = trio.current_time() + self._limits.request_s
                     self._http.receive_data(bytes(data))
         if begun:
-            raise _Refused(http.HTTPStatus.REQUEST_TIMEOUT, "The request did not arrive in time.")
+            raise _Refused(_refusal(http.HTTPStatus.REQUEST_TIMEOUT, "The request did not arrive in time."))
         return None
 
     async def _send(self, answer: Answer, *, closes: bool = False) -> None:
@@ -272,4 +277,5 @@ class _Conversation:
 def _check_bodiless(request: h11.Request) -> None:
     for name, value in request.headers:
         if name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0")):
-            raise _Refused(http.HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "Requests have no body here.")
+            too_large = _refusal(http.HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "Requests have no body here.")
+            raise _Refused(refusal_of(request.method, request.target) or too_large)
