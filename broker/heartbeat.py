@@ -99,6 +99,11 @@ class BrokerLife:
     def state(self) -> BrokerState:
         return self._lifecycle.state
 
+    @property
+    def lifecycle(self) -> BrokerLifecycle:
+        """To look at."""
+        return self._lifecycle
+
     async def run(self) -> None:
         """Until cancelled."""
         self._driver.take(Started())

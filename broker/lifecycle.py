@@ -262,10 +262,24 @@ class Note:
 Effect = SendRegistration | SendHeartbeat | Entered | ShutDown | Note
 
 
+@attrs.define
+class Requests:
+    """What was asked of active controllers since the process started."""
+
+    registrations: int = 0
+    heartbeats: int = 0
+    failures: int = 0
+    """Of both: refused, not answered in time, or nobody to ask."""
+    heartbeats_accepted: int = 0
+    last_accepted_ms: int | None = None
+    """When the last heartbeat was."""
+
+
 class BrokerLifecycle:
     """One broker process's life. Feed it events, carry out its effects in order, wake it at its deadline."""
 
     def __init__(self, settings: LifecycleSettings, *, incarnation_id: uuid.UUID, rng: random.Random) -> None:
+        self.requests = Requests()
         self._settings = settings
         self._incarnation_id = incarnation_id
         self._rng = rng
@@ -362,6 +376,8 @@ class BrokerLifecycle:
     def _on_heartbeat_answered(self, event: HeartbeatAnswered, now_ms: int) -> None:
         if not self._answers(event.attempt):
             return
+        self.requests.heartbeats_accepted += 1
+        self.requests.last_accepted_ms = now_ms
         self._in_flight = None
         self._failures = 0
         if self._state is _S.STARTING and event.is_caught_up:
@@ -387,6 +403,7 @@ class BrokerLifecycle:
     def _on_failed(self, event: RequestFailed, now_ms: int) -> None:
         if not self._answers(event.attempt):
             return
+        self.requests.failures += 1
         self._in_flight = None
         self._failures += 1
         what, cap_ms = "registration", self._settings.session_timeout_ms
@@ -501,8 +518,10 @@ class BrokerLifecycle:
         self._next_send_ms = None
         timeout_ms = self._settings.request_timeout_ms
         if self._broker_epoch is None:
+            self.requests.registrations += 1
             self._effects.append(SendRegistration(attempt=self._attempts, timeout_ms=timeout_ms))
             return
+        self.requests.heartbeats += 1
         self._effects.append(
             SendHeartbeat(
                 attempt=self._attempts,

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Mapping
+from functools import partial
 from typing import Final
 
 import attrs
@@ -13,21 +14,27 @@ from quorate.broker.heartbeat import BrokerIdentity, BrokerLife
 from quorate.broker.lifecycle import LifecycleSettings
 from quorate.broker.links import ControllerLinks, opener
 from quorate.broker.machine import BrokerMachine
+from quorate.broker.metrics import broker_samples
 from quorate.broker.publishers import Publishers, log_changes
 from quorate.broker.relay import Relay
 from quorate.broker.server import BrokerServer
 from quorate.metadata import features
+from quorate.metadata.addresses import Address
 from quorate.metadata.assembly import (
     Assembled,
     BoundListener,
+    BoundMetrics,
     assemble,
     bind_listeners,
+    bind_metrics,
     listener_limits,
     open_node_directory,
 )
 from quorate.metadata.ids import Endpoint, random_uuid
 from quorate.metadata.listener import Listener
 from quorate.metadata.log.directory import OpenDirectory
+from quorate.metadata.metrics.serving import serve_metrics
+from quorate.metadata.node import now_ms
 from quorate.metadata.quorum.messages import LeaderAndEpoch
 from quorate.metadata.records import FeatureRange
 from quorate.metadata.slow_reads import SlowReads
@@ -51,6 +58,8 @@ class Running:
     cluster_id: str
     endpoints: Mapping[str, Endpoint]
     """By listener, as advertised."""
+    metrics: Address | None = None
+    """Where metrics are served."""
 
 
 async def run_broker(
@@ -70,16 +79,18 @@ async def run_broker(
         StorageFailed, InvariantViolated: the process must end: its disk or its state can no longer be trusted.
     """
     bound = await bind_listeners(config)
+    metrics = await bind_metrics(config, bound)
     try:
         directory = open_node_directory(config, is_controller=False)
         try:
-            broker = _Broker(config, directory, bound)
+            broker = _Broker(config, directory, bound, metrics)
             async with trio.open_nursery() as nursery:
                 await broker.start(nursery)
                 task_status.started(
                     Running(
                         cluster_id=directory.meta.cluster_id,
                         endpoints={one.name: one.advertised for one in bound},
+                        metrics=None if metrics is None else metrics.address,
                     )
                 )
                 await broker.live(stop, nursery)
@@ -87,9 +98,9 @@ async def run_broker(
         finally:
             directory.close()
     finally:
-        for one in bound:
-            for source in one.sources:
-                await trio.aclose_forcefully(source)
+        sources = [source for one in bound for source in one.sources]
+        for source in (*sources, *(() if metrics is None else metrics.sources)):
+            await trio.aclose_forcefully(source)
     _log.info("stopped", node=config.node_id)
     broker.check_ending()
 
@@ -97,10 +108,17 @@ async def run_broker(
 class _Broker:
     """The parts of one broker, and the wires between them."""
 
-    def __init__(self, config: BrokerConfig, directory: OpenDirectory, bound: list[BoundListener]) -> None:
+    def __init__(
+        self,
+        config: BrokerConfig,
+        directory: OpenDirectory,
+        bound: list[BoundListener],
+        metrics: BoundMetrics | None,
+    ) -> None:
         rng = random.Random()
         self._config = config
         self._bound = bound
+        self._metrics = metrics
         client_id = f"broker-{config.node_id}"
         self._heartbeats = ControllerLinks(opener(f"{client_id}-heartbeat"), distrust_silence=True)
         self._forwarding = ControllerLinks(opener(f"{client_id}-forwarding"))
@@ -127,7 +145,7 @@ class _Broker:
         self._listeners = [Listener(one.name, self._server, limits=listener_limits(config)) for one in bound]
 
     async def start(self, nursery: trio.Nursery) -> None:
-        """Everything but the listeners."""
+        """Everything but the listeners. Metrics are served from here on: who cannot join is worth looking at."""
         await nursery.start(self._heartbeats.run)
         await nursery.start(self._forwarding.run)
         await nursery.start(self._parts.links.run, self._parts.node.submit)
@@ -135,6 +153,17 @@ class _Broker:
         nursery.start_soon(self._relay.run)
         nursery.start_soon(self._slow.run)
         nursery.start_soon(self._life.run)
+        if self._metrics is not None:
+            await nursery.start(
+                partial(
+                    serve_metrics,
+                    self._metrics,
+                    node=self._parts.node,
+                    image=lambda: self._machine.image,
+                    listeners=self._listeners,
+                    of_the_role=lambda: broker_samples(self._life.lifecycle, now_ms()),
+                )
+            )
         _log.info("bound", node=self._config.node_id, to=[str(one.advertised) for one in self._bound])
 
     async def live(self, stop: trio.Event, nursery: trio.Nursery) -> None:

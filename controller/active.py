@@ -348,6 +348,7 @@ class ActiveController:
             office.tasks.failed(outcome.now_ms)
         else:
             self._done(office, result, deltas, outcome)
+            self.counters.sessions_expired += task.ends_session
         outcome.operations += 1
         self.counters.operations_started += 1
 

@@ -2,6 +2,8 @@
 
 import random
 from collections.abc import Mapping
+from functools import partial
+from itertools import chain
 from typing import Final
 
 import attrs
@@ -12,20 +14,26 @@ from quorate.controller.active import ActiveController
 from quorate.controller.config import ControllerConfig
 from quorate.controller.events import BootstrapRead
 from quorate.controller.machine import ControllerMachine
+from quorate.controller.metrics import controller_samples
+from quorate.controller.partition_health import PartitionHealth
 from quorate.controller.registrar import keep_registered
 from quorate.controller.server import ControllerServer
 from quorate.metadata import features
+from quorate.metadata.addresses import Address
 from quorate.metadata.assembly import (
     Assembled,
     BoundListener,
+    BoundMetrics,
     assemble,
     bind_listeners,
+    bind_metrics,
     listener_limits,
     open_node_directory,
     wall_offset_ms,
 )
 from quorate.metadata.ids import Endpoint, random_uuid
 from quorate.metadata.listener import Listener
+from quorate.metadata.metrics.serving import serve_metrics
 from quorate.metadata.node import now_ms
 from quorate.metadata.slow_reads import SlowReads
 from quorate.metadata.wire import brokers
@@ -45,6 +53,8 @@ class Running:
     cluster_id: str
     endpoints: Mapping[str, Endpoint]
     """By listener, as advertised."""
+    metrics: Address | None = None
+    """Where metrics are served."""
 
 
 async def run_controller(
@@ -60,6 +70,7 @@ async def run_controller(
         StorageFailed, InvariantViolated: the process must end: its disk or its state can no longer be trusted.
     """
     bound = await bind_listeners(config)
+    metrics = await bind_metrics(config, bound)
     rng = random.Random()
     directory = open_node_directory(config, is_controller=True)
     try:
@@ -75,7 +86,11 @@ async def run_controller(
             config=config, machine=machine, node=parts.node, slow=slow, cluster_id=parts.cluster_id
         )
         listeners = [Listener(one.name, server, limits=listener_limits(config)) for one in bound]
-        running = Running(cluster_id=parts.cluster_id, endpoints={one.name: one.advertised for one in bound})
+        running = Running(
+            cluster_id=parts.cluster_id,
+            endpoints={one.name: one.advertised for one in bound},
+            metrics=None if metrics is None else metrics.address,
+        )
         async with trio.open_nursery() as nursery:
             await nursery.start(parts.links.run, parts.node.submit)
             await nursery.start(parts.node.run)
@@ -84,6 +99,8 @@ async def run_controller(
                 await nursery.start(listener.serve, one.sources)
             registration = _registration(config, bound, rng)
             nursery.start_soon(keep_registered, machine, registration, rng)
+            if metrics is not None:
+                await _serve_metrics(nursery, metrics, parts, machine, listeners)
             _log.info("listening", node=config.node_id, on=[str(one.advertised) for one in bound])
             task_status.started(running)
             await stop.wait()
@@ -92,6 +109,28 @@ async def run_controller(
     finally:
         directory.close()
     _log.info("stopped", node=config.node_id)
+
+
+async def _serve_metrics(
+    nursery: trio.Nursery,
+    bound: BoundMetrics,
+    parts: Assembled,
+    machine: ControllerMachine,
+    listeners: list[Listener],
+) -> None:
+    active = machine.active
+    health = PartitionHealth(lambda: machine.image.topics)
+    nursery.start_soon(health.run)
+    await nursery.start(
+        partial(
+            serve_metrics,
+            bound,
+            node=parts.node,
+            image=lambda: machine.image,
+            listeners=listeners,
+            of_the_role=lambda: chain(controller_samples(active), health.samples()),
+        )
+    )
 
 
 async def _take_down(config: ControllerConfig, parts: Assembled, listeners: list[Listener]) -> None:

@@ -35,6 +35,7 @@ class Task:
 
     name: str
     run: Callable[[Context], ControllerResult[None]]
+    ends_session: bool = False
 
 
 @attrs.define
@@ -115,7 +116,7 @@ class Tasks:
         for number, broker_id in enumerate(list(self._sessions.expired(now_ms))):
             if number == FENCED_PER_TURN:
                 break
-            yield Task(f"fence broker {broker_id}", partial(_fence, broker_id))
+            yield Task(f"fence broker {broker_id}", partial(_fence, broker_id), ends_session=True)
         topics, self._topics_to_elect = self._topics_to_elect, []
         for topic in topics:
             yield Task(

@@ -65,6 +65,21 @@ def parse_bind_address(text: str) -> Address:
     return Address(host, port)
 
 
+def parse_named_bind_address(text: str) -> Address:
+    """As `parse_bind_address`, but who wants every interface must say so: for what anybody may ask without a login.
+
+    Raises:
+        ValueError: why it is not one.
+    """
+    address = parse_bind_address(text)
+    if not address.host:
+        raise ValueError(
+            f"{text} names no host; write 127.0.0.1:{address.port} for programs on this machine, or "
+            f"0.0.0.0:{address.port} for every interface"
+        )
+    return address
+
+
 def parse_servers(texts: Iterable[str]) -> tuple[Address, ...]:
     """`host:port` of servers to connect to.
 

@@ -43,6 +43,14 @@ class BoundListener:
 
 
 @attrs.frozen(kw_only=True)
+class BoundMetrics:
+    """The endpoint of the metrics, which has its address."""
+
+    address: Address
+    sources: Sequence[trio.abc.Listener[Any]]
+
+
+@attrs.frozen(kw_only=True)
 class Assembled:
     """A node that has read its disk and not yet begun to run."""
 
@@ -147,29 +155,50 @@ async def bind_listeners(config: NodeConfig) -> list[BoundListener]:
     advertised = {one.name: one for one in config.advertised_listeners}
     try:
         for listener in config.listeners:
-            sources = await _bind(config, listener)
+            where = Address(listener.host, listener.port)
+            sources = await _bind(config, where, f"listener {listener.name}", "listeners")
             port = sources[0].socket.getsockname()[1]
             known = advertised.get(listener.name, listener)
             reached = Endpoint(listener.name, known.host, known.port or port)
             bound.append(BoundListener(name=listener.name, advertised=reached, sources=sources))
     except BaseException:
-        for one in bound:
-            for source in one.sources:
-                await trio.aclose_forcefully(source)
+        await _let_go(bound)
         raise
     return bound
 
 
-async def _bind(config: NodeConfig, listener: Endpoint) -> list[trio.SocketListener]:
+async def bind_metrics(config: NodeConfig, bound: Sequence[BoundListener]) -> BoundMetrics | None:
+    """Binds the endpoint of the metrics, beside the listeners; None where none is configured.
+
+    Raises:
+        CannotListen: it cannot be bound; then the listeners do not stay bound either.
+    """
+    where = config.metrics_listener
+    if where is None:
+        return None
+    try:
+        sources = await _bind(config, where, "metrics", "quorate.metrics.listener")
+    except BaseException:
+        await _let_go(bound)
+        raise
+    return BoundMetrics(address=Address(where.host, sources[0].socket.getsockname()[1]), sources=sources)
+
+
+async def _let_go(bound: Sequence[BoundListener]) -> None:
+    for one in bound:
+        for source in one.sources:
+            await trio.aclose_forcefully(source)
+
+
+async def _bind(config: NodeConfig, where: Address, what: str, setting: str) -> list[trio.SocketListener]:
     try:
         return await trio.open_tcp_listeners(
-            listener.port, host=listener.host or None, backlog=config.listen_backlog
+            where.port, host=where.host or None, backlog=config.listen_backlog
         )
     except OSError as problem:
-        where = Address(listener.host, listener.port)
         reason = problem.strerror or str(problem)
         raise CannotListen(
-            f"Cannot listen on {where} (listener {listener.name} of node {config.node_id})\n"
+            f"Cannot listen on {where} ({what} of node {config.node_id})\n"
             f"  why: {reason}\n"
-            "  what to do: stop the program that uses the port, or change `listeners` in this node's configuration"
+            f"  what to do: stop the program that uses the port, or change `{setting}` in this node's configuration"
         ) from problem

@@ -17,10 +17,12 @@ from typing import Final
 import trio
 
 from quorate.metadata.checks import check
+from quorate.metadata.metrics.histogram import Histogram
 from quorate.metadata.quorum.effects import Flush
 
 _PATIENCE_S: Final = 0.003
 _DISTRUST_FLUSHES: Final = 50
+_BOUNDS_S: Final = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
 
 class FlushThread:
@@ -36,6 +38,10 @@ class FlushThread:
         """`on_flushed` is told, in the node's task, of each flush whose end `start` did not wait for."""
         self.running = False
         """From `start` until its caller, or `on_flushed`, knows the end."""
+        self.seconds = Histogram(_BOUNDS_S)
+        """How long flushes took. Counted by the thread, and read by anybody."""
+        self.slow = 0
+        """Flushes that took longer than a follower waits for one."""
         self._flush_log = flush_log
         self._on_flushed = on_flushed
         self._queue: queue.SimpleQueue[Flush | None] = queue.SimpleQueue()
@@ -100,7 +106,10 @@ class FlushThread:
             except BaseException as problem:  # noqa: BLE001  whatever it is must end the process, not this thread
                 self._error = problem
                 report = self._failed.set
-            slow = time.perf_counter() - began > self._patience_s
+            spent = time.perf_counter() - began
+            slow = spent > self._patience_s
+            self.seconds.add(spent)
+            self.slow += slow
             self._distrust = _DISTRUST_FLUSHES if slow else max(0, self._distrust - 1)
             with self._handshake:
                 awaited, self._awaited = self._awaited, False

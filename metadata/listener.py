@@ -205,7 +205,7 @@ class _Connection:
     def __init__(
         self, number: int, stream: trio.abc.Stream, listener_name: str, service: Service, limits: Limits
     ) -> None:
-        self.client_host = _host_of(stream)
+        self.client_host = host_of(stream)
         self.active_ms = _now_ms()
         self._number = number
         self._stream = stream
@@ -393,7 +393,8 @@ def _now_ms() -> int:
     return int(trio.current_time() * 1000)
 
 
-def _host_of(stream: trio.abc.Stream) -> str:
+def host_of(stream: trio.abc.Stream) -> str:
+    """Who is at the other end, for people."""
     if not isinstance(stream, trio.SocketStream):
         return "local"
     try:

@@ -165,6 +165,8 @@ class RaftNode:
         self._last_read_id = 0
         self._confirmed: list[tuple[Offset, Callable[[bool], None]]] = []  # until so much is applied
         self._committed: Offset | None = None
+        self.free_bytes: int | None = None
+        """Room on the disk when it was looked at last; None before."""
         self._loading: Iterator[None] | None = None
         self._loading_end = FIRST_OFFSET
         self._leader_told = LeaderAndEpoch(Epoch(-1))
@@ -222,6 +224,16 @@ class RaftNode:
     @property
     def high_watermark(self) -> Offset | None:
         return self.core.high_watermark
+
+    @property
+    def flushes(self) -> FlushThread:
+        """For its counts."""
+        return self._flushes
+
+    @property
+    def snapshot_schedule(self) -> SnapshotSchedule:
+        """When the last snapshot of our own was taken, and how much was applied since."""
+        return self._schedule
 
     # ---- the tasks -----------------------------------------------------------------------------------
 
@@ -384,7 +396,7 @@ class RaftNode:
 
     def _look_at_space(self) -> None:
         """Below the floor a node neither leads for long nor fetches; above it by a quarter, it is as before."""
-        free = self.log.free_bytes()
+        free = self.free_bytes = self.log.free_bytes()
         low = self.core.disk_low
         if not low and free < self._floor_bytes:
             self._notes.error(

@@ -160,7 +160,7 @@ class NodeConfig:
         ConfigType.STRING,
         "",
         "host:port where metrics are served over HTTP, such as 127.0.0.1:9464. Empty: nowhere.",
-        convert=lambda text: addresses.parse_bind_address(text) if text else None,
+        convert=lambda text: addresses.parse_named_bind_address(text) if text else None,
     )
 
     static: Mapping[str, str] = attrs.field(default=_NO_TEXTS, repr=False)

@@ -31,6 +31,8 @@ CHUNK_SLOTS: Final = 64
 _HEAD: Final = Struct(">BBBBBBbiii")
 _WIDE_HEAD: Final = Struct(">BHHHHHHbiii")
 """For a partition with more than 254 replicas in a list: the mark 255, then the counts as u16."""
+_LEADERS: Final = Struct(">7xi8xi")
+"""Of a row with `_HEAD`: its leader, and its first broker behind the head."""
 _WIDE: Final = 255
 _CHUNK_HEAD: Final = Struct(">IH")
 _TWO_OFFSETS: Final = Struct(">II")
@@ -149,6 +151,15 @@ def row_replicas(buffer: bytes, at: int = 0) -> tuple[int, ...]:
     if buffer[at] != _WIDE:
         return _ints(buffer[at]).unpack_from(buffer, at + _HEAD.size)
     return _ints(_WIDE_HEAD.unpack_from(buffer, at)[1]).unpack_from(buffer, at + _WIDE_HEAD.size)
+
+
+def row_leaders(buffer: bytes, at: int = 0) -> tuple[int, int]:
+    """(leader, preferred replica) of a row: what a count over all rows asks; -1 where there is none."""
+    if buffer[at] in (0, _WIDE):
+        partition = unpack_row(buffer, at)
+        return partition.leader, partition.preferred_replica
+    leader, preferred = _LEADERS.unpack_from(buffer, at)
+    return leader, preferred
 
 
 def chunk_number(chunk: bytes) -> int:

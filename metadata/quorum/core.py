@@ -72,6 +72,7 @@ from quorate.metadata.quorum.messages import (
     VoteRequest,
 )
 from quorate.metadata.quorum.roles import Candidate, Follower, Leader, Prospective, Resigned, Role, Unattached
+from quorate.metadata.quorum.tally import Tally
 from quorate.metadata.quorum.transitions import Why, next_role
 from quorate.metadata.quorum.voters import VoterHistory, VoterSet
 
@@ -201,6 +202,7 @@ class RaftCore:
         self.fetch_at_ms = 0
         """No Fetch goes out before this: the pause after one that failed."""
         self.elections_lost = 0
+        self.tally = Tally()
         self.installing: OffsetAndEpoch | None = None
         self.disk_low = False
         """Below the free-space floor: it neither fetches nor stands for election, but still votes."""
@@ -471,6 +473,7 @@ class RaftCore:
         self.outstanding.clear()
         self.fetch_at_ms = now_ms
         self.role = role
+        self.tally.role_changes[old.name, why] += 1
         if election != self.election:
             self.election = election
             self._step.election = election

@@ -51,6 +51,8 @@ def append(core: "RaftCore", batches: Iterable[RecordBatch]) -> None:
                 log.voters = log.voters.with_record(Offset(batch.base_offset + index), record)
         log.end = batch.end
         core.effects.append.append(batch)
+        core.tally.batches_appended += 1
+        core.tally.records_appended += batch.record_count
     if not core.config.durable:
         log.flushed_end = log.end.offset
 

@@ -250,6 +250,20 @@ def test_starting_on_an_occupied_port(check, tmp_path):
         )
 
 
+def test_starting_with_an_occupied_port_for_metrics(check, tmp_path):
+    with socket.create_server((LOOPBACK, 0)) as other:
+        port = other.getsockname()[1]
+        config = _formatted(tmp_path, **{"quorate.metrics.listener": f"{LOOPBACK}:{port}"})
+
+        check(
+            "start-occupied-metrics-port",
+            "controller",
+            "start",
+            config,
+            replaced={str(tmp_path): "DIR", f":{port}": ":PORT"},
+        )
+
+
 def test_starting_with_a_damaged_vote(check, tmp_path):
     config = _formatted(tmp_path)
     state = tmp_path / "data" / "quorum-state"

@@ -185,6 +185,17 @@ async def test_a_port_that_is_taken_is_said_to_be(place: Place) -> None:
             await run_broker(place.broker(port), stop=trio.Event())
 
 
+async def test_a_port_for_metrics_that_is_taken_is_said_to_be(place: Place) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        config = attrs.evolve(place.broker(), metrics_listener=Address(*taken.getsockname()))
+        with pytest.raises(
+            CannotListen, match=r"metrics of node 1\)(.|\n)*change `quorate.metrics.listener`"
+        ):
+            await run_broker(config, stop=trio.Event())
+
+
 async def test_without_a_quorum_it_gives_up_in_time_and_says_why(place: Place) -> None:
     config = place.broker(initial_broker_registration_timeout_ms="300")
     with trio.fail_after(LONGEST_S), pytest.raises(CannotJoin) as ended:

@@ -64,6 +64,28 @@ def test_a_follower_knows_the_end_of_a_quick_flush_at_once_and_is_not_told_again
     run(scene)
 
 
+def test_how_long_flushes_took_is_counted_in_time_for_whoever_hears_of_the_end() -> None:
+    async def scene() -> None:
+        reports, disk = Reports(), threading.Event()
+
+        def stalls_once() -> None:
+            disk.wait(LONG_S)
+
+        async with flushing(stalls_once, reports, patience_s=0.0) as flushes:
+            flushes.start(FIRST, patient=False)
+            assert (flushes.seconds.count, flushes.slow) == (0, 0)
+            disk.set()
+            await reports.next()
+            assert (flushes.seconds.count, flushes.slow) == (1, 1)
+            flushes._patience_s = LONG_S
+            flushes.start(SECOND, patient=False)
+            await reports.next()
+            assert (flushes.seconds.count, flushes.slow) == (2, 1)
+            assert flushes.seconds.sum > 0
+
+    run(scene)
+
+
 def test_a_leader_never_waits_and_is_told() -> None:
     async def scene() -> None:
         reports = Reports()
