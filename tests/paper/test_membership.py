@@ -202,6 +202,16 @@ def test_a_replica_that_never_fetched_is_not_added() -> None:
     assert "does not fetch" in str(bench.answered(AddVoterResponse).message)
 
 
+def test_a_replica_that_fetches_no_more_is_not_added() -> None:
+    bench = leading()
+    for _ in range(3):
+        bench.step(TimePassed(), later_ms=bench.core.config.fetch_timeout_ms // 2)
+        bench.fetch(2)
+    ask(bench, ADD_4)
+    say_versions(bench)
+    assert "does not fetch" in str(bench.answered(AddVoterResponse).message)
+
+
 def test_a_replica_that_is_far_behind_is_not_added() -> None:
     bench = leading()
     bench.step(TimePassed(), later_ms=bench.core.config.fetch_timeout_ms - 500)
