@@ -1,4 +1,4 @@
-"""Plans of the commands that change who votes: what they would do, and what they refuse, from one look at the quorum."""
+"""Plans of the commands that change who votes: what they would do and what they refuse, from one look."""
 
 import random
 

@@ -14,13 +14,15 @@ from quorate.metadata.carry_out import carry_out
 from quorate.metadata.ids import Endpoint, NodeId, Offset, OffsetAndEpoch, ReplicaKey, random_uuid
 from quorate.metadata.log.snapshot_format import SnapshotComposer
 from quorate.metadata.quorum.core import QuorumConfig, RaftCore
-from quorate.metadata.quorum.effects import Flush, SendRequest
+from quorate.metadata.quorum.effects import Flush, ReadAnswer, SendRequest
 from quorate.metadata.quorum.election_state import ElectionState
 from quorate.metadata.quorum.events import (
     Event,
     Failure,
     LogFlushed,
     Proposed,
+    ReadId,
+    ReadRequested,
     RequestFailed,
     RequestReceived,
     ResponseReceived,
@@ -153,6 +155,14 @@ class Replica:
     def committed(self, high_watermark: Offset) -> None:
         self.world.say(self, f"committed up to {high_watermark}")
 
+    def answer_read(self, answer: ReadAnswer) -> None:
+        said = (
+            "no, it does not lead"
+            if answer.index is None
+            else f"yes, once all below {answer.index} is applied"
+        )
+        self.note(f"may answer read {answer.read_id}: {said}")
+
     def note(self, text: str) -> None:
         self.world.say(self, text)
 
@@ -240,6 +250,11 @@ class World:
 
     def remove_voter(self, leader: Replica, key: ReplicaKey) -> None:
         leader.wish(self._token(), f"remove voter {key.id}", RemoveVoterRequest(voter=key))
+
+    def read(self, node: Replica) -> None:
+        """A read arrives there."""
+        self._count += 1
+        node.deliver(ReadRequested(ReadId(self._count)))
 
     def _token(self) -> Token:
         self._count += 1

@@ -18,6 +18,7 @@ Lines that begin with # say why the scenario exists. A script has one verb a lin
     add N by L · remove N by L      an operator asks node L to add or remove a voter
     newdisk N                       formatted again as a spare, with another directory id · move N: has one more address
     status                          role, epoch, leader, log end and high watermark of all
+    read N                          a read arrives there, which must not be answered with anything stale
     voters N                        who votes, as N's log says
 """
 
@@ -108,6 +109,8 @@ def _do(world: World, words: list[str]) -> Iterator[str]:
             world.spare(NodeId(int(rest[0])))
         case "add" | "remove" | "newdisk" | "move":
             _change_members(world, verb, node(), node(2) if "by" in rest else None)
+        case "read":
+            world.read(node())
         case "voters":
             yield _voters(node())
         case "status":
