@@ -186,6 +186,10 @@ def on_fetch_response(
         return
     if not isinstance(role, Follower) or request.offset != core.log.end.offset:
         return
+    if not _continue(core, response.batches):
+        core.note(f"{peer.id} answered a Fetch with batches that do not continue the log at {core.log.end}")
+        core.fetch_at_ms = now_ms + core.config.retry_backoff_ms
+        return
     _heard_leader(core, role, now_ms)
     if response.diverging is not None:
         _truncate(core, response.diverging)
@@ -194,6 +198,16 @@ def on_fetch_response(
     else:
         append(core, response.batches)
         _follow_high_watermark(core, response.high_watermark)
+
+
+def _continue(core: "RaftCore", batches: Sequence[RecordBatch]) -> bool:
+    """What does not is the peer's fault, and no reason to end this node."""
+    end, epoch = core.log.end.offset, core.log.end.epoch
+    for batch in batches:
+        if batch.base_offset != end or not epoch <= batch.epoch <= core.election.epoch:
+            return False
+        end, epoch = batch.end_offset, batch.epoch
+    return True
 
 
 def _heard_leader(core: "RaftCore", role: Follower, now_ms: int) -> None:

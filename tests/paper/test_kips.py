@@ -1,7 +1,9 @@
 """The rules of KIP-595, KIP-853, KIP-996 and KIP-1166 that apply to the core, one test a sentence."""
 
 import attrs
+import pytest
 
+from quorate.metadata.batch import RecordBatch
 from quorate.metadata.checks import ErrorCode
 from quorate.metadata.ids import Epoch, NodeId, Offset, OffsetAndEpoch, ReplicaKey
 from quorate.metadata.quorum.events import (
@@ -23,6 +25,7 @@ from quorate.metadata.quorum.messages import (
     VoteRequest,
     VoteResponse,
 )
+from quorate.metadata.records import NoOpRecord
 from tests.paper.bench import KEYS, Bench, endpoint
 from tests.paper.test_raft import answer_fetch, following
 
@@ -150,6 +153,22 @@ def test_a_higher_epoch_in_an_answer_drops_its_payload() -> None:
 
 
 # ---- KIP-1166
+
+
+@pytest.mark.parametrize(("offset", "epoch"), [(9, 4), (11, 4), (10, 2), (10, 5)])
+def test_batches_that_do_not_continue_the_log_are_not_taken(offset: int, epoch: int) -> None:
+    """Whose fault they are, the follower lives, asks again, and will look for another leader if it goes on."""
+    bench = following(leader=2, epoch=4)
+    wrong = RecordBatch.seal(
+        [NoOpRecord(version=0)], base_offset=Offset(offset), epoch=Epoch(epoch), append_time_ms=0
+    )
+    answer_fetch(bench, high_watermark=Offset(0), batches=(wrong,))
+    assert bench.last.append == ()
+    assert bench.core.log.end.offset == 10
+    bench.step(TimePassed(), later_ms=bench.core.config.retry_backoff_ms)
+    assert len(bench.sent(FetchRequest)) == 1
+    bench.step(TimePassed(), later_ms=bench.core.config.fetch_timeout_ms)
+    assert bench.role == "prospective"
 
 
 def test_a_parked_fetch_of_an_observer_is_answered_when_the_high_watermark_moves() -> None:
