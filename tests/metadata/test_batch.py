@@ -148,7 +148,11 @@ def test_a_header_that_counts_other_records_than_there_are_is_noticed_when_they_
             False,
             "data batch at 7 holds a KRaftVersionRecord at offset 8",
         ),
-        ((KRaftVersionRecord(k_raft_version=1), NO_OP), True, "control batch at 7 holds a NoOpRecord at offset 8"),
+        (
+            (KRaftVersionRecord(k_raft_version=1), NO_OP),
+            True,
+            "control batch at 7 holds a NoOpRecord at offset 8",
+        ),
     ],
     ids=["control record among data", "data record among control records"],
 )
