@@ -2,8 +2,8 @@
 
 `storage format` writes, in this order: the bootstrap records, the 0-0 snapshot with the first voters, quorum-state, and
 last meta.properties: a crash in between leaves a directory that can be formatted again. A wiped disk gets another
-directory id, so a voter does not come back as its old self (KIP-853), unless it is given the list of initial controllers
-once more, which names the old id: nobody can tell that from the first time (docs/command-line.md).
+directory id, so a voter does not come back as its old self (KIP-853), unless it is given the list of initial
+controllers once more, which names the old id: nobody can tell that from the first time (docs/command-line.md).
 """
 
 import enum
