@@ -50,7 +50,7 @@ InitialControllersOption = Annotated[
         "--initial-controllers",
         "-I",
         metavar="ID@HOST:PORT:DIRECTORY_ID,…",
-        help="The first voters; the same list for each of them.",
+        help="The first voters; the same list for each of them, and once for each.",
     ),
 ]
 NoInitialControllersOption = Annotated[
@@ -93,6 +93,10 @@ def format_storage(
     """Formats a directory, once, before its node's first start.
 
     The directory is the metadata.log.dir of CONFIG. A crash in between leaves one that can be formatted again.
+
+    A voter whose disk was lost must not be formatted with the list of --initial-controllers again: that brings its
+    old directory id back, and it votes as its old self, which has promised what it no longer knows. Records that are
+    committed could be lost. Format it with --no-initial-controllers: it then follows, and does not vote.
     """
     _check_cluster_id(cluster_id)
     node = load_either(config)

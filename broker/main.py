@@ -183,10 +183,17 @@ class _Broker:
         if ending is not None and not self._asked_to_stop:
             raise CannotJoin(
                 f"Broker {self._config.node_id} ends: {ending.reason}\n"
+                f"{self._what_controllers_said()}"
                 "  what to do: see that a majority of the controllers runs and that controller.quorum.bootstrap."
                 "servers names some of them;\n"
                 "  if they refuse this broker, their log and the text above say why"
             )
+
+    def _what_controllers_said(self) -> str:
+        bootstrap = (Address(one.host, one.port) for one in self._config.bootstrap_endpoints)
+        said = dict.fromkeys(bootstrap, "has not answered yet") | self._parts.links.last_said()
+        lines = [f"    {address}: {what}\n" for address, what in said.items()]
+        return "".join(["  asked for the active controller, and what each said last:\n", *lines])
 
     async def _serve_when_running(self) -> None:
         await self._life.running.wait()

@@ -106,7 +106,7 @@ class ControllerServer:
         if isinstance(request, _RAFT_REQUESTS):
             self._to_quorum(call)
         elif isinstance(request, envelope.EnvelopeRequest):
-            inner = open_envelope(call)
+            inner = open_envelope(call, self.serves)
             if inner is not None:
                 self.handle(inner)
         elif type(request) in HANDLERS:
@@ -131,7 +131,7 @@ class ControllerServer:
             self._node.receive(message, call.request.cluster_id, answer)
 
     def _to_active_controller(self, call: Call) -> None:
-        if self._node.core.disk_low and not isinstance(call.request, _NEEDS_NO_ROOM):
+        if self._lacks_room() and not isinstance(call.request, _NEEDS_NO_ROOM):
             call.reject(
                 ErrorCode.kafka_storage_error,
                 f"the disk of controller {self._node.core.id} is almost full, so it takes no changes; nothing was "
@@ -151,6 +151,12 @@ class ControllerServer:
             client_host=call.client_host,
         )
         self._machine.submit(pending)
+
+    def _lacks_room(self) -> bool:
+        """Where another one is known to lead the answer is NOT_CONTROLLER, so that the client asks there: told of this
+        disk, it would come back here for ever."""
+        another_leads = self._machine.leader.leader_id not in (None, self._node.core.id)
+        return self._node.core.disk_low and not another_leads
 
     # ---- reads ---------------------------------------------------------------------------------------
 

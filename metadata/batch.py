@@ -18,7 +18,7 @@ import attrs
 from crc32c import crc32c
 
 from quorate.metadata.checks import check
-from quorate.metadata.codec import decode_payload, encode_payload
+from quorate.metadata.codec import MalformedRecord, decode_payload, encode_payload
 from quorate.metadata.ids import Epoch, Offset, OffsetAndEpoch
 from quorate.metadata.records import AnyRecord
 
@@ -45,7 +45,8 @@ class RecordBatch:
 
     Guarantees, checked at the gateways `seal` and `decode` only:
     1. `data` is exactly the encoded batch and its CRC fits; 2. `record_count` ≥ 1;
-    3. the payload was produced by `codec.encode_payload`, or is refused when `records` is first read.
+    3. the payload was produced by `codec.encode_payload`, of control records if and only if `is_control`, or is
+       refused when `records` is read.
     """
 
     base_offset: Offset
@@ -73,14 +74,31 @@ class RecordBatch:
         """The records, decoded anew at each call.
 
         Raises:
-            MalformedRecord: an unknown type or version, or bytes that the codec would not have written.
+            MalformedRecord: an unknown type or version, bytes that the codec would not have written, or control
+                records in a data batch (or the reverse), which one reader would see and another not.
         """
         found = decode_payload(self.payload)
+        is_control = self.is_control
+        for record in found:
+            if (record.type_number < 0) is not is_control:
+                raise self._misplaced(found)
         check(
             len(found) == self.record_count,
             f"batch at {self.base_offset} holds {len(found)} records, its header says {self.record_count}",
         )
         return found
+
+    def _misplaced(self, records: Sequence[AnyRecord]) -> MalformedRecord:
+        index, record = next(
+            (index, record)
+            for index, record in enumerate(records)
+            if (record.type_number < 0) is not self.is_control
+        )
+        kind = "control" if self.is_control else "data"
+        return MalformedRecord(
+            f"the {kind} batch at {self.base_offset} holds a {type(record).__name__} "
+            f"at offset {self.base_offset + index}"
+        )
 
     @classmethod
     def seal(

@@ -185,14 +185,15 @@ def envelope_of(call: Call) -> EnvelopeRequest:
     )
 
 
-def open_envelope(outer: Call) -> Call | None:
+def open_envelope(outer: Call, served: Set[int]) -> Call | None:
     """The client's call inside a broker's envelope; None if the envelope is no good and has been refused.
 
+    `served`: what is answered here. A broker forwards all that may be forwarded, and may be newer than this node.
     The caller has checked that the sender may send envelopes. What the inner call is answered goes back inside
     the outer answer, except NOT_CONTROLLER: that is the broker's business, which asks the next controller.
     """
     try:
-        inner = _inner_call(outer)
+        inner = _inner_call(outer, served)
     except RequestRejected as error:
         _log.warning("an envelope was refused", why=str(error), sender=outer.client_host)
         outer.reject(error.code)
@@ -201,7 +202,7 @@ def open_envelope(outer: Call) -> Call | None:
     return inner
 
 
-def _inner_call(outer: Call) -> Call:
+def _inner_call(outer: Call, served: Set[int]) -> Call:
     request: EnvelopeRequest = outer.request
     try:
         principal = decode_principal(request.request_principal or b"")
@@ -225,6 +226,10 @@ def _inner_call(outer: Call) -> Call:
         raise RequestRejected(ErrorCode.unsupported_version, str(error)) from None
     if not APIS[inner.api_key].forwardable:
         raise RequestRejected(ErrorCode.invalid_request, f"{APIS[inner.api_key].name} is never forwarded")
+    if inner.api_key not in served:
+        raise RequestRejected(
+            ErrorCode.unsupported_version, f"{APIS[inner.api_key].name} is not offered by this controller"
+        )
     return inner
 
 

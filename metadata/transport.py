@@ -26,7 +26,7 @@ from quorate.metadata.features import KRAFT_VERSION
 from quorate.metadata.ids import Endpoint, NodeId
 from quorate.metadata.quorum.effects import SendRequest
 from quorate.metadata.quorum.events import Event, Failure, RequestFailed, ResponseReceived
-from quorate.metadata.quorum.messages import VersionsRequest, VersionsResponse
+from quorate.metadata.quorum.messages import LeaderAndEpoch, VersionsRequest, VersionsResponse
 from quorate.metadata.raft_wire import request_to_wire, response_from_wire
 
 _IDLE_S: Final = 60.0
@@ -64,6 +64,7 @@ class PeerLinks:
         self._security = security
         self._links: dict[tuple[str, int], _Link] = {}
         self._complained: dict[tuple[str, int], str] = {}
+        self._outcomes: dict[tuple[str, int], LeaderAndEpoch | str] = {}
         self._nursery: trio.Nursery | None = None
         self._submit: Submit | None = None
 
@@ -111,27 +112,38 @@ class PeerLinks:
                 ResponseReceived(request.correlation, VersionsResponse(kraft_versions=_spoken(connection)))
             )
             return
+        endpoint = request.peer.endpoint
 
         def on_reply(reply: Any) -> None:
             if isinstance(reply, NoAnswer):
-                self.fail(request, _FAILURES.get(reply.kind, Failure.TIMED_OUT))
+                self.fail(request, reply)
                 return
             try:
                 response = response_from_wire(reply, self._listener)
             except RemoteProtocolError as error:
-                self._complain(request.peer.endpoint, reply, error)
-                self.fail(request, Failure.TIMED_OUT)
+                why = self._complain(endpoint, reply, error)
+                self.fail(request, NoAnswer(kind=FailureKind.NOT_KAFKA, written=True, text=why))
                 return
+            self._outcomes[endpoint.host, endpoint.port] = response.leader
             self._tell(ResponseReceived(request.correlation, response))
 
         connection.send(
             request_to_wire(request.request, self._cluster_id), on_reply, timeout_ms=self._timeout_ms
         )
 
-    def fail(self, request: SendRequest, failure: Failure) -> None:
-        self._tell(RequestFailed(request.correlation, failure))
+    def fail(self, request: SendRequest, failure: NoAnswer) -> None:
+        endpoint = request.peer.endpoint
+        self._outcomes[endpoint.host, endpoint.port] = failure.text
+        self._tell(RequestFailed(request.correlation, _FAILURES.get(failure.kind, Failure.TIMED_OUT)))
 
-    def _complain(self, peer: Endpoint, reply: Any, error: RemoteProtocolError) -> None:
+    def last_said(self) -> dict[Address, str]:
+        """Each address that was asked, and what became of the last request to it: for people."""
+        return {
+            Address(*where): outcome if isinstance(outcome, str) else _leader_named(outcome)
+            for where, outcome in self._outcomes.items()
+        }
+
+    def _complain(self, peer: Endpoint, reply: Any, error: RemoteProtocolError) -> str:
         """To the core this is a peer that does not answer; whoever runs the node is told why, once."""
         why = str(error)
         if reply.error_code is ErrorCode.inconsistent_cluster_id:
@@ -143,6 +155,7 @@ class PeerLinks:
         if self._complained.get(where) != why:
             self._complained[where] = why
             _log.warning("a peer's answer is of no use", peer=f"{peer.host}:{peer.port}", why=why)
+        return why
 
     def _tell(self, event: Event) -> None:
         if self._submit is not None:
@@ -184,8 +197,7 @@ class _Link:
             try:
                 connection = await self._links.open(self.endpoint)
             except ConnectFailed as problem:
-                kind = _FAILURES.get(problem.failure.kind, Failure.TIMED_OUT)
-                self._fail_waiting(kind)
+                self._fail_waiting(problem.failure)
                 continue
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(connection.run)
@@ -194,6 +206,13 @@ class _Link:
                     self._links.put(connection, self._waiting.popleft())
             self._connection = None
 
-    def _fail_waiting(self, kind: Failure) -> None:
+    def _fail_waiting(self, failure: NoAnswer) -> None:
         while self._waiting:
-            self._links.fail(self._waiting.popleft(), kind)
+            self._links.fail(self._waiting.popleft(), failure)
+
+
+def _leader_named(leader: LeaderAndEpoch) -> str:
+    if leader.leader_id is None:
+        return f"knows of no active controller in epoch {leader.epoch}"
+    where = "" if leader.endpoint is None else f" at {Address(leader.endpoint.host, leader.endpoint.port)}"
+    return f"says that node {leader.leader_id}{where} is the active controller of epoch {leader.epoch}"

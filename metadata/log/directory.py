@@ -2,7 +2,8 @@
 
 `storage format` writes, in this order: the bootstrap records, the 0-0 snapshot with the first voters, quorum-state, and
 last meta.properties: a crash in between leaves a directory that can be formatted again. A wiped disk gets another
-directory id, so a voter can never come back as its old self (KIP-853).
+directory id, so a voter does not come back as its old self (KIP-853), unless it is given the list of initial
+controllers once more, which names the old id: nobody can tell that from the first time (docs/command-line.md).
 """
 
 import enum
@@ -16,6 +17,7 @@ import attrs
 
 from quorate.metadata import features
 from quorate.metadata.batch import CorruptBatch
+from quorate.metadata.codec import MalformedRecord
 from quorate.metadata.ids import (
     LOG_START,
     Endpoint,
@@ -27,10 +29,9 @@ from quorate.metadata.ids import (
 )
 from quorate.metadata.log.files import Files, RealFiles, failing_storage, replace_file
 from quorate.metadata.log.identity import DirectoryLock, MetaProperties, check_identity, read_meta
-from quorate.metadata.log.interface import LogSummary
 from quorate.metadata.log.layout import ASIDE_SUFFIX, BOOTSTRAP, META_PROPERTIES, QUORUM_STATE, snapshot_name
 from quorate.metadata.log.quorum_state_file import QuorumStateFile, check_against_log
-from quorate.metadata.log.recovery import RecoveryReport, survey
+from quorate.metadata.log.recovery import RecoveryReport, Survey, survey
 from quorate.metadata.log.refusals import (
     AlreadyFormatted,
     FormatRefused,
@@ -277,7 +278,7 @@ def open_directory(
     log_config: LogConfig | None = None,
     files: Files | None = None,
 ) -> OpenDirectory:
-    """Opens, checks and recovers a formatted directory.
+    """Opens, checks and recovers a formatted directory, in this order: one that is refused is as it was.
 
     Raises:
         StorageRefused: it must not be used as it is; the text says why and what to do.
@@ -288,11 +289,17 @@ def open_directory(
     check_identity(meta, directory, node_id=node_id, cluster_id=cluster_id)
     lock = DirectoryLock.take(files, directory)
     try:
-        log, report = SegmentedLog.open(files, directory, log_config)
+        found = survey(files, directory, "update")
+        try:
+            known = _election(files, found, directory, is_controller=is_controller)
+            bootstrap = _read_bootstrap(files, directory) if is_controller else ()
+        except BaseException:
+            found.close()
+            raise
+        log, report = SegmentedLog.open(files, directory, log_config, found)
         elections = QuorumStateFile(files, directory, log.reserve)
         try:
-            election = _election(elections, log.summary(), directory, is_controller=is_controller)
-            bootstrap = _read_bootstrap(files, directory) if is_controller else ()
+            election = known or _begin_anew(elections, log)
         except BaseException:
             log.close()
             raise
@@ -310,18 +317,24 @@ def open_directory(
     )
 
 
-def _election(
-    elections: QuorumStateFile, log: LogSummary, directory: Path, *, is_controller: bool
-) -> ElectionState:
-    """A controller may be a voter, and a voter must remember. A broker never votes, and may begin anew."""
+def _election(files: Files, log: Survey, directory: Path, *, is_controller: bool) -> ElectionState | None:
+    """What the replica knew last; None: nothing, and it may begin anew.
+
+    A controller may be a voter, and a voter must remember. A broker never votes.
+    """
     try:
-        election = elections.read()
-        check_against_log(election, log.end.epoch, directory)
+        election = QuorumStateFile(files, directory).read()
+        check_against_log(election, log.last_epoch, directory)
     except QuorumStateRefused:
         if is_controller:
             raise
-        election = ElectionState(log.end.epoch)
-        elections.write(election)
+        return None
+    return election
+
+
+def _begin_anew(elections: QuorumStateFile, log: SegmentedLog) -> ElectionState:
+    election = ElectionState(log.summary().end.epoch)
+    elections.write(election)
     return election
 
 
@@ -339,7 +352,7 @@ def _read_bootstrap(files: Files, directory: Path) -> tuple[AnyDataRecord, ...]:
                 checker.add(batch)
                 records += [record for record in batch.records() if isinstance(record, DataRecord)]
             checker.finish()
-        except (BadSnapshot, CorruptBatch) as problem:
+        except (BadSnapshot, CorruptBatch, MalformedRecord) as problem:
             raise SnapshotRefused(
                 f"{BOOTSTRAP} is damaged",
                 where=path,

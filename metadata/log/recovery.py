@@ -123,6 +123,14 @@ class Survey:
         for segment in (*self.segments, *self.doomed):
             segment.close()
 
+    @property
+    def last_epoch(self) -> Epoch:
+        """The last epoch that the log or a snapshot knows, whichever of the two recovery will keep."""
+        known = [self.history.summary().end.epoch]
+        if self.dropped is not None:
+            known.append(self.dropped.snapshot.epoch)
+        return max(known)
+
     def report(self) -> RecoveryReport:
         summary = self.history.summary()
         return RecoveryReport(
@@ -167,15 +175,14 @@ def survey(files: Files, directory: Path, mode: Mode) -> Survey:
         return found
 
 
-def recover(files: Files, directory: Path) -> Survey:
-    """Surveys, then brings the directory into the state that the survey judged to be the truth.
+def recover(files: Files, directory: Path, found: Survey) -> Survey:
+    """Brings the directory into the state that its survey (for "update") judged to be the truth.
 
     Afterwards everything that the history tells of is durable: the log's end may be promised to others.
 
     Raises:
-        StorageRefused, StorageFailed: see `survey`.
+        StorageFailed: the disk does not answer.
     """
-    found = survey(files, directory, "update")
     with failing_storage("Recovering the log", directory):
         for name in found.parts:
             files.remove(directory / name)

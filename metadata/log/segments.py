@@ -31,6 +31,7 @@ from quorate.metadata.log.recovery import (
     recover,
     remove_segments,
     reset_segments,
+    survey,
     write_mark,
 )
 from quorate.metadata.log.run import BatchRun
@@ -81,14 +82,14 @@ class SegmentedLog:
 
     @classmethod
     def open(
-        cls, files: Files, directory: Path, config: LogConfig | None = None
+        cls, files: Files, directory: Path, config: LogConfig | None = None, found: Survey | None = None
     ) -> tuple[Self, RecoveryReport]:
-        """Recovers the log of a directory that exists.
+        """Recovers the log of a directory that exists. `found`: its survey for "update", if it was made already.
 
         Raises:
             StorageRefused: the log must not be used. StorageFailed: the disk does not answer.
         """
-        recovered = recover(files, directory)
+        recovered = recover(files, directory, found or survey(files, directory, "update"))
         log = cls(files, directory, config or LogConfig(), recovered)
         with failing_storage("Reserving room", directory):
             log.reserve.ensure()

@@ -18,6 +18,7 @@ import attrs
 
 from quorate.metadata.checks import ErrorCode, RemoteProtocolError
 from quorate.metadata.wire import brokers, cluster, configs, envelope, raft, topics
+from quorate.metadata.wire.api_names import api_called
 from quorate.metadata.wire.convert import message_plan
 from quorate.metadata.wire.reading import read_message, skip_tags
 from quorate.metadata.wire.refusals import Refusal, refusal_of
@@ -149,7 +150,7 @@ class UnsupportedRequest(RemoteProtocolError):
 
     def __init__(self, header: RequestHeader) -> None:
         api = APIS.get(header.api_key)
-        what = f"API {header.api_key}" if api is None else f"{api.name} version {header.api_version}"
+        what = api_called(header.api_key) if api is None else f"{api.name} version {header.api_version}"
         super().__init__(f"{what} is not spoken here; ApiVersions tells what is")
         self.header = header
 
@@ -173,10 +174,14 @@ def decode_header(frame: bytes) -> tuple[RequestHeader, int]:
 def _read_head(frame: bytes) -> tuple[int, int, int, str | None, int]:
     try:
         key, version, correlation_id, size = _HEAD.unpack_from(frame)
-        end = _HEAD.size + max(size, 0)
+    except struct.error:
+        what = "an empty frame" if not frame else f"a frame of {len(frame)} bytes"
+        raise RemoteProtocolError(f"{what} is no request: its head alone has {_HEAD.size} bytes") from None
+    end = _HEAD.size + max(size, 0)
+    try:
         client_id = None if size < 0 else frame[_HEAD.size : end].decode()
-    except (struct.error, UnicodeDecodeError) as error:
-        raise RemoteProtocolError(f"a frame of {len(frame)} bytes is no request: {error}") from None
+    except UnicodeDecodeError as error:
+        raise RemoteProtocolError(f"the client id is no UTF-8: byte {error.start} of {size}") from None
     if end > len(frame):
         raise RemoteProtocolError(f"a client id of {size} bytes in a frame of {len(frame)}")
     return key, version, correlation_id, client_id, end

@@ -38,6 +38,16 @@ CLUSTER_ID = "abcdefghijklmnopqrstuA"
 TIMEOUT_MS = 20_000
 LONGEST_S = 40
 
+CANNOT_JOIN = """\
+Broker 1 ends: the registration did not succeed in time; the last try ended with: no active controller is known to \
+this broker
+  asked for the active controller, and what each said last:
+    127.0.0.1:PORT: cannot connect to 127.0.0.1:PORT: nothing listens there. Is the node running, and is this the port \
+of its listener?
+  what to do: see that a majority of the controllers runs and that controller.quorum.bootstrap.servers names some of \
+them;
+  if they refuse this broker, their log and the text above say why"""
+
 
 @attrs.frozen
 class Place:
@@ -200,8 +210,7 @@ async def test_without_a_quorum_it_gives_up_in_time_and_says_why(place: Place) -
     config = place.broker(initial_broker_registration_timeout_ms="300")
     with trio.fail_after(LONGEST_S), pytest.raises(CannotJoin) as ended:
         await run_broker(config, stop=trio.Event())
-    assert "did not succeed in time" in str(ended.value)
-    assert "no active controller is known" in str(ended.value)
+    assert str(ended.value).replace(str(place.port), "PORT") == CANNOT_JOIN
 
 
 async def test_a_broker_that_never_joined_stops_at_once(place: Place) -> None:

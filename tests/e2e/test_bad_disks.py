@@ -129,10 +129,12 @@ async def _refusal(controllers: tuple[NodeFiles, ...]) -> str:
                 await ask(Address(LOOPBACK, node.port), request, timeout_ms=5_000) for node in controllers
             ]
             told = [one.topics[0] for one in answers if isinstance(one, CreateTopicsResponse)]
-            if len(told) == len(controllers) and {one.error_code for one in told} == {
-                ErrorCode.kafka_storage_error
-            }:
-                return str(told[0].error_message)
+            full = [one for one in told if one.error_code is ErrorCode.kafka_storage_error]
+            others = [one for one in told if one.error_code is ErrorCode.not_controller]
+            if full and len(full) + len(others) == len(
+                controllers
+            ):  # the others know that one leads, and name it
+                return str(full[0].error_message)
             assert not any(isinstance(one, Failure) and one.kind.value == "refused" for one in answers), (
                 answers
             )

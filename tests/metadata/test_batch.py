@@ -14,7 +14,7 @@ from quorate.metadata.batch import (
     decode_batches,
 )
 from quorate.metadata.checks import InvariantViolated
-from quorate.metadata.codec import encode_payload
+from quorate.metadata.codec import MalformedRecord, encode_payload
 from quorate.metadata.ids import Epoch, Offset, OffsetAndEpoch
 from quorate.metadata.records import AnyRecord, ConfigRecord, KRaftVersionRecord, NoOpRecord
 
@@ -49,7 +49,12 @@ def test_the_bytes_of_a_batch() -> None:
 def test_what_is_sealed_is_read_back(
     base: int, epoch: int, time_ms: int, values: list[str], control: bool, before: bytes, behind: bytes
 ) -> None:
-    records = [ConfigRecord(resource_type=2, resource_name="t", name="n", value=value) for value in values]
+    records: list[AnyRecord] = [
+        KRaftVersionRecord(k_raft_version=len(value))
+        if control
+        else ConfigRecord(resource_type=2, resource_name="t", name="n", value=value)
+        for value in values
+    ]
     sealed = RecordBatch.seal(
         records,
         base_offset=Offset(base),
@@ -132,6 +137,32 @@ def test_an_impossible_length_is_refused_before_anything_is_read(size: int) -> N
 def test_a_header_that_counts_other_records_than_there_are_is_noticed_when_they_are_read() -> None:
     found = RecordBatch.decode(forged(22, (3).to_bytes(4, "big")))
     with pytest.raises(InvariantViolated, match="holds 2 records, its header says 3"):
+        found.records()
+
+
+@pytest.mark.parametrize(
+    ("records", "is_control", "text"),
+    [
+        (
+            (NO_OP, KRaftVersionRecord(k_raft_version=1)),
+            False,
+            "data batch at 7 holds a KRaftVersionRecord at offset 8",
+        ),
+        (
+            (KRaftVersionRecord(k_raft_version=1), NO_OP),
+            True,
+            "control batch at 7 holds a NoOpRecord at offset 8",
+        ),
+    ],
+    ids=["control record among data", "data record among control records"],
+)
+def test_what_the_batch_is_and_what_its_records_are_must_agree(
+    records: tuple[AnyRecord, ...], is_control: bool, text: str
+) -> None:
+    """The core looks for voters in control batches only, the image takes data batches only: what stands in the
+    wrong kind would be seen by one and not by the other."""
+    found = seal(*records, control=is_control)
+    with pytest.raises(MalformedRecord, match=text):
         found.records()
 
 

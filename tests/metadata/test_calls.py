@@ -16,7 +16,7 @@ from quorate.metadata.wire.raft import (
     DescribeQuorumResponsePartitionData,
     DescribeQuorumResponseTopicData,
 )
-from quorate.metadata.wire.table import decode_response, encode_request, encode_response
+from quorate.metadata.wire.table import APIS, decode_response, encode_request, encode_response
 from quorate.metadata.wire.topics import (
     CreatableTopic,
     CreatableTopicResult,
@@ -24,6 +24,7 @@ from quorate.metadata.wire.topics import (
     CreateTopicsResponse,
 )
 
+SERVED = frozenset(APIS)
 CREATE = CreateTopicsRequest(topics=(CreatableTopic(name="a"),))
 
 
@@ -67,7 +68,7 @@ def test_a_forwarded_request_is_its_clients_own() -> None:
     call, _ = client_call(client_host="2001:db8::1")
     outer, _ = enveloped(envelope_of(call))
 
-    inner = open_envelope(outer)
+    inner = open_envelope(outer, SERVED)
 
     assert inner is not None
     assert inner.request == CREATE
@@ -79,7 +80,7 @@ def test_a_forwarded_request_is_its_clients_own() -> None:
 def test_its_answer_goes_back_in_the_clients_version_with_the_clients_number() -> None:
     call, client_box = client_call(version=5)
     outer, box = enveloped(envelope_of(call))
-    inner = open_envelope(outer)
+    inner = open_envelope(outer, SERVED)
     assert inner is not None
     answer = CreateTopicsResponse(topics=(CreatableTopicResult(name="a", num_partitions=1, configs=()),))
 
@@ -95,7 +96,7 @@ def test_its_answer_goes_back_in_the_clients_version_with_the_clients_number() -
 def test_a_controller_that_is_none_tells_the_broker_not_the_client() -> None:
     call, _ = client_call()
     outer, box = enveloped(envelope_of(call))
-    inner = open_envelope(outer)
+    inner = open_envelope(outer, SERVED)
     assert inner is not None
 
     inner.reject(ErrorCode.not_controller, "node 2 is")
@@ -110,7 +111,7 @@ def test_a_controller_that_is_none_tells_the_broker_not_the_client() -> None:
 def test_describe_quorum_says_it_in_another_way(code: ErrorCode, moved: bool) -> None:
     call, _ = client_call(DescribeQuorumRequest(), 2)
     outer, box = enveloped(envelope_of(call))
-    inner = open_envelope(outer)
+    inner = open_envelope(outer, SERVED)
     assert inner is not None
     partition = DescribeQuorumResponsePartitionData(
         partition_index=0, error_code=code, leader_id=2, leader_epoch=4, high_watermark=-1
@@ -159,7 +160,7 @@ def test_a_bad_envelope_is_refused_and_told_in_the_log(changes: dict[str, Any], 
     outer, box = enveloped(attrs.evolve(GOOD, **changes))
 
     with structlog.testing.capture_logs() as logs:
-        assert open_envelope(outer) is None
+        assert open_envelope(outer, SERVED) is None
 
     assert box.responses == [EnvelopeResponse(error_code=code)]
     assert [(line["event"], line["sender"]) for line in logs] == [("an envelope was refused", "10.0.0.1")]
@@ -167,7 +168,7 @@ def test_a_bad_envelope_is_refused_and_told_in_the_log(changes: dict[str, Any], 
 
 def test_a_broker_that_goes_takes_its_clients_with_it() -> None:
     outer, _ = enveloped(GOOD)
-    inner = open_envelope(outer)
+    inner = open_envelope(outer, SERVED)
     assert inner is not None
     gone: list[str] = []
     inner.on_gone = lambda: gone.append("told")

@@ -25,9 +25,17 @@ from quorate.metadata.log.directory import (
     format_directory,
     open_directory,
 )
-from quorate.metadata.log.files import RealFiles
+from quorate.metadata.log.files import File, Mode, RealFiles
 from quorate.metadata.log.identity import DirectoryLock
-from quorate.metadata.log.layout import BOOTSTRAP, LOCK, META_PROPERTIES, QUORUM_STATE, snapshot_name
+from quorate.metadata.log.layout import (
+    BOOTSTRAP,
+    LOCK,
+    META_PROPERTIES,
+    PART_SUFFIX,
+    QUORUM_STATE,
+    segment_name,
+    snapshot_name,
+)
 from quorate.metadata.log.quorum_state_file import QuorumStateFile
 from quorate.metadata.log.refusals import (
     AlreadyFormatted,
@@ -38,10 +46,11 @@ from quorate.metadata.log.refusals import (
     StorageRefused,
 )
 from quorate.metadata.log.segments import LogConfig
+from quorate.metadata.log.snapshot_format import SnapshotComposer
 from quorate.metadata.quorum.election_state import ElectionState
 from quorate.metadata.quorum.voters import VoterHistory
 from quorate.metadata.records import FeatureLevelRecord
-from tests.metadata.log.building import everything, row
+from tests.metadata.log.building import everything, point, row
 from tests.metadata.log.faulty_files import FaultyFiles, ProcessEnds
 from tests.metadata.log.golden import Case, expected, told
 
@@ -305,6 +314,116 @@ def test_a_refused_directory_is_not_left_locked(tmp_path: Path, damage: str) -> 
     for _ in range(2):
         with pytest.raises(QuorumStateRefused):
             opened(tmp_path)
+
+
+def _leave_work_for_recovery(directory: Path) -> None:
+    """A log with a torn tail, and a snapshot that was never finished."""
+    formatted(directory)
+    found = opened(directory)
+    found.elections.write(ElectionState(Epoch(5)))
+    found.log.append(row(2, epoch=5), Offset(0))
+    found.log.flush()
+    found.close()
+    with (directory / segment_name(Offset(0))).open("ab") as segment:
+        segment.write(b"torn" * 20)
+    (directory / (snapshot_name(LOG_START) + PART_SUFFIX)).write_bytes(b"half")
+
+
+def _contents(directory: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in directory.iterdir() if path.name != LOCK}
+
+
+@pytest.mark.parametrize("damage", ["missing", "flipped", "older copy", "bootstrap"])
+def test_a_refused_start_changes_nothing(tmp_path: Path, damage: str) -> None:
+    """Whoever looks into it, or copies it away, finds what the crash left: the torn tail too."""
+    _leave_work_for_recovery(tmp_path)
+    match damage:
+        case "missing":
+            (tmp_path / QUORUM_STATE).unlink()
+        case "flipped":
+            (tmp_path / QUORUM_STATE).write_bytes(b"?")
+        case "older copy":
+            QuorumStateFile(RealFiles(), tmp_path).write(ElectionState(Epoch(4)))
+        case _:
+            (tmp_path / BOOTSTRAP).write_bytes(b"?")
+    before = _contents(tmp_path)
+    for _ in range(2):
+        with pytest.raises(StorageRefused):
+            opened(tmp_path)
+
+    assert _contents(tmp_path) == before
+
+
+def test_what_a_refused_start_leaves_a_good_one_recovers(tmp_path: Path) -> None:
+    _leave_work_for_recovery(tmp_path)
+    found = opened(tmp_path)
+
+    assert found.report.torn is not None
+    assert found.report.removed_parts == (snapshot_name(LOG_START) + PART_SUFFIX,)
+    assert everything(found.log) == row(2, epoch=5)
+    found.close()
+
+
+def test_a_vote_older_than_a_log_that_a_snapshot_replaces_is_refused_too(tmp_path: Path) -> None:
+    """The log that is to be dropped says as well which epochs there were."""
+    formatted(tmp_path)
+    found = opened(tmp_path)
+    found.elections.write(ElectionState(Epoch(6)))
+    found.log.append(row(2, epoch=5), Offset(0))
+    found.log.flush()
+    composer = SnapshotComposer(point(20, 6), wall_ms=0)
+    batches = [composer.header(last_contained_log_timestamp=0), composer.data((VERSION,)), composer.footer()]
+    found.close()
+    (tmp_path / snapshot_name(point(20, 6))).write_bytes(b"".join(batch.data for batch in batches))
+    QuorumStateFile(RealFiles(), tmp_path).write(ElectionState(Epoch(5)))
+    before = _contents(tmp_path)
+    with pytest.raises(QuorumStateRefused, match="the log has records of epoch 6"):
+        opened(tmp_path)
+
+    assert _contents(tmp_path) == before
+
+
+class _ReadBytes(RealFiles):
+    """Counts the bytes of the log that are read."""
+
+    def __init__(self) -> None:
+        self.log_bytes = 0
+
+    def open(self, path: Path, mode: Mode) -> File:
+        file = super().open(path, mode)
+        if path.suffix != ".log":
+            return file
+        pread = file.pread
+
+        def counted(size: int, position: int) -> bytes:
+            data = pread(size, position)
+            self.log_bytes += len(data)
+            return data
+
+        return _Counted(file, counted)
+
+
+class _Counted:
+    def __init__(self, file: File, pread: Callable[[int, int], bytes]) -> None:
+        self._file = file
+        self.pread = pread
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+def test_the_log_is_read_once(tmp_path: Path) -> None:
+    formatted(tmp_path)
+    found = opened(tmp_path)
+    found.elections.write(ElectionState(Epoch(1)))
+    found.log.append(row(9), Offset(0))
+    found.log.flush()
+    found.close()
+    looked, started = _ReadBytes(), _ReadBytes()
+    describe_directory(tmp_path, looked)
+    open_directory(tmp_path, node_id=NodeId(1), is_controller=True, log_config=SMALL, files=started).close()
+
+    assert 0 < started.log_bytes == looked.log_bytes
 
 
 def test_every_flipped_bit_of_a_vote_is_noticed(tmp_path: Path) -> None:

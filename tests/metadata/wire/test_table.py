@@ -258,3 +258,19 @@ def test_an_error_is_found_at_any_depth() -> None:
     assert not holds_error(
         cluster.DescribeTopicPartitionsResponse(next_cursor=None), ErrorCode.not_controller
     )
+
+
+@pytest.mark.parametrize(
+    ("frame", "text"),
+    [
+        (b"", "an empty frame is no request: its head alone has 10 bytes"),
+        (bytes(9), "a frame of 9 bytes is no request: its head alone has 10 bytes"),
+        (bytes(8) + b"\0\2a\xff", "the client id is no UTF-8: byte 1 of 2"),
+        (bytes(8) + b"\0\3a", "a client id of 3 bytes in a frame of 11"),
+    ],
+)
+def test_a_frame_without_a_head_is_said_to_be_one(frame: bytes, text: str) -> None:
+    with pytest.raises(RemoteProtocolError) as said:
+        decode_request(frame)
+
+    assert str(said.value) == text
