@@ -44,6 +44,12 @@ REGISTER_CONTROLLER = brokers.ControllerRegistrationRequest(
 NOW_MS = 50_000
 
 
+METADATA = cluster.MetadataRequest(topics=())
+DESCRIBE_CONFIGS = configs.DescribeConfigsRequest(
+    resources=(configs.DescribeConfigsResource(resource_type=2, resource_name="orders"),)
+)
+
+
 class Behind:
     """What stands behind the server: the node, and the active controller's machine."""
 
@@ -54,6 +60,7 @@ class Behind:
         self.leader = LeaderAndEpoch(Epoch(0))
         self.received: list[tuple[messages.Request, str | None, Callable[[Any], None]]] = []
         self.submitted: list[PendingRequest] = []
+        self.reads: list[Callable[[bool], None]] = []
 
     def receive(
         self, request: messages.Request, cluster_id: str | None, reply: Callable[[Any], None]
@@ -62,6 +69,9 @@ class Behind:
 
     def submit(self, pending: PendingRequest) -> None:
         self.submitted.append(pending)
+
+    def confirm_read(self, tell: Callable[[bool], None]) -> None:
+        self.reads.append(tell)
 
     def answer(self, call: Call, work: Callable[[], Any], sources: Any) -> None:
         call.answer(work())
@@ -224,6 +234,41 @@ def test_reads_are_answered_at_once_from_the_image(
     assert (behind.received, behind.submitted) == ([], [])
 
 
+def leads(behind: Behind) -> None:
+    bench = Bench()
+    bench.become_leader()
+    behind.core = bench.core
+    behind.leader = LeaderAndEpoch(bench.epoch, bench.core.id)
+    behind.claimed_epoch = bench.epoch
+
+
+@pytest.mark.parametrize("request_", [METADATA, DESCRIBE_CONFIGS])
+def test_a_leader_answers_no_read_before_it_knows_that_it_still_leads(
+    server: ControllerServer, behind: Behind, request_: Any
+) -> None:
+    leads(behind)
+    sent = Sent(request_)
+    server.handle(sent.call)
+    assert sent.frames == []
+    (tell,) = behind.reads
+    tell(True)
+    assert len(sent.frames) == 1
+
+
+def test_who_was_replaced_meanwhile_does_not_answer_as_the_active_controller(
+    server: ControllerServer, behind: Behind
+) -> None:
+    leads(behind)
+    topics_, configs_ = Sent(METADATA), Sent(DESCRIBE_CONFIGS)
+    server.handle(topics_.call)
+    server.handle(configs_.call)
+    behind.leader = LeaderAndEpoch(Epoch(behind.leader.epoch + 1))
+    for tell in behind.reads:
+        tell(False)
+    assert topics_.answer.controller_id == -1
+    assert [one.error_code for one in configs_.answer.results] == [ErrorCode.not_controller]
+
+
 def test_a_leader_names_itself_only_once_it_is_active(server: ControllerServer, behind: Behind) -> None:
     """Before that its image may lack what former leaders acknowledged."""
     behind.leader = LeaderAndEpoch(Epoch(4), behind.core.id, Endpoint("CONTROLLER", "host-1", 9001))
@@ -290,6 +335,8 @@ def test_a_forwarded_request_that_is_not_served_here_is_refused(data: st.DataObj
         assert len(behind.submitted) == 1
     elif api.request is raft.DescribeQuorumRequest:
         assert len(outer.frames) == 1
+    elif api.request in (raft.AddRaftVoterRequest, raft.RemoveRaftVoterRequest):
+        assert len(behind.received) == 1
     else:
         assert outer.answer.error_code is ErrorCode.unsupported_version
 
