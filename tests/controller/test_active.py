@@ -56,6 +56,20 @@ def test_a_rejection_waits_for_what_it_may_rest_on(desk: Desk) -> None:
     assert codes(desk.answers[second]) == [ErrorCode.topic_already_exists]
 
 
+def test_an_answer_that_wrote_nothing_says_what_to_say_if_another_leads_by_now(desk: Desk) -> None:
+    """Its commit would have proved that this controller leads; a heartbeat's answer denies nobody anything."""
+    desk.ask(create("t"))
+    token = desk.submit(create("t"))
+    (refused,) = [one for one in desk.turn().answers if one.token == token]
+    assert codes(refused.response) == [ErrorCode.topic_already_exists]
+    assert codes(refused.unless_replaced) == [ErrorCode.not_controller]
+
+    written = desk.submit(create("u"))
+    desk.turn()
+    (acknowledged,) = [one for one in desk.commit().answers if one.token == written]
+    assert acknowledged.unless_replaced is None
+
+
 def test_nothing_to_do_is_answered_at_once_when_nothing_is_pending(desk: Desk) -> None:
     desk.ask(create("t"))
     desk.ask(set_config("t", "retention.ms", "5"))
