@@ -7,7 +7,7 @@ import time
 import attrs
 
 from tests.sim.options import draw
-from tests.sim.world import DEFAULT_STEPS, Outcome, World
+from tests.sim.world import Outcome, World
 
 
 def replay_command(outcome: Outcome) -> str:
@@ -27,7 +27,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--count", type=int, default=1, help="how many seeds, from --seed on")
     parser.add_argument("--nodes", type=int, default=None, help="voters, instead of the drawn number")
-    parser.add_argument("--steps", type=int, default=DEFAULT_STEPS, help="events of the safety phase")
+    parser.add_argument("--steps", type=int, default=None, help="events of the safety phase")
     parser.add_argument("--trace", action="store_true", help="one line per event")
     parser.add_argument("--hash", action="store_true", help="print the hash of the trace")
     arguments = parser.parse_args()
