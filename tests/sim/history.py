@@ -2,11 +2,12 @@
 
 A topic is a register that is empty or holds a number of partitions and one config value. Topics do not touch each
 other, so each has a history of its own. The search is that of Wing and Gong: at any moment an operation may come next
-if no other one that is still missing had ended before it began; (what was done, what the register holds) is
-remembered, so that no dead end is entered twice.
+if no other one that is still missing had ended before it began; what was tried is remembered.
 
-Outcomes that a client never learned: a change whose value stands in the final log happened, one whose value does not
-stand there did not; only where nothing tells (deleting, growing) either is tried.
+The final log holds the changes in the order in which they happened, though not whose they were where several clients
+deleted or grew the same topic. So the search follows the log: it must find for every change in it an operation that
+made it, in an order that no client can contradict. That settles outcomes that nobody was told of, and keeps the search
+short; it is stricter than asking for any order at all.
 
 Reads and refusals may be old: a controller that was deposed and does not know it yet answers from its image, and a
 broker always does. So they need only fit to some moment before they ended (`stale`). Once reads are confirmed by a
@@ -15,7 +16,7 @@ majority that is to be False for those of the active controller.
 
 import enum
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, TypeAlias
 
 import attrs
@@ -43,7 +44,12 @@ class Ending(enum.Enum):
 
 
 FOR_EVER: Final = 1 << 60
-SEARCH_LIMIT: Final = 200_000
+Effect: TypeAlias = str
+"""One record in the log: "created", "deleted", "partition", or the value that a config was given."""
+
+
+VALUED: Final = (Kind.CREATE, Kind.SET)
+"""They write the operation's own value."""
 
 
 @attrs.define(eq=False)
@@ -131,12 +137,11 @@ class History:
         self.operations.append(operation)
         return operation
 
-    def problem(self, written: Iterable[str]) -> str | None:
-        """What cannot be explained, or None. `written`: the config values that stand in the final log."""
-        in_log = frozenset(written)
+    def problem(self, effects: Mapping[str, Sequence[Effect]]) -> str | None:
+        """What cannot be explained, or None. `effects`: by topic, what the final log holds."""
         for topic in sorted({one.topic for one in self.operations}):
             own = [one for one in self.operations if one.topic == topic]
-            found = _Search(own, in_log).problem()
+            found = _Search(own, effects.get(topic, ())).problem()
             if found is not None:
                 return f"{topic}: {found}"
         return None
@@ -145,44 +150,53 @@ class History:
 class _Search:
     """One topic's history."""
 
-    def __init__(self, operations: Sequence[Operation], in_log: frozenset[str]) -> None:
-        self._reads: list[Operation] = []
-        self._writes: list[Operation] = []
-        self._optional: set[int] = set()
-        for one in operations:
-            if one.ending is Ending.NOTHING_DONE or (one.kind is Kind.READ and one.ending is Ending.UNKNOWN):
-                continue
-            if not one.changes:
-                self._reads.append(one)
-            elif one.ending is Ending.UNKNOWN and one.kind in (Kind.CREATE, Kind.SET):
-                if one.value in in_log:
-                    self._writes.append(one)
-            else:
-                if one.ending is Ending.UNKNOWN:
-                    self._optional.add(len(self._writes))
-                self._writes.append(one)
+    def __init__(self, operations: Sequence[Operation], effects: Sequence[Effect]) -> None:
+        told = [one for one in operations if one.ending is not Ending.NOTHING_DONE]
+        self._effects = effects
+        self._writes = [one for one in told if one.changes]
+        self._reads = [one for one in told if not one.changes and one.ending is not Ending.UNKNOWN]
+        self._furthest = 0
 
     def problem(self) -> str | None:
         """Depth first; a stack of its own, since histories are longer than Python's."""
-        seen: set[tuple[int, int, TopicState]] = set()
-        stack: list[tuple[int, int, TopicState]] = [(0, 0, None)]
+        seen: set[tuple[int, int, int]] = set()
+        stack: list[tuple[int, int, int, TopicState]] = [(0, 0, 0, None)]
         while stack:
-            writes, reads, state = stack.pop()
+            position, writes, reads, state = stack.pop()
+            self._furthest = max(self._furthest, position)
             reads = self._take_reads(writes, reads, state)
-            key = (writes, reads, state)
-            if key in seen:
+            if (position, writes, reads) in seen:
                 continue
-            seen.add(key)
-            if len(seen) > SEARCH_LIMIT:
-                return None  # undecided; the laws of the log have spoken before
-            if self._complete(writes, reads):
+            seen.add((position, writes, reads))
+            if self._complete(position, writes, reads):
                 return None
-            horizon = self._horizon(writes, reads)
-            for index, one in enumerate(self._writes):
-                if not writes >> index & 1 and one.began <= horizon and allows(one, state):
-                    stack.append((writes | 1 << index, reads, after(one, state)))
+            for index, end in self._next(position, writes, self._horizon(writes, reads), state):
+                one = self._writes[index]
+                stack.append((end, writes | 1 << index, reads, after(one, state)))
         lines = "; ".join(str(one) for one in [*self._writes, *self._reads])
-        return f"no order explains {lines}"
+        return f"no order explains {lines}; the log has {self._effects}, understood up to {self._furthest}"
+
+    def _next(
+        self, position: int, writes: int, horizon: int, state: TopicState
+    ) -> list[tuple[int, int]]:
+        """Who may have made the next change of the log, and where it ends.
+
+        Of operations that do the same only the one that ended first: whichever order has another one in its place
+        also holds with this one.
+        """
+        found: dict[tuple[Kind, int, str], tuple[int, int]] = {}
+        for index, one in enumerate(self._writes):
+            if writes >> index & 1 or one.began > horizon or not allows(one, state):
+                continue
+            made = made_by(one, state)
+            end = position + len(made)
+            if tuple(self._effects[position:end]) != made:
+                continue
+            what = (one.kind, one.count, one.value if one.kind in VALUED else "")
+            known = found.get(what)
+            if known is None or self._writes[known[0]].ended > one.ended:
+                found[what] = (index, end)
+        return list(found.values())
 
     def _take_reads(self, writes: int, reads: int, state: TopicState) -> int:
         """Every read that fits now is taken now: it changes nothing, and later it may not fit any more."""
@@ -200,8 +214,22 @@ class _Search:
         ends += [one.ended for index, one in enumerate(self._reads) if not reads >> index & 1]
         return min(ends, default=FOR_EVER)
 
-    def _complete(self, writes: int, reads: int) -> bool:
-        if reads.bit_count() < len(self._reads):
+    def _complete(self, position: int, writes: int, reads: int) -> bool:
+        """The log is explained; what is missing may never have happened."""
+        if position < len(self._effects) or reads.bit_count() < len(self._reads):
             return False
-        missing = (index for index in range(len(self._writes)) if not writes >> index & 1)
-        return all(index in self._optional for index in missing)
+        missing = (one for index, one in enumerate(self._writes) if not writes >> index & 1)
+        return all(one.ending is Ending.UNKNOWN for one in missing)
+
+
+def made_by(operation: Operation, state: TopicState) -> tuple[Effect, ...]:
+    """What a change leaves in the log."""
+    match operation.kind:
+        case Kind.CREATE:
+            return ("created", operation.value, *["partition"] * operation.count)
+        case Kind.GROW:
+            return ("partition",) * (operation.count - (0 if state is None else state[0]))
+        case Kind.DELETE:
+            return ("deleted",)
+        case _:
+            return (operation.value,)

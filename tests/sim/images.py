@@ -5,6 +5,7 @@ gives at that offset. A broker's publications must follow each other without gap
 they say changed must lead to what they show: a watcher that only listens to changes is kept beside each broker.
 """
 
+import uuid
 from collections import Counter
 
 import attrs
@@ -16,7 +17,7 @@ from quorate.metadata.ids import FIRST_OFFSET, Offset
 from quorate.metadata.image.delta import MetadataDelta
 from quorate.metadata.image.image import MetadataImage, Provenance
 from quorate.metadata.image.topics import TopicImage
-from quorate.metadata.records import ConfigRecord
+from quorate.metadata.records import AnyRecord, ConfigRecord, PartitionRecord, RemoveTopicRecord, TopicRecord
 
 UNIQUE_KEY = "retention.ms"
 """The config that clients write, each value once in a world's life."""
@@ -40,7 +41,10 @@ class ImageLaws:
         """At the end of all that is committed."""
         self.written: Counter[str] = Counter()
         """How often each client's value stands in the log."""
+        self.effects: dict[str, list[str]] = {}
+        """By topic: its changes in the order of the log, as `history` understands them."""
         self.by_consequences_only = False
+        self._names: dict[uuid.UUID, str] = {}
         self._at: dict[Offset, MetadataImage] = {FIRST_OFFSET: MetadataImage.EMPTY}
         self._watchers: dict[tuple[str, int], _Watcher] = {}
         self._marks = marks
@@ -51,10 +55,25 @@ class ImageLaws:
         if not batch.is_control:
             for offset, record in enumerate(batch.records(), batch.base_offset):
                 delta.replay(record, offset)
-                if isinstance(record, ConfigRecord) and record.name == UNIQUE_KEY and record.value is not None:
-                    self._on_written(record.value)
+                self._on_record(record)
         at = Provenance(offset=batch.end_offset - 1, epoch=batch.epoch, append_time_ms=batch.append_time_ms)
         self.image = self._at[batch.end_offset] = delta.apply(at)
+
+    def _on_record(self, record: AnyRecord) -> None:
+        """What it means to the clients."""
+        match record:
+            case TopicRecord(name=name, topic_id=topic_id):
+                self._names[topic_id] = name
+                self.effects.setdefault(name, []).append("created")
+            case RemoveTopicRecord(topic_id=topic_id):
+                self.effects[self._names[topic_id]].append("deleted")
+            case PartitionRecord(topic_id=topic_id):
+                self.effects[self._names[topic_id]].append("partition")
+            case ConfigRecord(resource_name=name, value=str(value)) if record.name == UNIQUE_KEY:
+                self.effects.setdefault(name, []).append(value)
+                self._on_written(value)
+            case _:
+                pass
 
     def _on_written(self, value: str) -> None:
         self.written[value] += 1

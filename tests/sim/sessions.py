@@ -246,5 +246,5 @@ class Sessions:
                     self._images.written[operation.value] == 0,
                     f"{operation}: the client was told that nothing was done, and it is in the log",
                 )
-        problem = self.history.problem(value for value, count in self._images.written.items() if count)
+        problem = self.history.problem(self._images.effects)
         check(problem is None, f"the history is not linearizable: {problem}")
