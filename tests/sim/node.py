@@ -14,7 +14,7 @@ import attrs
 
 from quorate.metadata.carry_out import carry_out
 from quorate.metadata.checks import RequestRejected, check
-from quorate.metadata.ids import Epoch, NodeId, Offset, ReplicaKey
+from quorate.metadata.ids import FIRST_OFFSET, Epoch, NodeId, Offset, ReplicaKey
 from quorate.metadata.log.interface import StorageFailed
 from quorate.metadata.quorum.core import QuorumConfig, RaftCore
 from quorate.metadata.quorum.effects import Effects, Flush, SendRequest
@@ -113,6 +113,8 @@ class SimNode:
         self._timer_at: int | None = None
         self._summary: Summary | None = None
         self._committed: Offset | None = None
+        self._vouched_for = FIRST_OFFSET
+        """All below it this life has called committed, lawfully."""
         self._leader_told = LeaderAndEpoch(Epoch(-1))
         self._claimed: Epoch | None = None
         self._turn_planned = False
@@ -163,6 +165,7 @@ class SimNode:
         core_rng = random.Random(self._rng.getrandbits(64))
         self.core = RaftCore(self.config, self.disk.election, log.summary(), core_rng)
         self._committed = self._claimed = None
+        self._vouched_for = FIRST_OFFSET
         self._leader_told = LeaderAndEpoch(Epoch(-1))
         self._turn_planned = False
         self.machine = self._make_machine(self)
@@ -353,9 +356,7 @@ class SimNode:
                 self._claimed = None
                 self.machine.load(newest, iter(log.snapshot_records(newest)))
         if self.machine.applied < target:
-            batches = log.read(self.machine.applied, target, 1 << 30)
-            self._laws.on_committed(self, batches)
-            self.machine.committed(batches, target)
+            self.machine.committed(log.read(self.machine.applied, target, 1 << 30), target)
         self._laws.on_applied(self, target)
         self.when_committed(self)
 
@@ -495,6 +496,10 @@ class SimNode:
     def committed(self, high_watermark: Offset) -> None:
         self._burn()
         self._committed = high_watermark
+        first = max(self._vouched_for, self.disk.log.start)
+        if first < high_watermark:
+            self._laws.on_committed(self, self.disk.log.read(first, high_watermark, 1 << 30))
+            self._vouched_for = high_watermark
         if self.machine.eager:
             self._apply()
 

@@ -5,6 +5,8 @@ often. The explicit worlds of other tests (gaps, flapping) write their options d
 """
 
 import random
+from collections.abc import Callable, Mapping
+from typing import Final
 
 import attrs
 
@@ -104,9 +106,14 @@ def draw(seed: int) -> WorldOptions:
 
 
 def draw_bare(seed: int) -> WorldOptions:
-    """A bare quorum: most are mixtures, some are made for what mixtures seldom show."""
+    """A bare quorum; in half of the worlds disks and clocks are bad."""
+    return _with_disks(draw_plain(seed), seed)
+
+
+def draw_plain(seed: int) -> WorldOptions:
+    """A bare quorum on honest disks: most are mixtures, some are made for what mixtures seldom show."""
     rng = random.Random(f"world {seed}")
-    return _with_disks(rng.choice([_mixture, _mixture, _mixture, _election_storm, _deposed_leaders])(rng), seed)
+    return rng.choice([_mixture, _mixture, _mixture, _election_storm, _deposed_leaders])(rng)
 
 
 def draw_whole(seed: int) -> WorldOptions:
@@ -253,3 +260,12 @@ def _deposed_leaders(rng: random.Random) -> WorldOptions:
         fetch_max_bytes=rng.choice([300, 8 * 1024 * 1024]),
         snapshot_max_bytes=rng.choice([300, 1024 * 1024]),
     )
+
+
+KINDS: Final[Mapping[str, Callable[[int], WorldOptions]]] = {
+    "any": draw,
+    "plain": draw_plain,
+    "bare": draw_bare,
+    "whole": draw_whole,
+}
+"""What a seed may mean; "any" unless said otherwise."""

@@ -90,7 +90,7 @@ PLANTED_BUGS: Final[list[PlantedBug]] = []
 
 
 def _planted(
-    story: str, *, within: int, worlds: Worlds = options.draw
+    story: str, *, within: int, worlds: Worlds = options.draw_plain
 ) -> Callable[[Callable[[], Iterator[None]]], Plant]:
     def register(generator: Callable[[], Iterator[None]]) -> Plant:
         plant = contextmanager(generator)

@@ -14,8 +14,8 @@ from quorate.metadata.quorum.transitions import RoleName
 from tests.sim.flapping import flap
 from tests.sim.gaps import gap_ms, killed, paused, refused, reset_for_ever, stopped
 from tests.sim.node import SimNode
-from tests.sim.options import draw
-from tests.sim.world import DEFAULT_STEPS, World
+from tests.sim.options import KINDS
+from tests.sim.world import World
 
 EXPECTED_MARKS = (
     *(f"becomes {role.value}" for role in RoleName),
@@ -37,7 +37,7 @@ EXPECTED_MARKS = (
 )
 
 KEPT = [
-    int(line.split()[0])
+    (int(line.split()[0]), line.split()[1])
     for line in (pathlib.Path(__file__).parent / "seeds.txt").read_text().splitlines()
     if not line.startswith("#")
 ]
@@ -45,11 +45,12 @@ SEEDS = range(60)
 """Fixed, so that a change shows here first; `.ci/run` draws fresh ones."""
 
 
-@pytest.mark.parametrize("seed", [*SEEDS, *KEPT])
-def test_a_world_stays_safe_and_gets_going_again(seed: int) -> None:
-    outcome = World(seed, draw(seed)).run(DEFAULT_STEPS)
+@pytest.mark.parametrize(("seed", "kind"), [*((seed, "any") for seed in SEEDS), *KEPT])
+def test_a_world_stays_safe_and_gets_going_again(seed: int, kind: str) -> None:
+    outcome = World(seed, KINDS[kind](seed)).run()
 
-    assert outcome.violation is None, f"python -m tests.sim --seed {seed} --steps {outcome.steps} --trace"
+    replay = f"python -m tests.sim --seed {seed} --kind {kind} --steps {outcome.steps} --trace"
+    assert outcome.violation is None, f"{replay}: {outcome.violation}"
 
 
 def test_the_same_seed_is_the_same_world_in_every_process() -> None:
@@ -108,6 +109,6 @@ def test_the_worlds_show_all_kinds_of_trouble() -> None:
     """A simulator that never cuts a log proves nothing about cutting logs."""
     marks: Counter[str] = Counter()
     for seed in SEEDS:
-        marks.update(World(seed).run(400).marks)
+        marks.update(World(seed, KINDS["plain"](seed)).run(400).marks)
 
     assert set(EXPECTED_MARKS) <= set(marks)

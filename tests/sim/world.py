@@ -73,6 +73,7 @@ class World:
         self.trace = Trace(self.schedule, show)
         self.network = Network(self.options, self.schedule, self._fork())
         self.values = Values()
+        self.network.when_damaged = lambda: self.marks.update(["snapshot part damaged"])
         self._voter_keys = [
             ReplicaKey(NodeId(number), random_uuid(self.rng)) for number in range(1, self.options.voters + 1)
         ]
