@@ -54,7 +54,9 @@ class SimBroker:
         self._directories = () if directory_id is None else (directory_id,)
         self.loader = MetadataLoader()
         self.life = BrokerLifecycle(
-            LifecycleSettings(heartbeat_interval_ms=options.heartbeat_ms, session_timeout_ms=options.session_ms),
+            LifecycleSettings(
+                heartbeat_interval_ms=options.heartbeat_ms, session_timeout_ms=options.session_ms
+            ),
             incarnation_id=self._incarnation_id,
             rng=random.Random(rng.getrandbits(64)),
         )

@@ -63,7 +63,12 @@ class SimController:
     eager = False
 
     def __init__(
-        self, node: "SimNode", config: ControllerConfig, images: ImageLaws, parcels: Parcels, rng: random.Random
+        self,
+        node: "SimNode",
+        config: ControllerConfig,
+        images: ImageLaws,
+        parcels: Parcels,
+        rng: random.Random,
     ) -> None:
         self._node, self._images, self._parcels = node, images, parcels
         self._wall_offset_ms = rng.randint(0, WALL_CLOCKS_APART_MS)
@@ -147,7 +152,9 @@ class SimController:
             return
         timeout_ms = HEARTBEAT_TIMEOUT_MS if is_heartbeat else getattr(request, "timeout_ms", TIMEOUT_MS)
         deadline_ms = self._node.clock_ms + timeout_ms
-        self._step(Submitted(PendingRequest(request=request, token=reply, deadline_ms=deadline_ms, api_version=99)))
+        self._step(
+            Submitted(PendingRequest(request=request, token=reply, deadline_ms=deadline_ms, api_version=99))
+        )
 
     def _into_envelope(self, reply: Reply) -> Reply:
         """As `calls` does it: that this node is no controller any more is for the broker, not for its client."""
@@ -161,14 +168,10 @@ class SimController:
         return put
 
 
-def snapshot_of(
-    core: RaftCore, image: MetadataImage
-) -> tuple[OffsetAndEpoch, Iterator[RecordBatch]] | None:
+def snapshot_of(core: RaftCore, image: MetadataImage) -> tuple[OffsetAndEpoch, Iterator[RecordBatch]] | None:
     """The image as the batches of a snapshot, made by the node's own code."""
     at = image.provenance
     if at.offset < 0:
         return None
     point = OffsetAndEpoch(Offset(at.offset + 1), Epoch(at.epoch))
     return point, snapshot_batches(core, SnapshotSource(point, at.append_time_ms, image_records(image)))
-
-

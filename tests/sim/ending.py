@@ -83,7 +83,10 @@ def check_end(world: "World", sessions: Sessions) -> None:
         image = image_of(node)
         check(image is not None, f"{node.name} has no image")
         if image is not None:
-            check(digest(image) == expected, f"{node.name}: the digest of its image is another one than the log's")
+            check(
+                digest(image) == expected,
+                f"{node.name}: the digest of its image is another one than the log's",
+            )
     world.images.check_watchers()
     sessions.check_all()
 

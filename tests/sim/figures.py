@@ -27,7 +27,14 @@ FAULTS = (
     "request of a dead sender arrives",
     "broker dies for good",
 )
-RAFT = ("becomes leader", "truncation", "snapshot created", "snapshot installed", "write acknowledged", "write replaced")
+RAFT = (
+    "becomes leader",
+    "truncation",
+    "snapshot created",
+    "snapshot installed",
+    "write acknowledged",
+    "write replaced",
+)
 WHOLE = ("controller becomes active", "batch proposed", "client gives up", "answer comes too late")
 
 

@@ -176,9 +176,7 @@ class _Search:
         lines = "; ".join(str(one) for one in [*self._writes, *self._reads])
         return f"no order explains {lines}; the log has {self._effects}, understood up to {self._furthest}"
 
-    def _next(
-        self, position: int, writes: int, horizon: int, state: TopicState
-    ) -> list[tuple[int, int]]:
+    def _next(self, position: int, writes: int, horizon: int, state: TopicState) -> list[tuple[int, int]]:
         """Who may have made the next change of the log, and where it ends.
 
         Of operations that do the same only the one that ended first: whichever order has another one in its place

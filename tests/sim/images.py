@@ -36,7 +36,9 @@ class _Watcher:
 class ImageLaws:
     """The reference, and everybody who is compared with it."""
 
-    def __init__(self, marks: Counter[str]) -> None:
+    def __init__(self, marks: Counter[str], *, brokers_are_well: bool = False) -> None:
+        self.brokers_are_well = brokers_are_well
+        """None of them may be fenced again."""
         self.image = MetadataImage.EMPTY
         """At the end of all that is committed."""
         self.written: Counter[str] = Counter()
@@ -56,6 +58,11 @@ class ImageLaws:
             for offset, record in enumerate(batch.records(), batch.base_offset):
                 delta.replay(record, offset)
                 self._on_record(record)
+        if self.brokers_are_well:
+            for broker_id, broker in delta.changed_brokers.items():
+                before = self.image.cluster.brokers.get(broker_id)
+                fenced = before is not None and not before.fenced and (broker is None or broker.fenced)
+                check(not fenced, f"broker {broker_id} is fenced at {batch.base_offset}, and it is well")
         at = Provenance(offset=batch.end_offset - 1, epoch=batch.epoch, append_time_ms=batch.append_time_ms)
         self.image = self._at[batch.end_offset] = delta.apply(at)
 

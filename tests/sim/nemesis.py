@@ -63,6 +63,9 @@ class Nemesis:
         rng: random.Random,
         wipe: Callable[[SimNode], None],
     ) -> None:
+        self._all = nodes
+        if options.brokers_are_well:
+            nodes = [node for node in nodes if not node.is_broker]
         self._options, self._nodes, self._clients, self._network = options, nodes, clients, network
         self._schedule, self._trace, self._marks, self._rng = schedule, trace, marks, rng
         self._wipe_disk = wipe
@@ -72,7 +75,7 @@ class Nemesis:
         """They never come back."""
         for node in nodes:
             node.when_cut = node.when_ended = self._start_later
-        self._every(options.propose_every_ms, self.propose)
+        self._every(None if options.is_whole else options.propose_every_ms, self.propose)
         self._every(options.crash_every_ms, self.crash)
         self._every(options.reset_every_ms, self.reset)
         self._every(options.partition_every_ms, self.partition)
@@ -280,7 +283,7 @@ class Nemesis:
         """No more trouble: everybody is up, connected, awake, and on a quick disk."""
         self.active = False
         self._network.heal()
-        for node in self._nodes:
+        for node in self._all:
             node.doom = None
             node.bad_disk = node.disk.log.full = False
             node.flush_ms = (1, 5)

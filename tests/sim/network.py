@@ -135,11 +135,12 @@ class Network:
 
     def _damaged(self, response: Response) -> Response:
         """A part of a snapshot may have a bit flipped, on a disk or on the way: its reader has to notice."""
-        if self.damage and isinstance(response, FetchSnapshotResponse) and self._rng.random() < self.damage:
-            if response.data:
-                self.when_damaged()
-                return attrs.evolve(response, data=flip_a_bit(response.data, self._rng))
-        return response
+        if not self.damage or not isinstance(response, FetchSnapshotResponse) or not response.data:
+            return response
+        if self._rng.random() >= self.damage:
+            return response
+        self.when_damaged()
+        return attrs.evolve(response, data=flip_a_bit(response.data, self._rng))
 
     # ---- breaking --------------------------------------------------------------------------------------
 

@@ -198,7 +198,7 @@ class SimNode:
         self.when_ended(self)
 
     def fail(self, why: str) -> None:
-        """The disk can no longer be trusted, so the process ends at once; the kernel forgets what it could not write."""
+        """The disk can no longer be trusted, so the process ends at once; what was not flushed is gone."""
         self._marks[f"ends: {why}"] += 1
         self._trace.line(self.name, f"ends: {why}")
         self.crash()
@@ -388,7 +388,10 @@ class SimNode:
     def _set_timer(self) -> None:
         deadline = self.core.next_deadline()
         now = self.clock_ms
-        check(deadline is None or deadline > now, f"{self.name} wants to be stepped again at once: it would spin")
+        check(
+            deadline is None or deadline > now,
+            f"{self.name} wants to be stepped again at once: it would spin",
+        )
         wanted = self.machine.next_deadline()
         if wanted is not None and wanted <= now:
             wanted = None

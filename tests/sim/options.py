@@ -63,11 +63,14 @@ class WorldOptions:
     heartbeat_ms: int = 2000
     session_ms: int = 9000
     idle_ms: int = 500
-    """How often an idle controller writes a NoOp."""
+    """How often an idle controller writes a NoOp; 0: never."""
     laziness: float = 0.0
     """How often a node's turn comes some milliseconds after the event that asks for it."""
     broker_dies: bool = False
     """At the very end a broker dies for good, and the leader with it for a while: somebody must fence it."""
+
+    brokers_are_well: bool = False
+    """Nothing befalls brokers or their connections, only controllers: so no broker may ever be fenced again."""
 
     # ---- disks and clocks
     drift: float = 0.0
@@ -119,6 +122,8 @@ def draw_plain(seed: int) -> WorldOptions:
 def draw_whole(seed: int) -> WorldOptions:
     """A quorum with real controllers, brokers that follow it, and clients."""
     rng = random.Random(f"whole {seed}")
+    if rng.random() < 0.15:
+        return steady_brokers(seed)
     options = rng.choice([_mixture, _mixture, _deposed_leaders, _calm])(rng)
     heartbeat_ms, session_ms = rng.choice([(300, 2000), (500, 3000), (2000, 9000)])
     options = attrs.evolve(
@@ -139,6 +144,32 @@ def draw_whole(seed: int) -> WorldOptions:
         snapshot_max_bytes=rng.choice([300, 1024 * 1024]),
     )
     return _with_disks(options, seed)
+
+
+def steady_brokers(seed: int) -> WorldOptions:
+    """Controllers die, stand still and hand over; brokers are well all the time, and must be left alone."""
+    rng = random.Random(f"steady {seed}")
+    return WorldOptions(
+        voters=rng.choice([1, 3, 3, 5]),
+        shuffle_ties=True,
+        delay_ms=(1, rng.choice([1, 5, 20])),
+        flush_ms=(0, rng.choice([1, 20])),
+        brokers=rng.choice([1, 2, 3]),
+        clients=rng.choice([1, 3]),
+        think_ms=rng.choice([20, 200]),
+        heartbeat_ms=rng.choice([300, 2000]),
+        session_ms=9000,  # shorter ones can be over before a broker has found the next controller
+        idle_ms=rng.choice([500, 5000, 0]),
+        laziness=rng.choice([0.0, 0.3]),
+        crash_every_ms=_maybe(rng, 0.6, 2000, 10000),
+        down_ms=(1, rng.choice([100, 3000, 20000])),
+        pause_every_ms=_maybe(rng, 0.7, 2000, 10000),
+        pause_ms=(10, rng.choice([2000, 30000])),
+        stop_every_ms=_maybe(rng, 0.4, 4000, 20000),
+        resign_every_ms=_maybe(rng, 0.4, 1000, 10000),
+        snapshot_every_ms=_maybe(rng, 0.5, 500, 8000),
+        brokers_are_well=True,
+    )
 
 
 def _with_disks(options: WorldOptions, seed: int) -> WorldOptions:
@@ -267,5 +298,6 @@ KINDS: Final[Mapping[str, Callable[[int], WorldOptions]]] = {
     "plain": draw_plain,
     "bare": draw_bare,
     "whole": draw_whole,
+    "steady": steady_brokers,
 }
 """What a seed may mean; "any" unless said otherwise."""

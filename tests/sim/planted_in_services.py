@@ -33,6 +33,7 @@ from tests.sim.planted_bugs import planted
 def busy_failovers(seed: int) -> options.WorldOptions:
     """Clients that never rest, and leaders that go while much is under way."""
     return options.WorldOptions(
+        propose_every_ms=None,
         brokers=1 + seed % 2,
         clients=4,
         think_ms=5,
@@ -222,7 +223,9 @@ def snapshot_changes_not_told() -> Iterator[None]:
     def publish(loader: MetadataLoader, cause: Cause, delta: MetadataDelta | None) -> Publication:
         publication = real(loader, cause, delta)
         if cause is Cause.SNAPSHOT:
-            return Publication(publication.before, publication.image, cause, MetadataDelta(publication.before))
+            return Publication(
+                publication.before, publication.image, cause, MetadataDelta(publication.before)
+            )
         return publication
 
     with patch.object(MetadataLoader, "_publish", publish):
@@ -248,7 +251,45 @@ def sessions_lost_at_failover() -> Iterator[None]:
     worlds=busy_failovers,
 )
 def sessions_never_expire() -> Iterator[None]:
-    with patch.object(BrokerSessions, "expired", lambda sessions, now_ms: iter(())):
+    with (
+        patch.object(BrokerSessions, "expired", lambda sessions, now_ms: iter(())),
+        patch.object(BrokerSessions, "next_expiry_ms", lambda sessions: None),
+    ):
+        yield
+
+
+@planted(
+    "A new controller counts the silence of before its time: it fences brokers that are well (KAFKA-14392).",
+    within=10,
+    worlds=options.steady_brokers,
+)
+def sessions_not_begun_in_full() -> Iterator[None]:
+    real = BrokerSessions.restart
+
+    def restart(sessions: BrokerSessions, brokers: Any, now_ms: int) -> None:
+        real(sessions, brokers, now_ms - sessions._timeout_ms * 9 // 10)
+
+    with patch.object(BrokerSessions, "restart", restart):
+        yield
+
+
+@planted(
+    "A controller that stood still fences everybody whose heartbeats it did not read meanwhile.",
+    within=20,
+    worlds=options.steady_brokers,
+)
+def own_silence_held_against_brokers() -> Iterator[None]:
+    with patch.object(BrokerSessions, "forgive", lambda sessions, silence_ms: None):
+        yield
+
+
+@planted(
+    "Heartbeats wait behind a queue of writes, and count only when their turn comes.",
+    within=20,
+    worlds=options.steady_brokers,
+)
+def heartbeat_not_counted_on_arrival() -> Iterator[None]:
+    with patch.object(BrokerSessions, "touch", lambda sessions, *arguments: False):
         yield
 
 

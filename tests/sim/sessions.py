@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-
 from quorate.metadata.checks import ErrorCode, InvariantViolated, check
 from quorate.metadata.config_keys import ResourceType
 from quorate.metadata.ids import NodeId
@@ -29,17 +28,21 @@ AGAIN: Final = 0.6
 KINDS: Final = (*[Kind.CREATE] * 3, *[Kind.SET] * 4, Kind.DELETE, Kind.GROW, *[Kind.READ] * 3)
 
 _UNKNOWN: Final = frozenset({ErrorCode.request_timed_out})
-_NOTHING_DONE: Final = frozenset({
-    ErrorCode.not_controller,
-    ErrorCode.kafka_storage_error,
-    ErrorCode.invalid_replication_factor,
-    ErrorCode.policy_violation,
-})
-_REFUSED: Final = frozenset({
-    ErrorCode.topic_already_exists,
-    ErrorCode.unknown_topic_or_partition,
-    ErrorCode.invalid_partitions,
-})
+_NOTHING_DONE: Final = frozenset(
+    {
+        ErrorCode.not_controller,
+        ErrorCode.kafka_storage_error,
+        ErrorCode.invalid_replication_factor,
+        ErrorCode.policy_violation,
+    }
+)
+_REFUSED: Final = frozenset(
+    {
+        ErrorCode.topic_already_exists,
+        ErrorCode.unknown_topic_or_partition,
+        ErrorCode.invalid_partitions,
+    }
+)
 
 
 def request_of(operation: Operation) -> Any:
@@ -79,7 +82,10 @@ def code_of(response: Any) -> ErrorCode:
             return items[0].error_code
         case topics.CreatePartitionsResponse(results=items):
             return items[0].error_code
-        case topics.DeleteTopicsResponse(responses=items) | configs.IncrementalAlterConfigsResponse(responses=items):
+        case (
+            topics.DeleteTopicsResponse(responses=items)
+            | configs.IncrementalAlterConfigsResponse(responses=items)
+        ):
             return items[0].error_code
         case _:
             raise InvariantViolated(f"a client was answered {response}")
@@ -201,7 +207,9 @@ class Sessions:
                 self._conclude(client, operation, Ending.UNKNOWN)
 
         self._schedule.after(self._rng.randint(*self._options.patience_ms), give_up)
-        self._wires.ask(client, target, request_of(operation), lambda reply: self._on_reply(client, operation, reply))
+        self._wires.ask(
+            client, target, request_of(operation), lambda reply: self._on_reply(client, operation, reply)
+        )
 
     def _on_reply(self, client: Client, operation: Operation, reply: Any) -> None:
         if client.asking is not operation:

@@ -73,9 +73,7 @@ class Errand:
 class Wires:
     """All connections that are not the quorum's."""
 
-    def __init__(
-        self, network: Network, schedule: Schedule, marks: Counter[str], rng: random.Random
-    ) -> None:
+    def __init__(self, network: Network, schedule: Schedule, marks: Counter[str], rng: random.Random) -> None:
         self._network, self._schedule, self._marks, self._rng = network, schedule, marks, rng
         self._errands: dict[int, Errand] = {}
         self._last = 0
@@ -121,9 +119,7 @@ class Wires:
 
     def _answer(self, errand: Errand, response: Any) -> None:
         if not errand.over:
-            self._travel(
-                errand, errand.target.id, errand.source.id, lambda: self._finish(errand, response)
-            )
+            self._travel(errand, errand.target.id, errand.source.id, lambda: self._finish(errand, response))
 
     def _finish(self, errand: Errand, response: Any) -> None:
         if errand.over:

@@ -111,7 +111,7 @@ class World:
 
     def _whole_cluster(self) -> Sessions:
         """What only worlds with controllers and brokers have."""
-        self.laws.images = self.images = ImageLaws(self.marks)
+        self.laws.images = self.images = ImageLaws(self.marks, brokers_are_well=self.options.brokers_are_well)
         self.parcels = Parcels()
         self.wires = Wires(self.network, self.schedule, self.marks, self._fork())
         sessions = Sessions(
@@ -200,6 +200,8 @@ class World:
             violation = str(violated)
         except AssertionError as violated:
             violation = f"a check of the simulated disk: {violated}"
+        except Exception as problem:  # noqa: BLE001  whatever escapes from a node would have ended its process
+            violation = f"a node would have died of {problem!r}"
         return Outcome(
             seed=self.seed,
             steps=steps,
