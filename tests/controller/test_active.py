@@ -436,10 +436,12 @@ def test_a_process_that_stood_still_fences_nobody_for_it(desk: Desk) -> None:
 def test_also_not_if_the_end_of_a_session_was_its_next_deadline() -> None:
     desk = Desk(config=config(max_idle_interval_ms=0)).lead()
     desk.broker(1)
-    desk.turn()
-    deadline = desk.controller.next_deadline()
-    assert deadline == desk.now_ms + SESSION_MS
-    desk.now_ms = deadline + 60_000
+    session_end_ms = desk.now_ms + SESSION_MS
+    while (deadline := desk.controller.next_deadline()) is not None and deadline < session_end_ms:
+        desk.now_ms = deadline
+        desk.turn()
+    assert deadline == session_end_ms
+    desk.now_ms = session_end_ms + 60_000
 
     desk.turn()
 
