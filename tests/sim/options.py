@@ -155,8 +155,8 @@ def steady_brokers(seed: int) -> WorldOptions:
         delay_ms=(1, rng.choice([1, 5, 20])),
         flush_ms=(0, rng.choice([1, 20])),
         brokers=rng.choice([1, 2, 3]),
-        clients=rng.choice([1, 3]),
-        think_ms=rng.choice([20, 200]),
+        clients=rng.choice([1, 2]),
+        think_ms=rng.choice([100, 1000]),
         heartbeat_ms=rng.choice([300, 2000]),
         session_ms=9000,  # shorter ones can be over before a broker has found the next controller
         idle_ms=rng.choice([500, 5000, 0]),

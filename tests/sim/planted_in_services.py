@@ -72,6 +72,20 @@ def bad_disks(seed: int) -> options.WorldOptions:
     )
 
 
+def standing_still(seed: int) -> options.WorldOptions:
+    """One controller that now and then stands still for longer than a session."""
+    return options.WorldOptions(
+        voters=1,
+        brokers=2,
+        brokers_are_well=True,
+        clients=1,
+        think_ms=1000,
+        idle_ms=5000 * (seed % 2),
+        pause_every_ms=12_000,
+        pause_ms=(10_000, 20_000),
+    )
+
+
 # ---- answers -------------------------------------------------------------------------------------------
 
 
@@ -276,7 +290,7 @@ def sessions_not_begun_in_full() -> Iterator[None]:
 @planted(
     "A controller that stood still fences everybody whose heartbeats it did not read meanwhile.",
     within=20,
-    worlds=options.steady_brokers,
+    worlds=standing_still,
 )
 def own_silence_held_against_brokers() -> Iterator[None]:
     with patch.object(BrokerSessions, "forgive", lambda sessions, silence_ms: None):
@@ -286,7 +300,7 @@ def own_silence_held_against_brokers() -> Iterator[None]:
 @planted(
     "Heartbeats wait behind a queue of writes, and count only when their turn comes.",
     within=20,
-    worlds=options.steady_brokers,
+    worlds=standing_still,
 )
 def heartbeat_not_counted_on_arrival() -> Iterator[None]:
     with patch.object(BrokerSessions, "touch", lambda sessions, *arguments: False):
