@@ -36,9 +36,9 @@ class Ending:
             lambda: len(sessions.acknowledged) == before, SERVED_WITHIN_MS, "acknowledged write of a client"
         )
         world.run_while(lambda: not self._brokers_as_they_are(), SERVED_WITHIN_MS, "broker unfenced")
+        sessions.active = False
         if world.options.broker_dies:
             self._lose_a_broker()
-        sessions.active = False
         world.run_while(lambda: not sessions.idle, LAST_ANSWERS_WITHIN_MS, "end of the last requests")
 
     def _brokers_as_they_are(self) -> bool:

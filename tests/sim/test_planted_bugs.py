@@ -36,7 +36,7 @@ def test_the_same_worlds_without_the_bug_are_lawful() -> None:
     """Else the tests above would pass for another reason."""
     kinds = sorted({bug.worlds for bug in PLANTED_BUGS}, key=lambda one: one.__name__)
 
-    found = [violation(seed, worlds(seed)) for worlds in kinds for seed in range(1, 9)]
+    found = [violation(seed, worlds(seed)) for worlds in kinds for seed in range(1, 6)]
 
     assert found == [None] * len(found)
 

@@ -8,11 +8,13 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 
+import attrs
 import pytest
 
 from quorate.metadata.quorum.transitions import RoleName
 from tests.sim.flapping import flap
 from tests.sim.gaps import gap_ms, killed, paused, refused, reset_for_ever, stopped
+from tests.sim.history import Ending, Kind
 from tests.sim.node import SimNode
 from tests.sim.options import KINDS
 from tests.sim.world import World
@@ -36,6 +38,24 @@ EXPECTED_MARKS = (
     "write replaced",
 )
 
+EXPECTED_OF_WHOLE_CLUSTERS = (
+    "answer comes too late",
+    "broker dies for good",
+    "client gives up",
+    "connection given up",
+    "controller becomes active",
+    "damage found at start",
+    "ends: fsync failed",
+    "ends: no space left on the disk",
+    "fsync stalls",
+    "image published: a snapshot",
+    "image published: committed records",
+    "request of a dead sender arrives",
+    "snapshot installed",
+    "snapshot part damaged",
+    *(f"{kind.value}: {ending.value}" for kind in Kind for ending in Ending if kind is not Kind.READ),
+    "read: done",
+)
 KEPT = [
     (int(line.split()[0]), line.split()[1])
     for line in (pathlib.Path(__file__).parent / "seeds.txt").read_text().splitlines()
@@ -54,7 +74,7 @@ def test_a_world_stays_safe_and_gets_going_again(seed: int, kind: str) -> None:
 
 
 def test_the_same_seed_is_the_same_world_in_every_process() -> None:
-    command = [sys.executable, "-m", "tests.sim", "--seed", "11", "--count", "3", "--hash"]
+    command = [sys.executable, "-m", "tests.sim", "--seed", "11", "--count", "4", "--hash"]
     hashes = {
         subprocess.run(
             command, env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True
@@ -103,6 +123,25 @@ def test_the_gap_without_a_leader_is_short(
 
     assert statistics.median(gaps) <= median_ms
     assert gaps[-1] <= at_most_ms
+
+
+def test_whole_clusters_show_what_can_happen_to_clients_brokers_and_disks() -> None:
+    marks: Counter[str] = Counter()
+    for seed in range(100, 140):
+        options = KINDS["whole"](seed)
+        worse = attrs.evolve(
+            options,
+            fsync_fails=0.003,
+            fsync_stalls=0.01,
+            full_disk_every_ms=3000,
+            rot_every_ms=3000,
+            damage=0.2,
+        )
+        outcome = World(seed, worse).run(800)
+        assert outcome.violation is None, seed
+        marks.update(outcome.marks)
+
+    assert set(EXPECTED_OF_WHOLE_CLUSTERS) <= set(marks)
 
 
 def test_the_worlds_show_all_kinds_of_trouble() -> None:
