@@ -118,6 +118,7 @@ class SimNode:
         self._leader_told = LeaderAndEpoch(Epoch(-1))
         self._claimed: Epoch | None = None
         self._turn_planned = False
+        self._planned_at_ms = 0
         self._turns_at_once = (0, 0)
 
     @property
@@ -250,6 +251,8 @@ class SimNode:
         if not isinstance(event, Act):
             self.handle(event)
             return
+        if not self._catch_up():
+            return
         self._trace.act(self.name, event.what)
         event.action()
         if self.up:
@@ -257,7 +260,7 @@ class SimNode:
 
     def handle(self, event: Event) -> bool:
         """Steps the core and carries out its effects; False if the core refused a proposal, or the power was cut."""
-        if not self._step(event):
+        if not self._catch_up() or not self._step(event):
             return False
         self._laws.on_disk(self)
         if not self.machine.eager:
@@ -307,8 +310,16 @@ class SimNode:
         else:
             self._turn()
 
+    def _catch_up(self) -> bool:
+        """What came in one moment may share a turn; what comes later meets a node that has had it. False: it died."""
+        life = self.life
+        if self._turn_planned and self._schedule.now_ms > self._planned_at_ms:
+            self._turn()
+        return self.life == life
+
     def _plan_turn(self, delay_ms: int) -> None:
         self._turn_planned = True
+        self._planned_at_ms = self._schedule.now_ms
         life = self.life
 
         def turn() -> None:
