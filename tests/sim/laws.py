@@ -205,7 +205,7 @@ class Laws:
 
     def on_disk_lost(self, key: ReplicaKey, disk: Disk) -> None:
         """What was on it counts on: its owner had said so, and a leader may hear it only now."""
-        self._lost_disks[key] = disk
+        self._lost_disks.setdefault(key, disk)  # it may have been damaged first
 
     # ---- disks -----------------------------------------------------------------------------------------
 

@@ -272,7 +272,7 @@ class Nemesis:
         node = self._rng.choice(voters)
         node.crash()
         misdirected = self._rng.random() < 0.4
-        if node.disk.log.rot(self._rng, misdirected=misdirected):
+        if node.rot(self._rng, misdirected=misdirected):
             self._may_wipe -= 1
             self._marks["misdirected write" if misdirected else "bit flipped"] += 1
         self._start_later(node)

@@ -205,6 +205,14 @@ class SimNode:
         self.crash()
         self.when_ended(self)
 
+    def rot(self, rng: random.Random, *, misdirected: bool) -> bool:
+        """Damages the log; what was on it before counts on, for its owner had said so."""
+        before = Disk(self.disk.election, self.disk.log.copy())
+        damaged = self.disk.log.rot(rng, misdirected=misdirected)
+        if damaged:
+            self._laws.on_disk_lost(self.key, before)
+        return damaged
+
     def _die(self) -> None:
         self.life += 1
         self.up = False

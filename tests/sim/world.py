@@ -107,7 +107,7 @@ class World:
 
     @property
     def brokers(self) -> list[SimNode]:
-        return [node for node in self.nodes if isinstance(node.config, QuorumConfig) and node.is_broker]
+        return [node for node in self.nodes if node.is_broker] if self.options.is_whole else []
 
     def _whole_cluster(self) -> Sessions:
         """What only worlds with controllers and brokers have."""
