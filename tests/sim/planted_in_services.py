@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 from unittest.mock import patch
 
+import attrs
+
 from quorate.broker import forwarding
 from quorate.broker.forwarding import Failure, Forwarder
 from quorate.broker.loader import Cause, MetadataLoader, Publication
@@ -17,11 +19,13 @@ from quorate.controller.purgatory import Purgatory
 from quorate.controller.requests import Answer
 from quorate.controller.sessions import BrokerSessions
 from quorate.controller.speculation import Speculation
+from quorate.metadata import batch as batch_module
 from quorate.metadata.batch import RecordBatch
 from quorate.metadata.ids import Offset, OffsetAndEpoch
 from quorate.metadata.image.delta import MetadataDelta
 from quorate.metadata.image.image import MetadataImage
 from quorate.metadata.log.memory import MemoryLog
+from quorate.metadata.log.snapshot_format import SnapshotChecker
 from quorate.metadata.quorum.effects import Flush
 from quorate.metadata.quorum.events import LogFlushed
 from tests.sim import options
@@ -83,6 +87,18 @@ def standing_still(seed: int) -> options.WorldOptions:
         idle_ms=5000 * (seed % 2),
         pause_every_ms=12_000,
         pause_ms=(10_000, 20_000),
+    )
+
+
+def damaged_snapshots(seed: int) -> options.WorldOptions:
+    """Many snapshots are fetched, in parts, and one part in five arrives damaged."""
+    return attrs.evolve(
+        busy_failovers(seed),
+        snapshot_every_ms=100,
+        crash_every_ms=500,
+        down_ms=(500, 1500),
+        snapshot_max_bytes=300,
+        damage=0.2,
     )
 
 
@@ -345,4 +361,20 @@ def full_disk_ignored() -> Iterator[None]:
 )
 def damaged_log_not_noticed() -> Iterator[None]:
     with patch.object(SimLog, "damage", lambda log: None):
+        yield
+
+
+@planted(
+    "Nobody checks a fetched snapshot: a bit that flipped on the way becomes part of the image.",
+    within=20,
+    worlds=damaged_snapshots,
+)
+def damaged_snapshot_believed() -> Iterator[None]:
+    def take_footer(checker: SnapshotChecker, batch: RecordBatch) -> None:
+        checker._finished = True
+
+    with (
+        patch.object(batch_module, "crc32c", lambda data: 0),
+        patch.object(SnapshotChecker, "_take_footer", take_footer),
+    ):
         yield

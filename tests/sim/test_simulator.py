@@ -74,7 +74,7 @@ def test_a_world_stays_safe_and_gets_going_again(seed: int, kind: str) -> None:
 
 
 def test_the_same_seed_is_the_same_world_in_every_process() -> None:
-    command = [sys.executable, "-m", "tests.sim", "--seed", "11", "--count", "4", "--hash"]
+    command = [sys.executable, "-m", "tests.sim", "--seed", "13", "--count", "4", "--hash"]
     hashes = {
         subprocess.run(
             command, env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True
