@@ -106,8 +106,9 @@ class ActiveController:
         self._office: _Office | None = None
         self._now_ms = 0
         self._asked_for_ms: int | None = None
-
-    """The deadline that was asked for after the last turn."""
+        """The deadline that was asked for after the last turn."""
+        self._asked_ms = 0
+        """When that was: the last moment at which this process is known to have listened."""
 
     # ---- what others may look at ---------------------------------------------------------------------------
 
@@ -142,6 +143,7 @@ class ActiveController:
     def next_deadline(self) -> int | None:
         """When it wants a Turn although nothing else happens. Whoever asks gives it one then, or was held up."""
         self._asked_for_ms = self._due_ms()
+        self._asked_ms = self._now_ms
         return self._asked_for_ms
 
     def _due_ms(self) -> int | None:
@@ -375,13 +377,19 @@ class ActiveController:
             office.sessions.settled(broker_id, office.speculation.next_offset - 1, now_ms)
 
     def _forgive_lateness(self, office: _Office, outcome: _Outcome) -> None:
-        """Heartbeats that lay in a socket while this process stood still must not cost anybody its session."""
+        """Heartbeats that lay in a socket while this process stood still must not cost anybody its session.
+
+        It may have stood still since it last asked. Counted from the deadline alone, a deadline that was the end of a
+        session would be the end of that session again, only later.
+        """
         late_ms = 0 if self._asked_for_ms is None else outcome.now_ms - self._asked_for_ms
         if late_ms >= LATE_MS:
-            office.sessions.forgive(late_ms)
-            self.counters.silence_forgiven_ms += late_ms
+            silence_ms = outcome.now_ms - self._asked_ms
+            office.sessions.forgive(silence_ms)
+            self.counters.silence_forgiven_ms += silence_ms
             outcome.notes.append(
-                f"came {late_ms} ms late to its turn; the brokers' sessions are extended by as much"
+                f"came {late_ms} ms late to its turn, {silence_ms} ms after the one before; the brokers' sessions are "
+                "extended by as much"
             )
 
     def _met_a_bug(self, outcome: _Outcome, fault: Fault) -> None:

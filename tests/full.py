@@ -17,7 +17,7 @@ from typing import Final
 
 import attrs
 
-SEEDS: Final = 2_000
+SEEDS: Final = 10_000
 _LAST_SEED: Final = 2**31
 
 

@@ -18,7 +18,7 @@ from tests.controller.desk import (
     running_desk,
     set_config,
 )
-from tests.controller.world import config
+from tests.controller.world import SESSION_MS, config
 
 
 @pytest.fixture
@@ -432,7 +432,7 @@ def test_a_new_controller_grants_full_sessions(desk: Desk) -> None:
 
 def test_a_process_that_stood_still_fences_nobody_for_it(desk: Desk) -> None:
     desk.turn()
-    deadline = desk.controller.next_deadline()
+    asked, deadline = desk.now_ms, desk.controller.next_deadline()
     assert deadline is not None
     desk.now_ms = deadline + 60_000
 
@@ -440,11 +440,26 @@ def test_a_process_that_stood_still_fences_nobody_for_it(desk: Desk) -> None:
 
     assert not desk.is_fenced(1)
     assert any("60000 ms late" in note for note in effects.notes)
-    assert desk.controller.counters.silence_forgiven_ms == 60_000
+    assert desk.controller.counters.silence_forgiven_ms == desk.now_ms - asked
     desk.commit()
     # From now on silence is the broker's own again.
     desk.pass_time(9_000)
     assert desk.is_fenced(1)
+
+
+def test_also_not_if_the_end_of_a_session_was_its_next_deadline() -> None:
+    desk = Desk(config=config(max_idle_interval_ms=0)).lead()
+    desk.broker(1)
+    session_end_ms = desk.now_ms + SESSION_MS
+    while (deadline := desk.controller.next_deadline()) is not None and deadline < session_end_ms:
+        desk.now_ms = deadline
+        desk.turn()
+    assert deadline == session_end_ms
+    desk.now_ms = session_end_ms + 60_000
+
+    desk.turn()
+
+    assert not desk.is_fenced(1)
 
 
 # --- the clock

@@ -17,7 +17,8 @@ from quorate.metadata.quorum.invariants import Summary
 from quorate.metadata.quorum.messages import Response, VoteRequest, VoteResponse
 from quorate.metadata.quorum.transitions import RoleName
 from tests.sim.disk import Disk
-from tests.sim.machine import Digest
+from tests.sim.images import ImageLaws
+from tests.sim.machine import Digest, Machine
 from tests.sim.network import Network
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ class Laws:
         self._leaders: dict[Epoch, tuple[NodeId, int]] = {}
         self._votes: dict[tuple[ReplicaKey, Epoch], ReplicaKey] = {}
         self._lost_disks: dict[ReplicaKey, Disk] = {}
+        self.images: ImageLaws | None = None
+        """In whole clusters."""
         self._network = network
         self._marks = marks
 
@@ -140,6 +143,8 @@ class Laws:
         self._committed_in[batch.base_offset] = node.core.election.epoch
         self.committed_end = batch.end_offset
         self._epoch_at[batch.end_offset] = batch.epoch
+        if self.images is not None:
+            self.images.on_extended(batch)
         for other in self._network.nodes.values():
             if other.up and other.core.leads and other.core.election.epoch >= node.core.election.epoch:
                 check(self._in_log(other.disk, batch), f"{other.name} leads without {self._name(batch)}")
@@ -151,9 +156,15 @@ class Laws:
         return batch.end_offset <= disk.log.flushed_end and self._in_log(disk, batch)
 
     def on_applied(self, node: "SimNode", high_watermark: Offset) -> None:
-        """Equal offset, equal state."""
-        applied, digest = node.machine.applied, node.machine.digest
-        check(applied.offset == high_watermark, f"{node.name} applied {applied}, not up to {high_watermark}")
+        """Equal offset, equal state. Images have a law of their own (`images`)."""
+        machine = node.machine
+        check(
+            machine.applied == high_watermark,
+            f"{node.name} applied all below {machine.applied}, not up to {high_watermark}",
+        )
+        if not isinstance(machine, Machine):
+            return
+        applied, digest = machine.at, machine.digest
         self.is_committed_point(applied)
         known = self._digests.setdefault(applied.offset, digest)
         check(known == digest, f"{node.name} has another state at {applied} than another node had")
@@ -194,7 +205,7 @@ class Laws:
 
     def on_disk_lost(self, key: ReplicaKey, disk: Disk) -> None:
         """What was on it counts on: its owner had said so, and a leader may hear it only now."""
-        self._lost_disks[key] = disk
+        self._lost_disks.setdefault(key, disk)  # it may have been damaged first
 
     # ---- disks -----------------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from quorate.metadata.quorum.events import (
 )
 from quorate.metadata.quorum.messages import VoteResponse
 from tests.sim.clients import Clients
+from tests.sim.disk import SimLog
 from tests.sim.network import Network
 from tests.sim.node import Doom, SimNode
 from tests.sim.options import WorldOptions
@@ -62,14 +63,19 @@ class Nemesis:
         rng: random.Random,
         wipe: Callable[[SimNode], None],
     ) -> None:
+        self._all = nodes
+        if options.brokers_are_well:
+            nodes = [node for node in nodes if not node.is_broker]
         self._options, self._nodes, self._clients, self._network = options, nodes, clients, network
         self._schedule, self._trace, self._marks, self._rng = schedule, trace, marks, rng
         self._wipe_disk = wipe
         self._may_wipe = (options.voters - 1) // 2
         self.active = True
+        self.dead: set[SimNode] = set()
+        """They never come back."""
         for node in nodes:
-            node.when_cut = self._start_later
-        self._every(options.propose_every_ms, self.propose)
+            node.when_cut = node.when_ended = self._start_later
+        self._every(None if options.is_whole else options.propose_every_ms, self.propose)
         self._every(options.crash_every_ms, self.crash)
         self._every(options.reset_every_ms, self.reset)
         self._every(options.partition_every_ms, self.partition)
@@ -79,6 +85,8 @@ class Nemesis:
         self._every(options.space_every_ms, self.space)
         self._every(options.snapshot_every_ms, self.snapshot)
         self._every(options.wipe_every_ms, self.wipe)
+        self._every(options.full_disk_every_ms, self.fill_disk)
+        self._every(options.rot_every_ms, self.rot)
 
     def _every(self, mean_ms: int | None, act: Callable[[], None]) -> None:
         if mean_ms is None:
@@ -127,10 +135,19 @@ class Nemesis:
 
     def _start_later(self, node: SimNode) -> None:
         def start() -> None:
-            if not node.up:
-                node.start()
+            if not node.up and node not in self.dead:
+                self._start(node)
 
         self._schedule.after(self._rng.randint(*self._options.down_ms), start)
+
+    def _start(self, node: SimNode) -> None:
+        """As a node starts: recovery reads the whole log, and refuses one that is damaged."""
+        damage = node.disk.log.damage() if self._options.rot_every_ms is not None else None
+        if damage is not None:
+            self._marks["damage found at start"] += 1
+            self._trace.line(node.name, f"refuses its damaged log, and gets a new directory: {damage}")
+            self._wipe_disk(node)
+        node.start()
 
     def reset(self) -> None:
         one, other = self._rng.sample(self._nodes, 2) if len(self._nodes) > 1 else (None, None)
@@ -144,6 +161,7 @@ class Nemesis:
         count = self._rng.randint(1, len(self._nodes) - 1)
         first = self._some(self._nodes)
         side = {node.id for node in self._rng.sample(self._nodes, count)} | ({first.id} if first else set())
+        side |= {client for client in self._network.clients if self._rng.random() < 0.5}
         inward, outward = self._rng.choice([(True, True), (True, True), (True, False), (False, True)])
         self._cut_off(frozenset(side), inward=inward, outward=outward)
 
@@ -174,14 +192,17 @@ class Nemesis:
         if node is None:
             return
         self._marks["orderly stop"] += 1
-        node.handle(ShutdownRequested())
+        node.act(node.machine.stop, "is told to stop")
         life = node.life
+        if node.is_broker:
+            return  # it ends itself, with the controller's leave or without
+        node.handle(ShutdownRequested())
 
         def give_up() -> None:  # as the shell does, when nobody takes over in time
             if node.up and node.life == life:
                 node.exit()
             if not node.up:
-                node.start()
+                self._start(node)
 
         self._schedule.after(2000 + self._rng.randint(*self._options.down_ms), give_up)
 
@@ -201,12 +222,15 @@ class Nemesis:
         node = self._some([one for one in self._up() if not one.paused])
         if node is None:
             return
-        point = node.machine.applied
+        source = node.machine.snapshot(node.core, self._schedule.now_ms)
+        if source is None:
+            return
+        point, batches = source
         newest = node.core.log.newest_snapshot
         if point.offset > snapshots.max_snapshot_end(node.core) or point in (LOG_START, newest):
             return
         writer = node.disk.log.new_snapshot(point)
-        for batch in node.machine.snapshot(node.core, self._schedule.now_ms):
+        for batch in batches:
             writer.append(batch)
         life = node.life
 
@@ -229,17 +253,46 @@ class Nemesis:
         self._wipe_disk(node)
         self._start_later(node)
 
+    def fill_disk(self) -> None:
+        """The next append finds no room: the watch over free space was too late."""
+        node = self._some([one for one in self._nodes if not one.disk.log.full])
+        if node is None:
+            return
+        self._marks["disk full"] += 1
+        self._trace.line(node.name, "its disk is full")
+        log = node.disk.log
+        log.full = True
+        self._schedule.after(self._rng.randint(*self._options.down_ms), lambda: make_room(log))
+
+    def rot(self) -> None:
+        """While a node is down its log is damaged; who owns it must notice, and nobody must lose anything."""
+        voters = [node for node in self._nodes if node.is_voter]
+        if self._may_wipe == 0 or not voters:
+            return
+        node = self._rng.choice(voters)
+        node.crash()
+        misdirected = self._rng.random() < 0.4
+        if node.rot(self._rng, misdirected=misdirected):
+            self._may_wipe -= 1
+            self._marks["misdirected write" if misdirected else "bit flipped"] += 1
+        self._start_later(node)
+
     # ---- the end of bad times --------------------------------------------------------------------------
 
     def quiet(self) -> None:
         """No more trouble: everybody is up, connected, awake, and on a quick disk."""
         self.active = False
         self._network.heal()
-        for node in self._nodes:
+        for node in self._all:
             node.doom = None
+            node.bad_disk = node.disk.log.full = False
             node.flush_ms = (1, 5)
             node.resume()
             if not node.up:
-                node.start()
+                self._start(node)
             elif node.core.disk_low:
                 node.handle(SpaceChanged(low=False))
+
+
+def make_room(log: SimLog) -> None:
+    log.full = False

@@ -6,6 +6,7 @@ too: dropping it is the core's business.
 """
 
 import random
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import attrs
@@ -21,7 +22,8 @@ from quorate.metadata.quorum.events import (
     ResponseReceived,
     Token,
 )
-from quorate.metadata.quorum.messages import Request, Response
+from quorate.metadata.quorum.messages import FetchSnapshotResponse, Request, Response
+from tests.sim.disk import flip_a_bit
 from tests.sim.options import WorldOptions
 from tests.sim.schedule import Schedule
 
@@ -55,8 +57,13 @@ class Network:
         self.broken: dict[tuple[NodeId, NodeId], Failure] = {}
         """Where requests fail at once, and how: a firewall that refuses, a proxy that resets."""
         self.calls: dict[Token, Call] = {}
-        self.loss, self.duplicate = options.loss, options.duplicate
+        self.loss, self.duplicate, self.damage = options.loss, options.duplicate, options.damage
+        self.when_damaged: Callable[[], None] = lambda: None
         self.delay_ms = options.delay_ms
+        self.clients: list[NodeId] = []
+        """Who asks nodes and is none: they are cut off together with some of them."""
+        self.when_reset: Callable[[NodeId, NodeId], None] = lambda source, target: None
+        self.when_died: Callable[[NodeId], None] = lambda node_id: None
         self._ordered = options.ordered
         self._schedule = schedule
         self._rng = rng
@@ -75,7 +82,7 @@ class Network:
             )
             if not self._lost(source.id, target.id):
                 self.calls[call.token] = call
-                self._schedule.at(self._arrival(source.id, target.id), lambda call=call: self._arrive(call))
+                self._schedule.at(self.arrival(source.id, target.id), lambda call=call: self._arrive(call))
 
     def respond(self, token: Token, response: Response | None) -> None:
         """None: refused at the top level, which to the sender is a failure of no particular kind."""
@@ -87,7 +94,7 @@ class Network:
         if self._lost(call.target.id, call.source.id):
             del self.calls[token]
             return
-        when = self._arrival(call.target.id, call.source.id)
+        when = self.arrival(call.target.id, call.source.id)
         self._schedule.at(when, lambda: self._come_back(call, response))
 
     def _arrive(self, call: Call) -> None:
@@ -109,17 +116,31 @@ class Network:
         if response is None:
             call.source.deliver(RequestFailed(call.correlation, Failure.RESET))
         else:
+            response = self._damaged(response)
             call.source.deliver(ResponseReceived(call.correlation, response))
 
     def _lost(self, source: NodeId, target: NodeId) -> bool:
         return (source, target) in self.cut or (self.loss > 0 and self._rng.random() < self.loss)
 
-    def _arrival(self, source: NodeId, target: NodeId) -> int:
+    def lets_through(self, source: NodeId, target: NodeId) -> bool:
+        """Whether a packet gets there: now, and this time."""
+        return not self._lost(source, target)
+
+    def arrival(self, source: NodeId, target: NodeId) -> int:
         when = self._schedule.now_ms + self._rng.randint(*self.delay_ms)
         if self._ordered:
             when = max(when, self._last_arrival.get((source, target), 0))
             self._last_arrival[source, target] = when
         return when
+
+    def _damaged(self, response: Response) -> Response:
+        """A part of a snapshot may have a bit flipped, on a disk or on the way: its reader has to notice."""
+        if not self.damage or not isinstance(response, FetchSnapshotResponse) or not response.data:
+            return response
+        if self._rng.random() >= self.damage:
+            return response
+        self.when_damaged()
+        return attrs.evolve(response, data=flip_a_bit(response.data, self._rng))
 
     # ---- breaking --------------------------------------------------------------------------------------
 
@@ -142,6 +163,7 @@ class Network:
         for call in list(self.calls.values()):
             if call.source.id == source and call.target.id == target:
                 self._fail(call, Failure.RESET)
+        self.when_reset(source, target)
 
     def died(self, node: "SimNode") -> None:
         """The process is gone: its kernel resets every connection; what it asked itself is nobody's any more."""
@@ -151,6 +173,7 @@ class Network:
                 del self.calls[call.token]
             elif call.target is node:
                 self._fail(call, Failure.RESET)
+        self.when_died(node.id)
 
     def break_off(self, one: NodeId, failure: Failure) -> None:
         """Whatever is asked of this node, or by it, fails, and those who ask are told so."""
@@ -161,7 +184,7 @@ class Network:
 
     def split(self, side: frozenset[NodeId], *, inward: bool, outward: bool) -> set[tuple[NodeId, NodeId]]:
         """Cuts these nodes off from all others, in one direction or both; returns what was cut for `mend`."""
-        ids = [node.id for node in self.nodes.values()]
+        ids = [*(node.id for node in self.nodes.values()), *self.clients]
         inside = [one for one in ids if one in side]
         outside = [one for one in ids if one not in side]
         cut: set[tuple[NodeId, NodeId]] = set()
@@ -180,5 +203,5 @@ class Network:
     def heal(self) -> None:
         self.cut.clear()
         self.broken.clear()
-        self.loss = self.duplicate = 0.0
+        self.loss = self.duplicate = self.damage = 0.0
         self.delay_ms = (1, 5)

@@ -5,6 +5,8 @@ often. The explicit worlds of other tests (gaps, flapping) write their options d
 """
 
 import random
+from collections.abc import Callable, Mapping
+from typing import Final
 
 import attrs
 
@@ -48,6 +50,51 @@ class WorldOptions:
     fetch_max_bytes: int = 8 * 1024 * 1024
     snapshot_max_bytes: int = 1024 * 1024
 
+    # ---- whole clusters only: real controllers, brokers, and clients that ask them
+    brokers: int = 0
+    """0: a bare quorum, whose state machine is a small one of the simulation's own (`machine`)."""
+    clients: int = 0
+    think_ms: int = 50
+    """How long a client rests between two requests, on average."""
+    topics: int = 3
+    """How many names the clients quarrel about."""
+    patience_ms: tuple[int, int] = (300, 8000)
+    """How long a client waits for an answer."""
+    heartbeat_ms: int = 2000
+    session_ms: int = 9000
+    idle_ms: int = 500
+    """How often an idle controller writes a NoOp; 0: never."""
+    laziness: float = 0.0
+    """How often a node's turn comes some milliseconds after the event that asks for it."""
+    broker_dies: bool = False
+    """At the very end a broker dies for good, and the leader with it for a while: somebody must fence it."""
+
+    brokers_are_well: bool = False
+    """Nothing befalls brokers or their connections, only controllers: so no broker may ever be fenced again."""
+
+    # ---- disks and clocks
+    drift: float = 0.0
+    """Clocks run by up to this part too fast or too slow."""
+    fsync_fails: float = 0.0
+    """How many flushes fail: the node must end, and what was not flushed is gone."""
+    fsync_stalls: float = 0.0
+    """How many flushes take seconds."""
+    full_disk_every_ms: int | None = None
+    """An append finds no room: the node must end; it comes back when there is some."""
+    rot_every_ms: int | None = None
+    """A bit of one node's log flips while it is down, or it reads what lies elsewhere."""
+    damage: float = 0.0
+    """How many parts of snapshots arrive with a bit flipped."""
+
+    @property
+    def is_whole(self) -> bool:
+        return self.brokers > 0
+
+    @property
+    def steps(self) -> int:
+        """Events of the safety phase: in a whole cluster more happens before anything interesting does."""
+        return 2500 if self.is_whole else 1200
+
 
 def _maybe(rng: random.Random, chance: float, low: int, high: int) -> int | None:
     """A mean interval, or never; both ends of the scale are equally likely, not both ends of the range."""
@@ -57,9 +104,106 @@ def _maybe(rng: random.Random, chance: float, low: int, high: int) -> int | None
 
 
 def draw(seed: int) -> WorldOptions:
-    """The world of a seed: most are mixtures, some are made for what mixtures seldom show."""
+    """The world of a seed: half are bare quorums, half whole clusters."""
+    return draw_whole(seed) if random.Random(f"kind {seed}").random() < 0.5 else draw_bare(seed)
+
+
+def draw_bare(seed: int) -> WorldOptions:
+    """A bare quorum; in half of the worlds disks and clocks are bad."""
+    return _with_disks(draw_plain(seed), seed)
+
+
+def draw_plain(seed: int) -> WorldOptions:
+    """A bare quorum on honest disks: most are mixtures, some are made for what mixtures seldom show."""
     rng = random.Random(f"world {seed}")
     return rng.choice([_mixture, _mixture, _mixture, _election_storm, _deposed_leaders])(rng)
+
+
+def draw_whole(seed: int) -> WorldOptions:
+    """A quorum with real controllers, brokers that follow it, and clients."""
+    rng = random.Random(f"whole {seed}")
+    if rng.random() < 0.15:
+        return steady_brokers(seed)
+    options = rng.choice([_mixture, _mixture, _deposed_leaders, _calm])(rng)
+    heartbeat_ms, session_ms = rng.choice([(300, 2000), (500, 3000), (2000, 9000)])
+    options = attrs.evolve(
+        options,
+        propose_every_ms=None,
+        observers=rng.choice([0, 0, 0, 1]),
+        brokers=rng.choice([1, 2, 2, 3]),
+        clients=rng.choice([1, 2, 3, 4]),
+        think_ms=int(5 * 60 ** rng.random()),
+        topics=rng.choice([1, 2, 3, 5]),
+        patience_ms=(200, rng.choice([500, 3000, 12000])),
+        heartbeat_ms=heartbeat_ms,
+        session_ms=session_ms,
+        idle_ms=rng.choice([500, 2000, 5000]),
+        laziness=rng.choice([0.0, 0.3, 0.9]),
+        broker_dies=rng.random() < 0.4,
+        fetch_max_bytes=rng.choice([300, 8 * 1024 * 1024]),
+        snapshot_max_bytes=rng.choice([300, 1024 * 1024]),
+    )
+    return _with_disks(options, seed)
+
+
+def steady_brokers(seed: int) -> WorldOptions:
+    """Controllers die, stand still and hand over; brokers are well all the time, and must be left alone."""
+    rng = random.Random(f"steady {seed}")
+    return WorldOptions(
+        voters=rng.choice([1, 3, 3, 5]),
+        shuffle_ties=True,
+        delay_ms=(1, rng.choice([1, 5, 20])),
+        flush_ms=(0, rng.choice([1, 20])),
+        brokers=rng.choice([1, 2, 3]),
+        clients=rng.choice([1, 2]),
+        think_ms=rng.choice([100, 1000]),
+        heartbeat_ms=rng.choice([300, 2000]),
+        session_ms=9000,  # shorter ones can be over before a broker has found the next controller
+        idle_ms=rng.choice([500, 5000, 0]),
+        laziness=rng.choice([0.0, 0.3]),
+        crash_every_ms=_maybe(rng, 0.6, 2000, 10000),
+        down_ms=(1, rng.choice([100, 3000, 20000])),
+        pause_every_ms=_maybe(rng, 0.7, 2000, 10000),
+        pause_ms=(10, rng.choice([2000, 30000])),
+        stop_every_ms=_maybe(rng, 0.4, 4000, 20000),
+        resign_every_ms=_maybe(rng, 0.4, 1000, 10000),
+        snapshot_every_ms=_maybe(rng, 0.5, 500, 8000),
+        brokers_are_well=True,
+    )
+
+
+def _with_disks(options: WorldOptions, seed: int) -> WorldOptions:
+    """Bad disks and bad clocks, in some worlds; drawn by themselves, so that they leave the rest as it is."""
+    rng = random.Random(f"disks {seed}")
+    if rng.random() < 0.5:
+        return options
+    return attrs.evolve(
+        options,
+        drift=rng.choice([0.0, 0.02, 0.2]),
+        fsync_fails=rng.choice([0.0, 0.0, 0.003]),
+        fsync_stalls=rng.choice([0.0, 0.0, 0.01]),
+        full_disk_every_ms=_maybe(rng, 0.2, 1000, 8000),
+        rot_every_ms=_maybe(rng, 0.3, 1000, 8000),
+        damage=rng.choice([0.0, 0.0, 0.1]),
+    )
+
+
+def _calm(rng: random.Random) -> WorldOptions:
+    """Little goes wrong, and that seldom: sessions live long enough to be lost by mistake."""
+    return WorldOptions(
+        voters=rng.choice([1, 3, 3, 5]),
+        shuffle_ties=True,
+        delay_ms=(1, rng.choice([1, 5, 20])),
+        flush_ms=(0, rng.choice([1, 5, 50])),
+        crash_every_ms=_maybe(rng, 0.7, 4000, 20000),
+        down_ms=(1, rng.choice([20, 500, 15000])),
+        partition_every_ms=_maybe(rng, 0.3, 4000, 20000),
+        pause_every_ms=_maybe(rng, 0.3, 4000, 20000),
+        pause_ms=(10, rng.choice([5000, 30000])),
+        stop_every_ms=_maybe(rng, 0.4, 4000, 20000),
+        resign_every_ms=_maybe(rng, 0.3, 2000, 20000),
+        snapshot_every_ms=_maybe(rng, 0.7, 500, 8000),
+    )
 
 
 def election_storm(seed: int) -> WorldOptions:
@@ -147,3 +291,13 @@ def _deposed_leaders(rng: random.Random) -> WorldOptions:
         fetch_max_bytes=rng.choice([300, 8 * 1024 * 1024]),
         snapshot_max_bytes=rng.choice([300, 1024 * 1024]),
     )
+
+
+KINDS: Final[Mapping[str, Callable[[int], WorldOptions]]] = {
+    "any": draw,
+    "plain": draw_plain,
+    "bare": draw_bare,
+    "whole": draw_whole,
+    "steady": steady_brokers,
+}
+"""What a seed may mean; "any" unless said otherwise."""

@@ -89,8 +89,8 @@ def compacted_while_away(seed: int) -> options.WorldOptions:
 PLANTED_BUGS: Final[list[PlantedBug]] = []
 
 
-def _planted(
-    story: str, *, within: int, worlds: Worlds = options.draw
+def planted(
+    story: str, *, within: int, worlds: Worlds = options.draw_plain
 ) -> Callable[[Callable[[], Iterator[None]]], Plant]:
     def register(generator: Callable[[], Iterator[None]]) -> Plant:
         plant = contextmanager(generator)
@@ -104,7 +104,7 @@ def _planted(
 # ---- what must be on disk before it is said ------------------------------------------------------------
 
 
-@_planted(
+@planted(
     "A vote is forgotten at a crash and given again to another: two leaders (PySyncObj#84).",
     within=60,
     worlds=options.election_storm,
@@ -120,7 +120,7 @@ def vote_not_persisted() -> Iterator[None]:
         yield
 
 
-@_planted(
+@planted(
     "The answer leaves, the power fails, and the vote in it was never written.",
     within=100,
     worlds=contested_elections,
@@ -136,7 +136,7 @@ def answer_sent_before_vote_is_written() -> Iterator[None]:
         yield
 
 
-@_planted(
+@planted(
     "A follower asks for what comes next before it has flushed what came (NATS 2.12.1).",
     within=10,
 )
@@ -151,7 +151,7 @@ def fetch_before_flush() -> Iterator[None]:
         yield
 
 
-@_planted(
+@planted(
     "The leader counts itself before its own flush (etcd#14370).",
     within=20,
 )
@@ -207,7 +207,7 @@ def probing_for_divergence() -> Iterator[None]:
         yield
 
 
-@_planted(
+@planted(
     "A flush that began before the log was cut vouches for what was appended since (etcd#22442).",
     within=60,
     worlds=slow_disks,
@@ -226,7 +226,7 @@ def flush_from_before_a_truncation_believed() -> Iterator[None]:
 # ---- elections -------------------------------------------------------------------------------------------
 
 
-@_planted(
+@planted(
     "A replica votes for everybody who asks (DaosRaft PR#70).",
     within=60,
 )
@@ -242,7 +242,7 @@ def two_votes_in_one_epoch() -> Iterator[None]:
         yield
 
 
-@_planted(
+@planted(
     "A vote is given without a look at the candidate's log: it may lack committed records (paper, 5.4.1).",
     within=60,
 )
@@ -259,7 +259,7 @@ def vote_without_comparing_logs() -> Iterator[None]:
         yield
 
 
-@_planted(
+@planted(
     "Half of the voters is taken for a majority.",
     within=10,
 )
@@ -269,7 +269,7 @@ def majority_off_by_one() -> Iterator[None]:
         yield
 
 
-@_planted(
+@planted(
     "A restarted leader goes on in its epoch: the offsets it lost are given to other records (KRaft: Resigned).",
     within=10,
 )
@@ -288,7 +288,7 @@ def restarted_leader_leads_the_same_epoch() -> Iterator[None]:
 # ---- the log ---------------------------------------------------------------------------------------------
 
 
-@_planted(
+@planted(
     "Records of an older epoch are committed by counting replicas (paper, figure 8; PySyncObj#169).",
     within=10,
 )
@@ -309,7 +309,7 @@ def old_epoch_committed_by_counting() -> Iterator[None]:
         yield
 
 
-@_planted(
+@planted(
     "A follower cuts its log back to where the diverging epoch began, committed or not (raftos#26).",
     within=60,
 )
@@ -329,7 +329,7 @@ def truncation_below_the_high_watermark() -> Iterator[None]:
         yield
 
 
-@_planted(
+@planted(
     "Answers to Fetches that were given up, or answered before, are taken as if just asked for (SandTable, RaftOS).",
     within=40,
 )
@@ -357,7 +357,7 @@ def stale_fetch_response_accepted() -> Iterator[None]:
         yield
 
 
-@_planted(
+@planted(
     "The leader does not ask whether the replica's log is a prefix of its own.",
     within=30,
 )
@@ -366,7 +366,7 @@ def divergence_not_looked_for() -> Iterator[None]:
         yield
 
 
-@_planted(
+@planted(
     "Who parted from the log below its start is told so, over and over, and never cuts (our own, found by a seed).",
     within=60,
     worlds=compacted_while_away,
@@ -388,7 +388,7 @@ def no_snapshot_for_an_older_history() -> Iterator[None]:
         yield
 
 
-@_planted(
+@planted(
     "An observer is served what is not committed, applies it, and has to take it back.",
     within=80,
 )
@@ -397,7 +397,7 @@ def observer_served_uncommitted() -> Iterator[None]:
         yield
 
 
-@_planted(
+@planted(
     "A new leader tells its high watermark before a record of its epoch is committed: it goes back (PySyncObj#166).",
     within=40,
 )
@@ -408,7 +408,7 @@ def high_watermark_told_too_early() -> Iterator[None]:
         yield
 
 
-@_planted(
+@planted(
     "A wiped disk votes and acknowledges as its old self: the directory id is not looked at (KAFKA-14205).",
     within=80,
 )

@@ -42,6 +42,11 @@ class Trace:
         if self._on:
             self.line(who, f"← {describe(event)}")
 
+    def act(self, who: str, what: str) -> None:
+        self.events += 1
+        if self._on:
+            self.line(who, f"← {what}")
+
     def line(self, who: str, text: str) -> None:
         if not self._on:
             return

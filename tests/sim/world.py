@@ -6,7 +6,7 @@ time there is one leader whom all follow, a new write is acknowledged, and all n
 
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import attrs
@@ -16,20 +16,27 @@ from quorate.metadata.ids import Endpoint, NodeId, Offset, ReplicaKey, random_uu
 from quorate.metadata.quorum.core import QuorumConfig
 from quorate.metadata.quorum.election_state import ElectionState
 from quorate.metadata.records import KRaftVersionRecord, VersionRange, Voter, VotersRecord
+from tests.sim.brokers import SimBroker
 from tests.sim.clients import Clients
+from tests.sim.controllers import SimController, controller_config
 from tests.sim.disk import Disk, SimLog
+from tests.sim.ending import Ending, check_end
+from tests.sim.images import ImageLaws
 from tests.sim.laws import Laws
-from tests.sim.machine import Values
+from tests.sim.machine import Machine, StateMachine, Values
 from tests.sim.nemesis import Nemesis
 from tests.sim.network import CLUSTER_ID, Network
 from tests.sim.node import SimNode
 from tests.sim.options import WorldOptions, draw
+from tests.sim.parcels import Parcels
 from tests.sim.schedule import Schedule
+from tests.sim.sessions import Sessions
 from tests.sim.trace import Trace
+from tests.sim.wires import Wires
 
-DEFAULT_STEPS: Final = 1200
 LISTENER: Final = "CONTROLLER"
 FIRST_PORT: Final = 9090
+FIRST_BROKER: Final = 200
 LEADER_WITHIN_MS: Final = 10_000
 """After healing: a few election timeouts, for worlds whose messages take a third of a second each way."""
 CONVERGED_WITHIN_MS: Final = 30_000
@@ -66,14 +73,19 @@ class World:
         self.trace = Trace(self.schedule, show)
         self.network = Network(self.options, self.schedule, self._fork())
         self.values = Values()
+        self.network.when_damaged = lambda: self.marks.update(["snapshot part damaged"])
         self._voter_keys = [
             ReplicaKey(NodeId(number), random_uuid(self.rng)) for number in range(1, self.options.voters + 1)
         ]
         self._voters = _voters_record(self._voter_keys)
         self.laws = Laws(self._voter_keys, self.network, self.marks)
         self.clients = Clients(self.schedule, self.laws, self.values, self.marks, self._fork())
+        self.sessions: Sessions | None = None
+        if self.options.is_whole:
+            self.sessions = self._whole_cluster()
         self.nodes = [self._voter(key) for key in self._voter_keys]
         self.nodes += [self._observer(index) for index in range(self.options.observers)]
+        self.nodes += [self._broker(index) for index in range(self.options.brokers)]
         for node in self.nodes:
             self.network.nodes[FIRST_PORT + node.id] = node
             node.when_committed = self.clients.resolve
@@ -90,6 +102,29 @@ class World:
         )
         for node in self.nodes:
             self.schedule.after(self.rng.randint(0, 20), node.start)
+        if self.sessions is not None:
+            self.sessions.begin([node for node in self.nodes if not node.is_broker], self.brokers)
+
+    @property
+    def brokers(self) -> list[SimNode]:
+        return [node for node in self.nodes if node.is_broker] if self.options.is_whole else []
+
+    def _whole_cluster(self) -> Sessions:
+        """What only worlds with controllers and brokers have."""
+        self.laws.images = self.images = ImageLaws(self.marks, brokers_are_well=self.options.brokers_are_well)
+        self.parcels = Parcels()
+        self.wires = Wires(self.network, self.schedule, self.marks, self._fork())
+        sessions = Sessions(
+            self.options,
+            images=self.images,
+            wires=self.wires,
+            schedule=self.schedule,
+            trace=self.trace,
+            marks=self.marks,
+            rng=self._fork(),
+        )
+        self.network.clients = [client.id for client in sessions.clients]
+        return sessions
 
     def _fork(self) -> random.Random:
         return random.Random(self.rng.getrandbits(64))
@@ -101,7 +136,19 @@ class World:
 
     def _observer(self, index: int) -> SimNode:
         key = ReplicaKey(NodeId(100 + index), random_uuid(self.rng))
-        return self._node(key, durable=index % 2 == 1, formatted=False)
+        return self._node(key, durable=index % 2 == 1 or self.options.is_whole, formatted=False)
+
+    def _broker(self, index: int) -> SimNode:
+        key = ReplicaKey(NodeId(FIRST_BROKER + index), random_uuid(self.rng))
+        return self._node(key, durable=False, formatted=False)
+
+    def _machine(self, node: SimNode) -> StateMachine:
+        if not self.options.is_whole:
+            return Machine(self.values)
+        if node.is_broker:
+            return SimBroker(node, self.options, self.images, self.parcels, self.wires, self._fork())
+        config = controller_config(node.id, self.options)
+        return SimController(node, config, self.images, self.parcels, self._fork())
 
     def _node(self, key: ReplicaKey, *, durable: bool, formatted: bool) -> SimNode:
         config = QuorumConfig(
@@ -119,7 +166,7 @@ class World:
             schedule=self.schedule,
             network=self.network,
             laws=self.laws,
-            values=self.values,
+            make_machine=self._machine,
             trace=self.trace,
             marks=self.marks,
             rng=self._fork(),
@@ -141,8 +188,9 @@ class World:
 
     # ---- running ---------------------------------------------------------------------------------------
 
-    def run(self, steps: int = DEFAULT_STEPS) -> Outcome:
+    def run(self, steps: int | None = None) -> Outcome:
         """Both phases."""
+        steps = self.options.steps if steps is None else steps
         violation, leader_after = None, None
         try:
             while self.trace.events < steps and self.schedule.run_next():
@@ -152,13 +200,15 @@ class World:
             violation = str(violated)
         except AssertionError as violated:
             violation = f"a check of the simulated disk: {violated}"
+        except Exception as problem:  # noqa: BLE001  whatever escapes from a node would have ended its process
+            violation = f"a node would have died of {problem!r}"
         return Outcome(
             seed=self.seed,
             steps=steps,
             violation=violation,
             events=self.trace.events,
             simulated_ms=self.schedule.now_ms,
-            acknowledged=len(self.clients.acknowledged),
+            acknowledged=len(self.acknowledged),
             epoch=max(node.disk.election.epoch for node in self.nodes),
             leader_after_ms=leader_after,
             marks=self.marks,
@@ -187,9 +237,24 @@ class World:
             return None
         return newest
 
+    @property
+    def acknowledged(self) -> Sequence[object]:
+        """The writes of which a client knows that they happened."""
+        return self.clients.acknowledged if self.sessions is None else self.sessions.acknowledged
+
     def _get_going(self) -> int:
         self.nemesis.quiet()
         took = self.run_while(lambda: self.leader() is None, LEADER_WITHIN_MS, "leader")
+        if self.sessions is None:
+            self._write_once()
+        else:
+            Ending(self, self.sessions).run()
+        self.run_while(lambda: not self._converged(), CONVERGED_WITHIN_MS, "agreement of all nodes")
+        if self.sessions is not None:
+            check_end(self, self.sessions)
+        return took
+
+    def _write_once(self) -> None:
         before = len(self.clients.acknowledged)
 
         def unanswered() -> bool:
@@ -201,13 +266,12 @@ class World:
             return True
 
         self.run_while(unanswered, CONVERGED_WITHIN_MS, "acknowledged write")
-        self.run_while(lambda: not self._converged(), CONVERGED_WITHIN_MS, "agreement of all nodes")
-        return took
 
     def _converged(self) -> bool:
         """All have applied all that is committed. That equal offsets mean equal states is a law checked all along."""
         end: Offset = self.laws.committed_end
-        return all(node.up and node.machine.applied.offset == end for node in self.nodes)
+        alive = [node for node in self.nodes if node not in self.nemesis.dead]
+        return all(node.up and node.machine.applied == end for node in alive)
 
     def _states(self) -> str:
         return "; ".join(
