@@ -6,6 +6,7 @@ node goes in, answers go to whoever asked, a resignation goes to the node.
 
 import random
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from quorate.controller.active import ActiveController
@@ -21,7 +22,7 @@ from quorate.controller.events import (
     Turn,
 )
 from quorate.controller.operations import HANDLERS
-from quorate.controller.requests import PendingRequest
+from quorate.controller.requests import Answer, PendingRequest
 from quorate.metadata.batch import RecordBatch
 from quorate.metadata.checks import ErrorCode, InvariantViolated
 from quorate.metadata.ids import FIRST_OFFSET, Epoch, NodeId, Offset, OffsetAndEpoch
@@ -130,7 +131,10 @@ class SimController:
         if effects.resign is not None:
             self._node.resign(self._epoch, effects.resign)
         for answer in effects.answers:
-            answer.token(answer.response)
+            if answer.unless_replaced is None:
+                answer.token(answer.response)
+            else:
+                self._node.confirm_read(partial(_tell, answer))
         return effects
 
     # ---- requests ----------------------------------------------------------------------------------------
@@ -139,11 +143,18 @@ class SimController:
         if isinstance(request, envelope.EnvelopeRequest):
             self.serve(self._parcels.open(request.request_data), self._into_envelope(reply))
         elif isinstance(request, ReadTopic):
-            reply(read_topic(self.image, request))
+            self._read(request, reply)
         elif type(request) in HANDLERS:
             self._submit(request, reply)
         else:
             raise InvariantViolated(f"{self._node.name} was asked {request}")
+
+    def _read(self, request: ReadTopic, reply: Reply) -> None:
+        """Whoever leads answers once it knows that it still does; the others answer as far as they have got."""
+        if self._node.core.leads:
+            self._node.confirm_read(lambda leads: reply(read_topic(self.image, request, confirmed=leads)))
+        else:
+            reply(read_topic(self.image, request))
 
     def _submit(self, request: Any, reply: Reply) -> None:
         is_heartbeat = isinstance(request, brokers.BrokerHeartbeatRequest)
@@ -166,6 +177,10 @@ class SimController:
                 reply(envelope.EnvelopeResponse(response_data=self._parcels.wrap(response)))
 
         return put
+
+
+def _tell(answer: Answer, leads: bool) -> None:
+    answer.token(answer.response if leads else answer.unless_replaced)
 
 
 def snapshot_of(core: RaftCore, image: MetadataImage) -> tuple[OffsetAndEpoch, Iterator[RecordBatch]] | None:

@@ -35,7 +35,13 @@ RAFT = (
     "write acknowledged",
     "write replaced",
 )
-WHOLE = ("controller becomes active", "batch proposed", "client gives up", "answer comes too late")
+WHOLE = (
+    "controller becomes active",
+    "batch proposed",
+    "client gives up",
+    "answer comes too late",
+    "read confirmed",
+)
 
 
 class Figures:

@@ -9,9 +9,9 @@ deleted or grew the same topic. So the search follows the log: it must find for 
 made it, in an order that no client can contradict. That settles outcomes that nobody was told of, and keeps the search
 short; it is stricter than asking for any order at all.
 
-Reads and refusals may be old: a controller that was deposed and does not know it yet answers from its image, and a
-broker always does. So they need only fit to some moment before they ended (`stale`). Once reads are confirmed by a
-majority that is to be False for those of the active controller.
+Refusals are never old, nor are reads that the active controller has answered after a majority confirmed it. Other reads
+may be: a broker answers from its image, and so does a controller that does not lead. They need only fit to some moment
+before they ended (`stale`).
 """
 
 import enum
@@ -69,7 +69,8 @@ class Operation:
     ending: Ending = Ending.UNKNOWN
     seen: TopicState = None
     """What a read returned."""
-    stale: bool = True
+    stale: bool = False
+    """It may rest on what was so earlier."""
 
     def __str__(self) -> str:
         what = {

@@ -17,12 +17,14 @@ from quorate.metadata.checks import RequestRejected, check
 from quorate.metadata.ids import FIRST_OFFSET, Epoch, NodeId, Offset, ReplicaKey
 from quorate.metadata.log.interface import StorageFailed
 from quorate.metadata.quorum.core import QuorumConfig, RaftCore
-from quorate.metadata.quorum.effects import Effects, Flush, SendRequest
+from quorate.metadata.quorum.effects import Effects, Flush, ReadAnswer, SendRequest
 from quorate.metadata.quorum.election_state import ElectionState
 from quorate.metadata.quorum.events import (
     Event,
     LogFlushed,
     Proposed,
+    ReadId,
+    ReadRequested,
     ResignRequested,
     Started,
     TimePassed,
@@ -119,6 +121,9 @@ class SimNode:
         self._claimed: Epoch | None = None
         self._turn_planned = False
         self._planned_at_ms = 0
+        self._reads: dict[ReadId, Callable[[bool], None]] = {}
+        self._last_read_id = 0
+        self._confirmed: list[tuple[Offset, Callable[[bool], None]]] = []
         self._turns_at_once = (0, 0)
 
     @property
@@ -169,6 +174,7 @@ class SimNode:
         self._vouched_for = FIRST_OFFSET
         self._leader_told = LeaderAndEpoch(Epoch(-1))
         self._turn_planned = False
+        self._reads, self._confirmed = {}, []
         self.machine = self._make_machine(self)
         newest = self.core.log.newest_snapshot
         if newest is not None:
@@ -254,6 +260,37 @@ class SimNode:
 
     def resign(self, epoch: Epoch, why: str) -> None:
         self._schedule.after(0, lambda: self.deliver(ResignRequested(epoch, why)))
+
+    def confirm_read(self, tell: Callable[[bool], None]) -> None:
+        """As `RaftNode.confirm_read`."""
+        self._last_read_id += 1
+        read_id = ReadId(self._last_read_id)
+        self._reads[read_id] = tell
+        life = self.life
+
+        def ask() -> None:
+            if self.life == life:
+                self.deliver(ReadRequested(read_id))
+
+        self._schedule.after(0, ask)
+
+    def answer_read(self, answer: ReadAnswer) -> None:
+        tell = self._reads.pop(answer.read_id)
+        if answer.index is None:
+            self._marks["read by a leader that is none"] += 1
+            tell(False)
+        elif answer.index <= self.machine.applied:
+            self._marks["read confirmed"] += 1
+            tell(True)
+        else:
+            self._confirmed.append((answer.index, tell))
+
+    def _answer_confirmed(self) -> None:
+        ready = [tell for index, tell in self._confirmed if index <= self.machine.applied]
+        self._confirmed = [(index, tell) for index, tell in self._confirmed if index > self.machine.applied]
+        for tell in ready:
+            self._marks["read confirmed"] += 1
+            tell(True)
 
     def _take(self, event: Event | Act) -> None:
         if not isinstance(event, Act):
@@ -347,6 +384,8 @@ class SimNode:
         if deadline is not None and deadline <= self.clock_ms and not self._step(TimePassed()):
             return
         self._apply()
+        if self._confirmed:
+            self._answer_confirmed()
         self._tell_leader()
         if self.life != life:
             return
@@ -382,8 +421,9 @@ class SimNode:
     def _tell_leader(self) -> None:
         leader = self.core.leader_and_epoch
         if leader != self._leader_told:
+            if (leader.epoch, leader.leader_id) != (self._leader_told.epoch, self._leader_told.leader_id):
+                self._claimed = None
             self._leader_told = leader
-            self._claimed = None
             self.machine.leader_changed(leader)
         role = self.core.role
         if (

@@ -41,11 +41,13 @@ class TopicRead:
     state: TopicState
     offset: int
     """The last offset that the answer rests on."""
+    confirmed: bool = False
+    """A majority has said since it was asked that this node leads: nothing acknowledged before may be missing."""
 
 
-def read_topic(image: MetadataImage, request: ReadTopic) -> TopicRead:
+def read_topic(image: MetadataImage, request: ReadTopic, *, confirmed: bool = False) -> TopicRead:
     topic = image.topics.by_name(request.topic)
     if topic is None:
-        return TopicRead(None, image.offset)
+        return TopicRead(None, image.offset, confirmed)
     value = image.configs.of(ResourceType.TOPIC, request.topic).get(UNIQUE_KEY, "")
-    return TopicRead((topic.partition_count, value), image.offset)
+    return TopicRead((topic.partition_count, value), image.offset, confirmed)

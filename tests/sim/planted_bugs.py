@@ -348,12 +348,16 @@ def stale_fetch_response_accepted() -> Iterator[None]:
 
     real_send = RaftCore.send
 
-    def send(core: RaftCore, *arguments: Any) -> None:
-        real_send(core, *arguments)
-        newest = next(reversed(core.outstanding))
+    def send(core: RaftCore, *arguments: Any) -> Correlation:
+        newest = real_send(core, *arguments)
         sent.setdefault(core, {})[newest] = core.outstanding[newest]
+        return newest
 
-    with patch.object(RaftCore, "_on_response", on_response), patch.object(RaftCore, "send", send):
+    with (
+        patch.object(RaftCore, "_on_response", on_response),
+        patch.object(RaftCore, "send", send),
+        patch.object(replication, "_continue", lambda core, batches: True),  # it would catch most of them
+    ):
         yield
 
 

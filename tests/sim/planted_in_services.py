@@ -169,6 +169,16 @@ def lost_write_sent_again() -> Iterator[None]:
         yield
 
 
+@planted(
+    "A leader answers reads and refusals without asking whether it still leads: old news (etcd#20418, Jepsen etcd).",
+    within=20,
+    worlds=busy_failovers,
+)
+def reads_not_confirmed() -> Iterator[None]:
+    with patch.object(SimNode, "confirm_read", lambda node, tell: tell(True)):
+        yield
+
+
 # ---- images ----------------------------------------------------------------------------------------------
 
 

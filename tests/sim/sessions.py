@@ -216,7 +216,7 @@ class Sessions:
             self._marks["answer comes too late"] += 1
             return
         if isinstance(reply, TopicRead):
-            operation.seen = reply.state
+            operation.seen, operation.stale = reply.state, not reply.confirmed
             self._conclude(client, operation, Ending.DONE)
         else:
             self._conclude(client, operation, ending_of(reply))
