@@ -3,7 +3,8 @@
 A follower has nothing to do before its flush has ended, so while the disk is quick it waits for it, some milliseconds
 at most: to hear of the end through the event loop takes longer than the flush itself. A flush that is not over by then
 is heard of later, and so are the next ones until the disk has been quick again for a while: one that stalls holds
-nobody up. A leader never waits: what arrives meanwhile goes into one batch, and others may hold the majority.
+nobody up. So does a leader whose batch has a single request in it, since nothing else is likely to arrive meanwhile;
+one that has gathered several never waits: what arrives goes into one batch, and others may hold the majority.
 """
 
 import queue

@@ -158,6 +158,10 @@ class RaftNode:
         self._unfinished = True
         """Whether a turn is wanted before anything else happens."""
         self._in_turn = False
+        self._wanted = 0
+        """How often the state machine asked for a turn since it had one."""
+        self._alone = False
+        """Whether it had asked once only before it proposed last: nothing to gather, as with a single client."""
         self._failure: BaseException | None = None
         self._replies: dict[Token, Reply] = {}
         self._last_token = 0
@@ -197,7 +201,12 @@ class RaftNode:
         self.submit(LogFlushed(flush.end_offset, flush.generation))
 
     def wake(self) -> None:
-        """The state machine has something to propose. Not at once: what else has arrived goes into the same batch."""
+        """The state machine has something to propose. Not at once, unless it would be alone in its batch anyway: what
+        else has arrived goes into the same one."""
+        self._wanted += 1
+        if self._alone and self._wanted == 1 and self._committed == self.core.log.end.offset:
+            self._stir()
+            return
         self._unfinished = True
         self._wake.set()
 
@@ -327,11 +336,13 @@ class RaftNode:
         if self._confirmed:
             self._answer_confirmed()
         self._tell_leader()
+        wanted, self._wanted = self._wanted, 0
         batches = self._machine.propose(self.core.log.end.offset, now)
         if batches:
+            self._alone = wanted <= 1
             self._step(Proposed(batches[0].epoch, tuple(batches)))
             self._take_events()  # its flush may have ended
-            busy = busy or (self._committed is not None and self.applied < self._committed)
+            busy = self._apply()
         self._maybe_snapshot(now)
         if self.core.shutting_down and self.core.shutdown_complete:
             self._handed_over.set()
@@ -369,7 +380,7 @@ class RaftNode:
         self._replies.pop(token)(None)
 
     def start_flush(self, flush: Flush) -> None:
-        if self._flushes.start(flush, patient=not self.core.leads):
+        if self._flushes.start(flush, patient=self._alone or not self.core.leads):
             self._inbox.append(LogFlushed(flush.end_offset, flush.generation))
 
     def committed(self, high_watermark: Offset) -> None:
