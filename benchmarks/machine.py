@@ -11,6 +11,8 @@ import time
 import attrs
 import trio
 
+from benchmarks.bare_path import bare_write_ms
+
 _ECHO = """
 import sys, trio
 async def echo(stream):
@@ -34,6 +36,8 @@ class Machine:
     fdatasync_p50_ms: float
     echo_p50_ms: float
     """One request and answer on loopback between two processes, trio on both sides."""
+    bare_write_p50_ms: float
+    """A replicated write without anything but hops and flushes: see `bare_path`."""
     cores: int
     load: float
 
@@ -47,6 +51,7 @@ async def measure(directory: pathlib.Path) -> Machine:
     return Machine(
         fdatasync_p50_ms=_fdatasync_ms(directory),
         echo_p50_ms=await _echo_ms(),
+        bare_write_p50_ms=await bare_write_ms(directory),
         cores=os.cpu_count() or 1,
         load=os.getloadavg()[0],
     )

@@ -28,6 +28,7 @@ async def run(directory: pathlib.Path, *, seconds: float) -> dict[str, Any]:
         "direct_beside_broker": [attrs.asdict(one) for one in beside_broker],
         "through_broker": [attrs.asdict(one) for one in forwarded],
         "one_client_p50_over_fdatasync_plus_echo": direct[0].p50_ms / yardstick.floor_ms,
+        "bare_write_over_fdatasync_plus_echo": yardstick.bare_write_p50_ms / yardstick.floor_ms,
         "through_broker_over_direct_beside_it_at_64": forwarded[at_64].writes_per_s
         / beside_broker[at_64].writes_per_s,
     }
