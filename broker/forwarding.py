@@ -12,6 +12,8 @@ What a client may conclude from the outcome is the point of this file:
   second CreateTopics would answer TOPIC_ALREADY_EXISTS for a topic that the first one made. The client is
   told REQUEST_TIMED_OUT, and the text says that the outcome is unknown. A read is sent again instead.
 - REQUEST_TIMED_OUT for a request that never left says that nothing was changed.
+- An answer says up to which offset it rests on the log. It is held until this broker shows as much: who was told here
+  that a topic exists finds it here.
 """
 
 import enum
@@ -21,7 +23,7 @@ from typing import Final, NewType, assert_never
 import attrs
 
 from quorate.metadata.checks import ErrorCode
-from quorate.metadata.ids import Endpoint, Epoch, NodeId
+from quorate.metadata.ids import Endpoint, Epoch, NodeId, Offset
 from quorate.metadata.wire.envelope import EnvelopeRequest, EnvelopeResponse
 
 FORWARD_TIMEOUT_MS: Final = 60_000
@@ -105,6 +107,13 @@ class ControllerChanged:
 
 
 @attrs.frozen
+class ImagePublished:
+    """This broker's image shows the log up to this offset, inclusive."""
+
+    offset: Offset
+
+
+@attrs.frozen
 class Abandoned:
     """The client has gone. What is under way runs on; nobody waits for it."""
 
@@ -116,7 +125,7 @@ class TimePassed:
     """`next_deadline()` is reached."""
 
 
-Event = Submitted | Answered | Failed | ControllerChanged | Abandoned | TimePassed
+Event = Submitted | Answered | Failed | ControllerChanged | ImagePublished | Abandoned | TimePassed
 
 
 # --- effects --------------------------------------------------------------------------------------------
@@ -172,6 +181,9 @@ class _Request:
     attempt: Attempt | None = None
     sent_to: Controller | None = None
     refused_by: Controller | None = None
+    held: EnvelopeResponse | None = None
+    """Its answer, which rests on more than this broker shows."""
+    held_until_ms: int = 0
 
 
 class Forwarder:
@@ -185,6 +197,9 @@ class Forwarder:
         self._in_flight: dict[Attempt, Ticket] = {}
         self._deadlines: list[tuple[int, Ticket]] = []  # a heap; entries of finished requests are skipped
         self._unsent_deadlines: list[tuple[int, Ticket]] = []  # a heap; so are those of requests under way
+        self._held: list[tuple[int, Ticket]] = []  # a heap, by what they wait for; finished ones are skipped
+        self._holds = 0
+        self._shown = -1
         self._attempts = 0
         self._retry_at_ms: int | None = None
         self._refusals = 0
@@ -192,8 +207,8 @@ class Forwarder:
 
     @property
     def waiting(self) -> int:
-        """Requests that no controller has at the moment."""
-        return len(self._requests) - len(self._in_flight)
+        """Requests that no controller has at the moment, and none has answered."""
+        return len(self._requests) - len(self._in_flight) - self._holds
 
     @property
     def in_flight(self) -> int:
@@ -222,6 +237,8 @@ class Forwarder:
                 self._on_failed(event, now_ms)
             case ControllerChanged():
                 self._on_controller_changed(event.controller, now_ms)
+            case ImagePublished():
+                self._on_image_published(event.offset)
             case Abandoned():
                 self._finish(event.ticket)
             case TimePassed():
@@ -266,8 +283,32 @@ class Forwarder:
             self._refuse(ticket, ErrorCode.unknown_server_error, text)
         else:
             self._refusals = 0
-            self._finish(ticket)
-            self._effects.append(Deliver(ticket, response.response_data))
+            if response.rests_on <= self._shown:
+                self._deliver(ticket, response.response_data)
+            else:
+                self._hold(request, response, now_ms)
+
+    def _hold(self, request: _Request, response: EnvelopeResponse, now_ms: int) -> None:
+        ticket, patience_ends_ms = request.submitted.ticket, request.submitted.unsent_deadline_ms
+        request.held = response
+        request.held_until_ms = min(
+            request.submitted.deadline_ms, max(patience_ends_ms, now_ms + LAST_WORD_MS)
+        )
+        self._holds += 1
+        heapq.heappush(self._held, (response.rests_on, ticket))
+        heapq.heappush(self._deadlines, (request.held_until_ms, ticket))
+
+    def _deliver(self, ticket: Ticket, data: bytes) -> None:
+        self._finish(ticket)
+        self._effects.append(Deliver(ticket, data))
+
+    def _on_image_published(self, offset: Offset) -> None:
+        self._shown = offset
+        while self._held and self._held[0][0] <= offset:
+            _, ticket = heapq.heappop(self._held)
+            request = self._requests.get(ticket)
+            if request is not None and request.held is not None and request.held.response_data is not None:
+                self._deliver(ticket, request.held.response_data)
 
     def _on_failed(self, event: Failed, now_ms: int) -> None:
         request = self._take_back(event.attempt)
@@ -366,7 +407,14 @@ class Forwarder:
             request = self._requests.get(ticket)
             if request is None or not self._is_over(request, now_ms):
                 continue
-            if request.attempt is None:
+            if request.held is not None:
+                text = (
+                    f"{request.sent_to} has answered, but this broker does not show the outcome yet: it follows the "
+                    f"log up to offset {self._shown}, the answer rests on {request.held.rests_on}: "
+                    f"{_UNKNOWN_OUTCOME}"
+                )
+                self._refuse(ticket, ErrorCode.request_timed_out, text)
+            elif request.attempt is None:
                 self._refuse_unsent(request)
             else:
                 text = f"{Failure.TIMED_OUT.value} ({request.sent_to}): {_UNKNOWN_OUTCOME}"
@@ -389,6 +437,8 @@ class Forwarder:
 
     def _is_over(self, request: _Request, now_ms: int) -> bool:
         """Its time is up, or the controller that has it is none any more and has had its last word."""
+        if request.held is not None:
+            return request.held_until_ms <= now_ms
         if request.submitted.deadline_ms <= now_ms:
             return True
         return request.attempt is not None and request.sent_to != self._controller
@@ -412,6 +462,8 @@ class Forwarder:
             del self._in_flight[request.attempt]
         if request.queued:
             self._unqueue(request)
+        if request.held is not None:
+            self._holds -= 1
 
 
 _UNKNOWN_OUTCOME: Final = "whether it was carried out is unknown; look before you repeat it"

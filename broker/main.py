@@ -130,7 +130,9 @@ class _Broker:
         self._asked_to_stop = False
         self._leader_endpoint: Endpoint | None = None
         self._controller_versions: ApiVersionsResponse | None = None
-        publishers = Publishers({"log": log_changes, "life cycle": self._life.published})
+        publishers = Publishers(
+            {"log": log_changes, "life cycle": self._life.published, "answers": self._relay.published}
+        )
         self._machine = BrokerMachine(publish=publishers.publish, leader_changed=self._leader_changed)
         self._parts: Assembled = assemble(config, directory, self._machine, is_controller=False, rng=rng)
         self._server = BrokerServer(

@@ -22,6 +22,7 @@ from quorate.broker.forwarding import (
     Failed,
     Failure,
     Forwarder,
+    ImagePublished,
     Refuse,
     Send,
     Submitted,
@@ -30,10 +31,12 @@ from quorate.broker.forwarding import (
     patience_ms,
 )
 from quorate.broker.links import Sender
+from quorate.broker.loader import Publication
 from quorate.metadata.calls import Call, envelope_of
 from quorate.metadata.checks import ErrorCode
 from quorate.metadata.connection import Failure as NoAnswer
 from quorate.metadata.connection import FailureKind
+from quorate.metadata.ids import Offset
 from quorate.metadata.node import now_ms
 from quorate.metadata.quorum.messages import LeaderAndEpoch
 from quorate.metadata.wire.envelope import EnvelopeRequest
@@ -104,6 +107,10 @@ class Relay:
         if leader.leader_id is not None and leader.endpoint is not None:
             controller = Controller(leader.leader_id, leader.epoch, leader.endpoint)
         self._driver.take(ControllerChanged(controller))
+
+    def published(self, publication: Publication) -> None:
+        """This broker shows a newer image: the publisher that hands on the answers which waited for it."""
+        self._driver.take(ImagePublished(Offset(publication.image.offset)))
 
     def _abandon(self, ticket: Ticket) -> None:
         self._waiting.pop(ticket, None)

@@ -106,7 +106,7 @@ class ControllerServer:
         if isinstance(request, _RAFT_REQUESTS):
             self._to_quorum(call)
         elif isinstance(request, envelope.EnvelopeRequest):
-            inner = open_envelope(call, self.serves)
+            inner = open_envelope(call, self.serves, lambda: self._machine.image.offset)
             if inner is not None:
                 self.handle(inner)
         elif type(request) in HANDLERS:

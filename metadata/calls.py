@@ -185,15 +185,16 @@ def envelope_of(call: Call) -> EnvelopeRequest:
     )
 
 
-def open_envelope(outer: Call, served: Set[int]) -> Call | None:
+def open_envelope(outer: Call, served: Set[int], rests_on: Callable[[], int]) -> Call | None:
     """The client's call inside a broker's envelope; None if the envelope is no good and has been refused.
 
     `served`: what is answered here. A broker forwards all that may be forwarded, and may be newer than this node.
+    `rests_on`: the last offset that an answer given now may rest on.
     The caller has checked that the sender may send envelopes. What the inner call is answered goes back inside
     the outer answer, except NOT_CONTROLLER: that is the broker's business, which asks the next controller.
     """
     try:
-        inner = _inner_call(outer, served)
+        inner = _inner_call(outer, served, rests_on)
     except RequestRejected as error:
         _log.warning("an envelope was refused", why=str(error), sender=outer.client_host)
         outer.reject(error.code)
@@ -202,7 +203,7 @@ def open_envelope(outer: Call, served: Set[int]) -> Call | None:
     return inner
 
 
-def _inner_call(outer: Call, served: Set[int]) -> Call:
+def _inner_call(outer: Call, served: Set[int], rests_on: Callable[[], int]) -> Call:
     request: EnvelopeRequest = outer.request
     try:
         principal = decode_principal(request.request_principal or b"")
@@ -214,7 +215,7 @@ def _inner_call(outer: Call, served: Set[int]) -> Call:
         raise RequestRejected(ErrorCode.invalid_request, str(error)) from None
     try:
         inner = Call(
-            _EnvelopeSink(outer),
+            _EnvelopeSink(outer, rests_on),
             request.request_data,
             principal=principal,
             client_host=host,
@@ -236,17 +237,18 @@ def _inner_call(outer: Call, served: Set[int]) -> Call:
 class _EnvelopeSink:
     """Puts the inner answer into the outer one."""
 
-    __slots__ = ("_outer",)
+    __slots__ = ("_outer", "_rests_on")
 
-    def __init__(self, outer: Call) -> None:
+    def __init__(self, outer: Call, rests_on: Callable[[], int]) -> None:
         self._outer = outer
+        self._rests_on = rests_on
 
     def deliver(self, call: Call, response: Any, data: bytes) -> None:
         moved = response is not None and says_moved(call.api_key, response)
         if moved:
             self._outer.answer(EnvelopeResponse(error_code=ErrorCode.not_controller))
         else:
-            self._outer.answer(EnvelopeResponse(response_data=data[4:]))
+            self._outer.answer(EnvelopeResponse(response_data=data[4:], rests_on=self._rests_on()))
 
 
 def _address_bytes(host: str) -> bytes:

@@ -120,6 +120,14 @@ IGNORABLE: Final[frozenset[tuple[str, str]]] = frozenset(
 """Fields of requests that an older version may drop (`ignorable` in Kafka's definitions)."""
 
 
+_OWN_TAG: Final = "own tag"
+
+
+def own_tag(tag: int, kind: str, *, default: Any) -> Any:
+    """A tagged field that Kafka's definition does not have: Kafka's own nodes skip it (KIP-482)."""
+    return attrs.field(default=default, metadata={_OWN_TAG: (tag, kind)})
+
+
 @attrs.frozen(kw_only=True)
 class WireField:
     """One field as one version writes it."""
@@ -180,6 +188,8 @@ def _struct_plan(value_class: type, schema: Any, version: int, *, strict: bool) 
         check(name in known, f"{value_class.__name__} has no field for {wire_name!r} of version {version}")
         said.add(name)
         fields.append(_wire_field(wire, known[name], old_form, annotations[name], version, strict=strict))
+    fields += [_own_field(name, field) for name, field in known.items() if _OWN_TAG in field.metadata]
+    said.update(name for name, field in known.items() if _OWN_TAG in field.metadata)
     dropped = [
         (name, field.default)
         for name, field in known.items()
@@ -220,6 +230,20 @@ def _wire_field(
         default=ours.default if ours.default == default else default,  # the writer first asks for identity
         nested=nested,
         old_form=old_form,
+    )
+
+
+def _own_field(name: str, field: "attrs.Attribute[Any]") -> WireField:
+    tag, kind = field.metadata[_OWN_TAG]
+    return WireField(
+        name=name,
+        kind=kind,
+        is_array=False,
+        nullable=False,
+        tag=tag,
+        default=field.default,
+        nested=None,
+        old_form=None,
     )
 
 

@@ -8,6 +8,7 @@ from typing import ClassVar
 import attrs
 
 from quorate.metadata.checks import ErrorCode
+from quorate.metadata.wire.convert import own_tag
 
 
 @attrs.frozen(kw_only=True)
@@ -25,6 +26,9 @@ class EnvelopeResponse:
 
     response_data: bytes | None = None
     error_code: ErrorCode = ErrorCode.none
+    rests_on: int = own_tag(10_000, "int64", default=-1)
+    """The last offset that the answer may rest on; -1: not said. A broker that shows less waits before it hands the
+    answer on, so that its client sees there what it was told."""
 
 
 @attrs.frozen(kw_only=True)

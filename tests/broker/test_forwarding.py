@@ -23,6 +23,7 @@ from quorate.broker.forwarding import (
     Failed,
     Failure,
     Forwarder,
+    ImagePublished,
     Refuse,
     Send,
     Submitted,
@@ -31,7 +32,7 @@ from quorate.broker.forwarding import (
     patience_ms,
 )
 from quorate.metadata.checks import ErrorCode
-from quorate.metadata.ids import Endpoint, Epoch, NodeId
+from quorate.metadata.ids import Endpoint, Epoch, NodeId, Offset
 from quorate.metadata.wire.envelope import EnvelopeRequest, EnvelopeResponse
 
 ONE = Controller(NodeId(1), Epoch(4), Endpoint("CONTROLLER", "one", 9093))
@@ -86,6 +87,71 @@ def test_an_answer_travels_back_untouched() -> None:
     assert (send.controller, send.timeout_ms) == (ONE, 800)
     assert effects == (Deliver(Ticket(7), b"frame"),)
     assert forwarder.next_deadline() is None
+
+
+def _rests_on(offset: int, data: bytes = b"x") -> EnvelopeResponse:
+    return EnvelopeResponse(response_data=data, rests_on=offset)
+
+
+def test_an_answer_waits_until_this_broker_shows_what_it_rests_on() -> None:
+    """Else a client that was told here that its topic exists might ask here, and be told that it does not."""
+    forwarder = _forwarder()
+    forwarder.step(ImagePublished(Offset(10)), 0)
+    shown, later, latest = [_send(forwarder.step(_submit(n), 0)) for n in (1, 2, 3)]
+
+    assert forwarder.step(Answered(shown.attempt, _rests_on(10)), 1) == (Deliver(Ticket(1), b"x"),)
+    assert not forwarder.step(Answered(latest.attempt, _rests_on(12)), 1)
+    assert not forwarder.step(Answered(later.attempt, _rests_on(11)), 1)
+    assert (forwarder.waiting, forwarder.in_flight) == (0, 0)
+
+    assert forwarder.step(ImagePublished(Offset(11)), 2) == (Deliver(Ticket(2), b"x"),)
+    assert forwarder.step(ImagePublished(Offset(13)), 3) == (Deliver(Ticket(3), b"x"),)
+    assert forwarder.next_deadline() is None
+
+
+def test_a_broker_that_does_not_catch_up_does_not_hand_the_answer_on() -> None:
+    forwarder = _forwarder()
+    send = _send(forwarder.step(_submit(1, deadline_ms=60_000, unsent_deadline_ms=5_000), 0))
+    forwarder.step(Answered(send.attempt, _rests_on(12)), 1)
+    assert forwarder.next_deadline() == 5_000
+
+    refusal = _refusal(forwarder.step(TimePassed(), 5_000))
+
+    assert refusal.code is ErrorCode.request_timed_out
+    assert "up to offset -1, the answer rests on 12" in refusal.message
+    assert not forwarder.step(ImagePublished(Offset(12)), 5_001)
+    assert (forwarder.waiting, forwarder.next_deadline()) == (0, None)
+
+
+def test_a_late_answer_is_waited_for_a_moment_more() -> None:
+    forwarder = _forwarder()
+    send = _send(forwarder.step(_submit(1, deadline_ms=60_000, unsent_deadline_ms=5_000), 0))
+
+    forwarder.step(Answered(send.attempt, _rests_on(12)), 20_000)
+
+    assert forwarder.next_deadline() == 20_000 + LAST_WORD_MS
+    assert forwarder.step(ImagePublished(Offset(12)), 20_001) == (Deliver(Ticket(1), b"x"),)
+
+
+def test_an_answer_that_is_held_is_no_business_of_the_next_controller() -> None:
+    forwarder = _forwarder()
+    send = _send(forwarder.step(_submit(1), 0))
+    forwarder.step(Answered(send.attempt, _rests_on(12)), 1)
+
+    assert not forwarder.step(ControllerChanged(TWO), 2)
+    assert not forwarder.step(TimePassed(), 2 + LAST_WORD_MS)
+    assert forwarder.step(ImagePublished(Offset(12)), 3 + LAST_WORD_MS) == (Deliver(Ticket(1), b"x"),)
+
+
+def test_nobody_waits_for_an_answer_whose_client_has_gone() -> None:
+    forwarder = _forwarder()
+    send = _send(forwarder.step(_submit(1), 0))
+    forwarder.step(Answered(send.attempt, _rests_on(12)), 1)
+
+    forwarder.step(Abandoned(Ticket(1)), 2)
+
+    assert not forwarder.step(ImagePublished(Offset(12)), 3)
+    assert forwarder.waiting == 0
 
 
 def test_many_are_under_way_at_once_and_the_rest_follows_in_order() -> None:
@@ -324,17 +390,26 @@ class _World:
         self.forwarder = Forwarder()
         self.now_ms = 0
         self.applied: dict[bytes, int] = {}
+        self.offsets: dict[Ticket, int] = {}
+        self.end = self.shown = 0
         self.under_way: list[Send] = []
         self.endings: dict[Ticket, Deliver | Refuse] = {}
 
-    def step(self, event: Submitted | Answered | Failed | ControllerChanged | TimePassed) -> None:
+    def step(
+        self, event: Submitted | Answered | Failed | ControllerChanged | ImagePublished | TimePassed
+    ) -> None:
         for effect in self.forwarder.step(event, self.now_ms):
             if isinstance(effect, Send):
                 self.under_way.append(effect)
             else:
                 assert not isinstance(effect, Abandoned)
                 assert effect.ticket not in self.endings
+                assert isinstance(effect, Refuse) or self.offsets.get(effect.ticket, 0) <= self.shown
                 self.endings[effect.ticket] = effect
+
+    def show_more(self) -> None:
+        self.shown = self.rng.randint(self.shown, self.end)
+        self.step(ImagePublished(Offset(self.shown)))
 
     def resolve_one(self) -> None:
         if not self.under_way:
@@ -351,7 +426,9 @@ class _World:
                 self.step(Answered(send.attempt, _error(ErrorCode.not_controller)))
             case 4:
                 self.applied[key] = self.applied.get(key, 0) + 1
-                self.step(Answered(send.attempt, EnvelopeResponse(response_data=key)))
+                self.end += 1
+                self.offsets[Ticket(int(key))] = self.end
+                self.step(Answered(send.attempt, _rests_on(self.end, key)))
             case _:  # carried out, and the answer never comes
                 self.applied[key] = self.applied.get(key, 0) + 1
 
@@ -363,7 +440,7 @@ def test_no_write_is_carried_out_twice_and_nobody_is_told_a_lie(seed: int, steps
     submitted: list[Submitted] = []
     for n in range(steps):
         world.now_ms += rng.randrange(0, 400)
-        match rng.randrange(5):
+        match rng.randrange(6):
             case 0 | 1:
                 envelope = EnvelopeRequest(request_data=b"%d" % n, client_host_address=b"")
                 event = Submitted(
@@ -379,6 +456,8 @@ def test_no_write_is_carried_out_twice_and_nobody_is_told_a_lie(seed: int, steps
                 world.step(ControllerChanged(rng.choice([None, ONE, TWO])))
             case 3:
                 world.resolve_one()
+            case 4:
+                world.show_more()
         world.step(TimePassed())
         deadline = world.forwarder.next_deadline()
         assert deadline is None or deadline > world.now_ms

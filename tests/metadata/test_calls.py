@@ -68,7 +68,7 @@ def test_a_forwarded_request_is_its_clients_own() -> None:
     call, _ = client_call(client_host="2001:db8::1")
     outer, _ = enveloped(envelope_of(call))
 
-    inner = open_envelope(outer, SERVED)
+    inner = open_envelope(outer, SERVED, lambda: 77)
 
     assert inner is not None
     assert inner.request == CREATE
@@ -80,7 +80,7 @@ def test_a_forwarded_request_is_its_clients_own() -> None:
 def test_its_answer_goes_back_in_the_clients_version_with_the_clients_number() -> None:
     call, client_box = client_call(version=5)
     outer, box = enveloped(envelope_of(call))
-    inner = open_envelope(outer, SERVED)
+    inner = open_envelope(outer, SERVED, lambda: 77)
     assert inner is not None
     answer = CreateTopicsResponse(topics=(CreatableTopicResult(name="a", num_partitions=1, configs=()),))
 
@@ -88,6 +88,7 @@ def test_its_answer_goes_back_in_the_clients_version_with_the_clients_number() -
 
     (response,) = box.responses
     assert response.error_code is ErrorCode.none
+    assert response.rests_on == 77
     assert response.response_data == encode_response(19, 5, 42, answer)[4:]
     call.answer_frame(response.response_data)
     assert decode_response(19, 5, client_box.frames[0]) == answer
@@ -96,7 +97,7 @@ def test_its_answer_goes_back_in_the_clients_version_with_the_clients_number() -
 def test_a_controller_that_is_none_tells_the_broker_not_the_client() -> None:
     call, _ = client_call()
     outer, box = enveloped(envelope_of(call))
-    inner = open_envelope(outer, SERVED)
+    inner = open_envelope(outer, SERVED, lambda: 77)
     assert inner is not None
 
     inner.reject(ErrorCode.not_controller, "node 2 is")
@@ -111,7 +112,7 @@ def test_a_controller_that_is_none_tells_the_broker_not_the_client() -> None:
 def test_describe_quorum_says_it_in_another_way(code: ErrorCode, moved: bool) -> None:
     call, _ = client_call(DescribeQuorumRequest(), 2)
     outer, box = enveloped(envelope_of(call))
-    inner = open_envelope(outer, SERVED)
+    inner = open_envelope(outer, SERVED, lambda: 77)
     assert inner is not None
     partition = DescribeQuorumResponsePartitionData(
         partition_index=0, error_code=code, leader_id=2, leader_epoch=4, high_watermark=-1
@@ -160,7 +161,7 @@ def test_a_bad_envelope_is_refused_and_told_in_the_log(changes: dict[str, Any], 
     outer, box = enveloped(attrs.evolve(GOOD, **changes))
 
     with structlog.testing.capture_logs() as logs:
-        assert open_envelope(outer, SERVED) is None
+        assert open_envelope(outer, SERVED, lambda: 77) is None
 
     assert box.responses == [EnvelopeResponse(error_code=code)]
     assert [(line["event"], line["sender"]) for line in logs] == [("an envelope was refused", "10.0.0.1")]
@@ -168,7 +169,7 @@ def test_a_bad_envelope_is_refused_and_told_in_the_log(changes: dict[str, Any], 
 
 def test_a_broker_that_goes_takes_its_clients_with_it() -> None:
     outer, _ = enveloped(GOOD)
-    inner = open_envelope(outer, SERVED)
+    inner = open_envelope(outer, SERVED, lambda: 77)
     assert inner is not None
     gone: list[str] = []
     inner.on_gone = lambda: gone.append("told")

@@ -20,7 +20,7 @@ from quorate.metadata.image.loading import SnapshotLoad
 from quorate.metadata.quorum.core import RaftCore
 from quorate.metadata.quorum.messages import LeaderAndEpoch
 from quorate.metadata.wire import brokers, envelope
-from quorate.metadata.wire.table import refusal
+from quorate.metadata.wire.table import holds_error, refusal
 from tests.sim.controllers import snapshot_of
 from tests.sim.images import ImageLaws
 from tests.sim.network import CLUSTER_ID
@@ -134,6 +134,7 @@ class SimBroker:
         if publication is None:
             return
         self._images.on_published(self._node.name, self._node.life, publication)
+        self._forward(forwarding.ImagePublished(Offset(publication.image.offset)))
         seen = publication.image.cluster.brokers.get(self._node.id)
         registration = None
         if seen is not None:
@@ -238,8 +239,11 @@ class SimBroker:
                     target = self._node.network.nodes[effect.controller.endpoint.port]
                     self._wires.ask(self._node, target, effect.envelope, self._outcome_of(effect.attempt))
                 case forwarding.Deliver():
-                    _, reply = self._waiting.pop(effect.ticket)
-                    reply(self._parcels.open(effect.response_data))
+                    request, reply = self._waiting.pop(effect.ticket)
+                    response = self._parcels.open(effect.response_data)
+                    if holds_error(response, ErrorCode.none):
+                        self._images.on_told(self._node.name, self.image, request)
+                    reply(response)
                 case forwarding.Refuse():
                     request, reply = self._waiting.pop(effect.ticket)
                     reply(refusal(request, effect.code, effect.message))

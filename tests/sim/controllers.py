@@ -174,7 +174,11 @@ class SimController:
             if holds_error(response, ErrorCode.not_controller):
                 reply(envelope.EnvelopeResponse(error_code=ErrorCode.not_controller))
             else:
-                reply(envelope.EnvelopeResponse(response_data=self._parcels.wrap(response)))
+                reply(
+                    envelope.EnvelopeResponse(
+                        response_data=self._parcels.wrap(response), rests_on=self.image.offset
+                    )
+                )
 
         return put
 

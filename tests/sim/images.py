@@ -7,6 +7,7 @@ they say changed must lead to what they show: a watcher that only listens to cha
 
 import uuid
 from collections import Counter
+from typing import Any
 
 import attrs
 
@@ -18,6 +19,7 @@ from quorate.metadata.image.delta import MetadataDelta
 from quorate.metadata.image.image import MetadataImage, Provenance
 from quorate.metadata.image.topics import TopicImage
 from quorate.metadata.records import AnyRecord, ConfigRecord, PartitionRecord, RemoveTopicRecord, TopicRecord
+from quorate.metadata.wire import configs, topics
 
 UNIQUE_KEY = "retention.ms"
 """The config that clients write, each value once in a world's life."""
@@ -43,6 +45,8 @@ class ImageLaws:
         """At the end of all that is committed."""
         self.written: Counter[str] = Counter()
         """How often each client's value stands in the log."""
+        self.written_at: dict[str, Offset] = {}
+        """Where each of them stands."""
         self.effects: dict[str, list[str]] = {}
         """By topic: its changes in the order of the log, as `history` understands them."""
         self.by_consequences_only = False
@@ -57,7 +61,7 @@ class ImageLaws:
         if not batch.is_control:
             for offset, record in enumerate(batch.records(), batch.base_offset):
                 delta.replay(record, offset)
-                self._on_record(record)
+                self._on_record(record, Offset(offset))
         if self.brokers_are_well:
             for broker_id, broker in delta.changed_brokers.items():
                 before = self.image.cluster.brokers.get(broker_id)
@@ -66,7 +70,7 @@ class ImageLaws:
         at = Provenance(offset=batch.end_offset - 1, epoch=batch.epoch, append_time_ms=batch.append_time_ms)
         self.image = self._at[batch.end_offset] = delta.apply(at)
 
-    def _on_record(self, record: AnyRecord) -> None:
+    def _on_record(self, record: AnyRecord, offset: Offset) -> None:
         """What it means to the clients."""
         match record:
             case TopicRecord(name=name, topic_id=topic_id):
@@ -79,6 +83,7 @@ class ImageLaws:
             case ConfigRecord(resource_name=name, value=str(value)) if record.name == UNIQUE_KEY:
                 self.effects.setdefault(name, []).append(value)
                 self._on_written(value)
+                self.written_at[value] = offset
             case _:
                 pass
 
@@ -112,12 +117,31 @@ class ImageLaws:
         if len(watcher.topics) != image.topics.topic_count:
             raise_mismatch(who, watcher, image)
 
+    def on_told(self, who: str, image: MetadataImage, request: Any) -> None:
+        """A broker tells its client that a change was made: a read there must show it from now on."""
+        for value in _values_of(request):
+            at = self.written_at.get(value)
+            check(
+                at is None or image.offset >= at,
+                f"{who} tells a client that {value} is written, at offset {at}, and shows the log up to {image.offset}",
+            )
+
     def check_watchers(self) -> None:
         """At the end: each knows exactly the topics of the image that it was shown last."""
         for (who, _), watcher in self._watchers.items():
             shown = {str(topic.id): name for name, topic in _topics(watcher.image).items()}
             if shown != watcher.topics:
                 raise_mismatch(who, watcher, watcher.image)
+
+
+def _values_of(request: Any) -> list[str]:
+    match request:
+        case (
+            topics.CreateTopicsRequest(topics=items) | configs.IncrementalAlterConfigsRequest(resources=items)
+        ):
+            return [str(one.value) for item in items for one in item.configs or () if one.name == UNIQUE_KEY]
+        case _:
+            return []
 
 
 def raise_mismatch(who: str, watcher: _Watcher, image: MetadataImage) -> None:

@@ -6,6 +6,7 @@ import io
 from contextlib import suppress
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -49,14 +50,23 @@ def test_reading_undoes_writing_and_kio_agrees(
 
     ours = written(value, version, is_request=is_request)
     found = read_message(type(value), version, ours, 0, is_request=is_request)
+    assert found == value
+
+    value = _as_kafka_defines(value)
+    ours = written(value, version, is_request=is_request)
     theirs, size = entity_reader(schema)(ours, 0)
     again = io.BytesIO()
     entity_writer(schema)(again, theirs)
 
-    assert found == value
     assert size == len(ours)
     assert again.getvalue() == ours
     assert_same(theirs, value, version)
+
+
+def _as_kafka_defines(value: Any) -> Any:
+    """Without tagged fields of our own: Kafka skips a tag that it does not know, kio fails."""
+    own = {field.name: field.default for field in attrs.fields(type(value)) if field.metadata}
+    return attrs.evolve(value, **own)
 
 
 def assert_same(theirs: Any, ours: Any, version: int) -> None:
