@@ -269,6 +269,23 @@ def test_who_was_replaced_meanwhile_does_not_answer_as_the_active_controller(
     assert [one.error_code for one in configs_.answer.results] == [ErrorCode.not_controller]
 
 
+def test_who_learns_in_this_very_turn_that_it_is_replaced_names_itself_no_more(
+    server: ControllerServer, behind: Behind
+) -> None:
+    """The core tells those who read before the turn's end, when the machine hears of the new epoch."""
+    bench = Bench()
+    bench.become_leader()
+    behind.core, behind.claimed_epoch = bench.core, bench.epoch
+    behind.leader = LeaderAndEpoch(bench.epoch, bench.core.id, Endpoint("CONTROLLER", "host-1", 9001))
+    sent = Sent(METADATA)
+    server.handle(sent.call)
+    bench.receive(bench.vote_request(2, epoch=bench.epoch + 1))
+    (tell,) = behind.reads
+    tell(False)
+
+    assert sent.answer.controller_id == -1
+
+
 def test_a_leader_names_itself_only_once_it_is_active(server: ControllerServer, behind: Behind) -> None:
     """Before that its image may lack what former leaders acknowledged."""
     behind.leader = LeaderAndEpoch(Epoch(4), behind.core.id, Endpoint("CONTROLLER", "host-1", 9001))
