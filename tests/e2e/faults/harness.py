@@ -77,9 +77,9 @@ class Finding:
     impossible: list[str] = attrs.field(factory=list)
     """What could not be tried on this machine, and why."""
     checked_operations: int = 0
-    changes_in_log: int = 0
-    elections: int = 0
-    """The epoch at the end."""
+    changes: ClientChanges = attrs.field(factory=ClientChanges)
+    """What the log holds in the end."""
+    last_epoch: int = 0
 
 
 async def under_fault(directory: pathlib.Path, plan: Plan, say: Say) -> Finding:
@@ -289,7 +289,7 @@ def _check(files: ClusterFiles, finding: Finding, end: int) -> list[str]:
     changes: ClientChanges | None = None
     for node in files.controllers:
         try:
-            found, finding.elections = _changes_in(node)
+            found, finding.last_epoch = _changes_in(node)
         except InvariantViolated as error:
             problems.append(f"{node.name}: {error}")
             continue
@@ -299,8 +299,8 @@ def _check(files: ClusterFiles, finding: Finding, end: int) -> list[str]:
             )
         changes = changes or found
     if changes is not None:
+        finding.changes = changes
         problems += judge_history(finding.record, changes)
-        finding.changes_in_log = sum(map(len, changes.effects.values()))
     finding.checked_operations = len(finding.record.history.operations)
     return problems
 
