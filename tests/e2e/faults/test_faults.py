@@ -19,7 +19,7 @@ pytestmark = pytest.mark.e2e
 
 WITHIN_S = 240.0
 """Hours of a loaded machine aside; beyond it something hangs."""
-BRIEFLY = Holding(short_s=(0.3, 1.5), long_share=0.0, calm_s=(0.1, 0.3))
+BRIEFLY = Holding(short_s=(0.2, 1.0), long_share=0.0)
 
 
 async def stands(directory: pathlib.Path, plan: Plan, within_s: float = WITHIN_S) -> Finding:
@@ -40,9 +40,9 @@ def briefly(*script: str, small_disks: bool = False) -> Plan:
 
 
 async def test_killed_and_stopped_processes(tmp_path: pathlib.Path) -> None:
-    finding = await stands(tmp_path, briefly("kill-leader", "pause-leader", "kill-all", "terminate"))
+    finding = await stands(tmp_path, briefly("pause-leader", "kill-all"))
 
-    assert len(finding.nemesis.faults) == 4
+    assert len(finding.nemesis.faults) == 2
     _check_that_it_bites(finding)
 
 
@@ -102,7 +102,7 @@ async def test_a_disk_without_room(tmp_path: pathlib.Path) -> None:
 
 
 async def test_a_disk_that_flushes_slowly_or_not_at_all(tmp_path: pathlib.Path) -> None:
-    finding = await stands(tmp_path, briefly("fsync-fails", "fsync-slow", "fsync-fails"))
+    finding = await stands(tmp_path, briefly("fsync-fails", "fsync-slow"))
 
     _skip_what_is_impossible(finding)
     said = [node.log.read_text() for node in finding.nemesis.cluster.files.controllers]
@@ -114,13 +114,14 @@ def _skip_what_is_impossible(finding: Finding) -> None:
         skip("; ".join(finding.impossible))
 
 
-@pytest.mark.skipif(not full(), reason="five minutes each: TESTS_FULL=1 runs them")
-@pytest.mark.parametrize("controllers", [3, 5])
-async def test_everything_at_once_for_five_minutes(tmp_path: pathlib.Path, controllers: int) -> None:
-    plan = Plan(controllers=controllers, seconds=300.0, seed=controllers)
-    finding = await stands(tmp_path, plan, within_s=1200.0)
+if full():
 
-    assert len(finding.nemesis.faults) > 30
+    @pytest.mark.parametrize("controllers", [3, 5])
+    async def test_everything_at_once_for_five_minutes(tmp_path: pathlib.Path, controllers: int) -> None:
+        plan = Plan(controllers=controllers, seconds=300.0, seed=controllers)
+        finding = await stands(tmp_path, plan, within_s=1200.0)
+
+        assert len(finding.nemesis.faults) > 30
 
 
 # --- the report
