@@ -1,7 +1,8 @@
 """What befalls a cluster of real processes: drawn from a seed, healed again, and written down with its times.
 
-Two of them work at once: one on processes and their disks, one on the network. No disk is ever lost, so whatever was
-acknowledged must be there in the end. A node that ends itself although no fault of its disk was at work is a finding.
+Two of them work at once: one on processes and their disks, one on the network. At most one disk at a time is lost, and
+replaced before anything else happens to a disk, so whatever was acknowledged must be there in the end. A node that
+ends itself although no fault of its disk was at work is a finding.
 """
 
 import random
@@ -15,6 +16,7 @@ import trio
 
 from quorate.admin.cluster import Cluster, NodeProcess
 from quorate.admin.readiness import look
+from tests.e2e.commands import directory_id, put_new_disk, quorum
 from tests.e2e.disks import FaultyFsync, empty, fill
 from tests.e2e.faults.proxy import CLIENTS, Network, Party, Rule
 
@@ -23,6 +25,8 @@ SWALLOWS: Final = Rule(swallows=True)
 _ENDS_WITHIN_S: Final = 20.0
 """A node that cannot flush meets that with its next write, if there is one."""
 _TERMINATES_WITHIN_S: Final = 40.0
+_REPLACED_WITHIN_S: Final = 120.0
+"""The network may be at its worst meanwhile, one fault after the other."""
 
 
 @attrs.define
@@ -433,6 +437,35 @@ async def _no_room(nemesis: Nemesis, hold_s: float) -> None:
         await trio.sleep(max(hold_s, 3.0) / 2)
 
 
+async def _new_disk(nemesis: Nemesis, hold_s: float) -> None:
+    """One that does not lead loses its disk, and the command moves its vote to a new one. Until it has, nothing else
+    befalls processes and disks: a majority must keep what it has."""
+    leader = await nemesis.leader()
+    others = [one for one in nemesis.cluster.controllers if one not in (leader, *nemesis.disks.small)]
+    node = nemesis.rng.choice(others)
+    async with nemesis.doing("disk lost and replaced", _names([node])):
+        node.kill()
+        await node.wait()
+        put_new_disk(nemesis.cluster, node, nemesis.rng)
+        await trio.sleep(min(hold_s, 3.0))
+        await node.start()
+        with trio.move_on_after(_REPLACED_WITHIN_S):
+            while not await _votes_again(nemesis, node):  # noqa: ASYNC110  a command is given again
+                await trio.sleep(0.5)
+            return
+        nemesis.problems.append(f"{node.name} got no vote for its new disk within {_REPLACED_WITHIN_S:g} s")
+
+
+async def _votes_again(nemesis: Nemesis, node: NodeProcess) -> bool:
+    """Gives the command once. If it was not answered it may have been done all the same: then adding it says so."""
+    node_id = str(node.files.id)
+    code, _ = await quorum(nemesis.cluster, "replace-controller", node_id, timeout_s=10)
+    if code:
+        said = ("--directory-id", directory_id(node))
+        code, _ = await quorum(nemesis.cluster, "add-controller", node_id, *said, timeout_s=10)
+    return code == 0
+
+
 PROCESS_FAULTS: Final[Mapping[str, Deed]] = {
     "kill": _kill,
     "kill-leader": _kill_leader,
@@ -441,6 +474,7 @@ PROCESS_FAULTS: Final[Mapping[str, Deed]] = {
     "terminate": _terminate,
     "pause": _pause_some,
     "pause-leader": _pause_leader,
+    "new-disk": _new_disk,
 }
 FSYNC_FAULTS: Final[Mapping[str, Deed]] = {"fsync-fails": _failing_fsync, "fsync-slow": _slow_fsync}
 ROOM_FAULTS: Final[Mapping[str, Deed]] = {"disk-low": _little_room, "disk-full": _no_room}
