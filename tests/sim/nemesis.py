@@ -19,12 +19,14 @@ from quorate.metadata.quorum.events import (
 )
 from quorate.metadata.quorum.messages import VoteResponse
 from tests.sim.clients import Clients
-from tests.sim.disk import SimLog
+from tests.sim.disk import Disk, SimLog
+from tests.sim.members import Members
 from tests.sim.network import Network
 from tests.sim.node import Doom, SimNode
 from tests.sim.options import WorldOptions
 from tests.sim.schedule import Schedule
 from tests.sim.trace import Trace
+from tests.sim.voter_changes import VoterChanges
 
 
 def _gives_a_vote(effects: Effects) -> bool:
@@ -62,6 +64,8 @@ class Nemesis:
         marks: Counter[str],
         rng: random.Random,
         wipe: Callable[[SimNode], None],
+        members: Members,
+        changes: VoterChanges,
     ) -> None:
         self._all = nodes
         if options.brokers_are_well:
@@ -69,7 +73,8 @@ class Nemesis:
         self._options, self._nodes, self._clients, self._network = options, nodes, clients, network
         self._schedule, self._trace, self._marks, self._rng = schedule, trace, marks, rng
         self._wipe_disk = wipe
-        self._may_wipe = (options.voters - 1) // 2
+        self._members, self._changes = members, changes
+        self._copies: dict[SimNode, list[Disk]] = {}
         self.active = True
         self.dead: set[SimNode] = set()
         """They never come back."""
@@ -87,6 +92,8 @@ class Nemesis:
         self._every(options.wipe_every_ms, self.wipe)
         self._every(options.full_disk_every_ms, self.fill_disk)
         self._every(options.rot_every_ms, self.rot)
+        self._every(options.members_every_ms, self._changes.ask)
+        self._every(options.restore_every_ms, self.restore)
 
     def _every(self, mean_ms: int | None, act: Callable[[], None]) -> None:
         if mean_ms is None:
@@ -243,14 +250,36 @@ class Nemesis:
         self._schedule.after(self._rng.randint(0, 200), finish)
 
     def wipe(self) -> None:
-        voters = [node for node in self._nodes if node.is_voter]
-        if self._may_wipe == 0 or not voters:
+        expendable = self._expendable()
+        if not expendable:
             return
-        self._may_wipe -= 1
         self._marks["disk lost"] += 1
-        node = self._rng.choice(voters)
+        node = self._rng.choice(expendable)
         node.crash()
         self._wipe_disk(node)
+        self._start_later(node)
+
+    def _expendable(self) -> list[SimNode]:
+        """Voters without whose disk there is still a majority of good ones."""
+        return [
+            node for node in self._nodes if node.is_voter and self._members.can_lose(node.key, self._nodes)
+        ]
+
+    def restore(self) -> None:
+        """A disk is copied, or put back as an earlier copy of it: of somebody who never had a vote to remember."""
+        nodes = [node for node in self._nodes if node.key not in self._members.ever]
+        if not nodes:
+            return
+        node = self._rng.choice(nodes)
+        copies = self._copies.setdefault(node, [])
+        if not copies or self._rng.random() < 0.5:
+            copies.append(node.disk.copy())
+            return
+        node.crash()
+        self._marks["old disk restored"] += 1
+        old = self._rng.choice(copies)
+        self._trace.line(node.name, f"gets an old copy of its disk, up to {old.log.end_offset}")
+        node.disk = old.copy()
         self._start_later(node)
 
     def fill_disk(self) -> None:
@@ -266,14 +295,13 @@ class Nemesis:
 
     def rot(self) -> None:
         """While a node is down its log is damaged; who owns it must notice, and nobody must lose anything."""
-        voters = [node for node in self._nodes if node.is_voter]
-        if self._may_wipe == 0 or not voters:
+        expendable = self._expendable()
+        if not expendable:
             return
-        node = self._rng.choice(voters)
+        node = self._rng.choice(expendable)
         node.crash()
         misdirected = self._rng.random() < 0.4
         if node.rot(self._rng, misdirected=misdirected):
-            self._may_wipe -= 1
             self._marks["misdirected write" if misdirected else "bit flipped"] += 1
         self._start_later(node)
 

@@ -7,7 +7,7 @@ too: dropping it is the core's business.
 
 import random
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
@@ -30,7 +30,10 @@ from tests.sim.schedule import Schedule
 if TYPE_CHECKING:
     from tests.sim.node import SimNode
 
-CLUSTER_ID = "a-simulated-cluster"
+CLUSTER_ID: Final = "a-simulated-cluster"
+LISTENER: Final = "CONTROLLER"
+FIRST_PORT: Final = 9090
+"""A node's port is its id above this one."""
 
 
 @attrs.define(eq=False)
@@ -60,6 +63,8 @@ class Network:
         self.loss, self.duplicate, self.damage = options.loss, options.duplicate, options.damage
         self.when_damaged: Callable[[], None] = lambda: None
         self.delay_ms = options.delay_ms
+        self.slow: dict[tuple[NodeId, NodeId], int] = {}
+        """Links that take so many milliseconds more, in this direction."""
         self.clients: list[NodeId] = []
         """Who asks nodes and is none: they are cut off together with some of them."""
         self.when_reset: Callable[[NodeId, NodeId], None] = lambda source, target: None
@@ -69,6 +74,7 @@ class Network:
         self._rng = rng
         self._last_token = 0
         self._last_arrival: dict[tuple[NodeId, NodeId], int] = {}
+        self._asked: dict[Token, Callable[[Response], None]] = {}
 
     # ---- sending ---------------------------------------------------------------------------------------
 
@@ -84,10 +90,20 @@ class Network:
                 self.calls[call.token] = call
                 self._schedule.at(self.arrival(source.id, target.id), lambda call=call: self._arrive(call))
 
+    def ask(self, target: "SimNode", request: Request, tell: Callable[[Response], None]) -> None:
+        """Somebody at this very node asks it; there is no answer if the node dies first."""
+        self._last_token += 1
+        token = Token(self._last_token)
+        self._asked[token] = tell
+        target.deliver(RequestReceived(token, request, CLUSTER_ID))
+
     def respond(self, token: Token, response: Response | None) -> None:
         """None: refused at the top level, which to the sender is a failure of no particular kind."""
         call = self.calls.get(token)
         if call is None:
+            tell = self._asked.pop(token, None)
+            if tell is not None and response is not None:
+                tell(response)
             return  # the connection broke meanwhile
         check(not call.answered, f"{call.target.name} answers request {token} a second time")
         call.answered = True
@@ -128,6 +144,8 @@ class Network:
 
     def arrival(self, source: NodeId, target: NodeId) -> int:
         when = self._schedule.now_ms + self._rng.randint(*self.delay_ms)
+        if self.slow:
+            when += self.slow.get((source, target), 0)
         if self._ordered:
             when = max(when, self._last_arrival.get((source, target), 0))
             self._last_arrival[source, target] = when
@@ -203,5 +221,6 @@ class Network:
     def heal(self) -> None:
         self.cut.clear()
         self.broken.clear()
+        self.slow.clear()
         self.loss = self.duplicate = self.damage = 0.0
         self.delay_ms = (1, 5)

@@ -153,7 +153,7 @@ class SimNode:
 
     @property
     def is_voter(self) -> bool:
-        return self.key in self._laws.voters
+        return self.key in self._laws.members.voters
 
     # ---- living and dying ------------------------------------------------------------------------------
 
@@ -213,7 +213,7 @@ class SimNode:
 
     def rot(self, rng: random.Random, *, misdirected: bool) -> bool:
         """Damages the log; what was on it before counts on, for its owner had said so."""
-        before = Disk(self.disk.election, self.disk.log.copy())
+        before = self.disk.copy()
         damaged = self.disk.log.rot(rng, misdirected=misdirected)
         if damaged:
             self._laws.on_disk_lost(self.key, before)

@@ -72,7 +72,18 @@ class WorldOptions:
     brokers_are_well: bool = False
     """Nothing befalls brokers or their connections, only controllers: so no broker may ever be fenced again."""
 
-    # ---- disks and clocks
+    # ---- who votes
+    spares: int = 0
+    """Controllers that do not vote at first."""
+    members_every_ms: int | None = None
+    """An operator asks for a change of the voters."""
+    restore_every_ms: int | None = None
+    """The disk of somebody who never voted is copied, or put back as it was."""
+
+    # ---- disks, links and clocks
+    slow_links: float = 0.0
+    """How many directions of links are slower than the others: so one way may be slow and the other quick."""
+    slow_link_ms: tuple[int, int] = (20, 400)
     drift: float = 0.0
     """Clocks run by up to this part too fast or too slow."""
     fsync_fails: float = 0.0
@@ -109,8 +120,8 @@ def draw(seed: int) -> WorldOptions:
 
 
 def draw_bare(seed: int) -> WorldOptions:
-    """A bare quorum; in half of the worlds disks and clocks are bad."""
-    return _with_disks(draw_plain(seed), seed)
+    """A bare quorum; in half of the worlds disks and clocks are bad, and in some the voters change."""
+    return _with_changes(_with_disks(draw_plain(seed), seed), seed)
 
 
 def draw_plain(seed: int) -> WorldOptions:
@@ -143,7 +154,19 @@ def draw_whole(seed: int) -> WorldOptions:
         fetch_max_bytes=rng.choice([300, 8 * 1024 * 1024]),
         snapshot_max_bytes=rng.choice([300, 1024 * 1024]),
     )
-    return _with_disks(options, seed)
+    return _with_changes(_with_disks(options, seed), seed)
+
+
+def draw_changing(seed: int) -> WorldOptions:
+    """The voters change all the time: for who wants to see just that."""
+    options = _with_changes(draw_whole(seed) if seed % 3 == 0 else _with_disks(draw_plain(seed), seed), seed)
+    rng = random.Random(f"changing {seed}")
+    return attrs.evolve(
+        options,
+        voters=rng.choice([1, 2, 3, 3, 4, 5]),
+        spares=rng.choice([1, 2, 3]),
+        members_every_ms=int(50 * 20 ** rng.random()),
+    )
 
 
 def steady_brokers(seed: int) -> WorldOptions:
@@ -186,6 +209,24 @@ def _with_disks(options: WorldOptions, seed: int) -> WorldOptions:
         rot_every_ms=_maybe(rng, 0.3, 1000, 8000),
         damage=rng.choice([0.0, 0.0, 0.1]),
     )
+
+
+def _with_changes(options: WorldOptions, seed: int) -> WorldOptions:
+    """Changes of who votes, links of different speeds, long pauses, disks put back: each in some worlds."""
+    rng = random.Random(f"changes {seed}")
+    if rng.random() < 0.35:
+        options = attrs.evolve(
+            options,
+            spares=rng.choice([0, 1, 1, 2]),
+            members_every_ms=int(100 * 40 ** rng.random()),
+        )
+    if rng.random() < 0.2:
+        options = attrs.evolve(
+            options, slow_links=rng.choice([0.1, 0.3]), slow_link_ms=(1, rng.choice([50, 400, 2000]))
+        )
+    if options.pause_every_ms is not None and rng.random() < 0.3:
+        options = attrs.evolve(options, pause_ms=(3000, rng.choice([10_000, 40_000])))
+    return attrs.evolve(options, restore_every_ms=_maybe(rng, 0.2, 300, 4000))
 
 
 def _calm(rng: random.Random) -> WorldOptions:
@@ -298,6 +339,7 @@ KINDS: Final[Mapping[str, Callable[[int], WorldOptions]]] = {
     "plain": draw_plain,
     "bare": draw_bare,
     "whole": draw_whole,
+    "changing": draw_changing,
     "steady": steady_brokers,
 }
 """What a seed may mean; "any" unless said otherwise."""
