@@ -19,7 +19,7 @@ from quorate.metadata.quorum.transitions import RoleName
 from tests.sim.disk import Disk
 from tests.sim.images import ImageLaws
 from tests.sim.machine import Digest, Machine
-from tests.sim.members import Members, Voters, majority_of, voters_on
+from tests.sim.members import Members, Voters, majority_of, may_lead, voters_on
 from tests.sim.network import Network
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Laws:
         """
         self._leads(node, epoch)
         voters = voters_on(node.disk)[1]
-        check(node.key in voters, f"{node.name} leads and is no voter")
+        check(may_lead(node.key, node.disk), f"{node.name} leads and is no voter")
         votes = [key for key in voters if key == node.key or self._votes.get((key, epoch)) == node.key]
         check(
             len(votes) >= majority_of(voters),

@@ -57,6 +57,12 @@ def voters_on(disk: Disk) -> tuple[Offset, Voters]:
     return Offset(-1), frozenset()
 
 
+def may_lead(key: ReplicaKey, disk: Disk) -> bool:
+    """A voter by its own log; or removed by the very last change, of which it need not know that it is committed."""
+    sets = [voters_of(record) for _, record in disk.log.summary().control if isinstance(record, VotersRecord)]
+    return any(key in voters for voters in sets[-2:])
+
+
 def _sets_in(batches: Iterable[RecordBatch]) -> Iterator[tuple[Offset, Epoch, Voters]]:
     for batch in batches:
         if batch.is_control:
