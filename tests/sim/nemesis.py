@@ -280,6 +280,7 @@ class Nemesis:
         old = self._rng.choice(copies)
         self._trace.line(node.name, f"gets an old copy of its disk, up to {old.log.end_offset}")
         node.disk = old.copy()
+        node.disk.log.flush()  # who puts a backup back waits until it is on the disk
         self._start_later(node)
 
     def fill_disk(self) -> None:
