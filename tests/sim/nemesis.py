@@ -74,6 +74,7 @@ class Nemesis:
         self._schedule, self._trace, self._marks, self._rng = schedule, trace, marks, rng
         self._wipe_disk = wipe
         self._members, self._changes = members, changes
+        self._last_cut = 0
         self._copies: dict[SimNode, list[Disk]] = {}
         self.active = True
         self.dead: set[SimNode] = set()
@@ -101,7 +102,7 @@ class Nemesis:
 
         def again() -> None:
             if self.active:
-                self._trace.events += 1
+                self._trace.act("-", f"trouble: {act.__name__}")
                 act()
                 self._every(mean_ms, act)
 
@@ -152,14 +153,14 @@ class Nemesis:
         damage = node.disk.log.damage() if self._options.rot_every_ms is not None else None
         if damage is not None:
             self._marks["damage found at start"] += 1
-            self._trace.line(node.name, f"refuses its damaged log, and gets a new directory: {damage}")
+            self._trace.trouble(node.name, f"refuses its damaged log, and gets a new directory: {damage}")
             self._wipe_disk(node)
         node.start()
 
     def reset(self) -> None:
         one, other = self._rng.sample(self._nodes, 2) if len(self._nodes) > 1 else (None, None)
         if one is not None and other is not None:
-            self._trace.line(one.name, f"loses its connection to {other.name}")
+            self._trace.trouble(one.name, f"loses its connection to {other.name}")
             self._network.reset(one.id, other.id)
 
     def partition(self) -> None:
@@ -174,12 +175,17 @@ class Nemesis:
 
     def _cut_off(self, side: frozenset[NodeId], *, inward: bool, outward: bool) -> None:
         self._marks["partition" if inward and outward else "one-way partition"] += 1
-        self._trace.line("", f"{sorted(side)} are cut off, inward {inward}, outward {outward}")
+        self._trace.trouble("", f"{sorted(side)} are cut off, inward {inward}, outward {outward}")
         cut = self._network.split(side, inward=inward, outward=outward)
+        self._last_cut += 1
+        number = self._last_cut
+        self._trace.cut_begins(number, side, inward=inward, outward=outward)
 
         def mend() -> None:
-            self._trace.line("", f"{sorted(side)} are cut off no more")
+            if self.active:
+                self._trace.trouble("", f"{sorted(side)} are cut off no more")
             self._network.mend(cut)
+            self._trace.cut_ends(number)
 
         self._schedule.after(self._rng.randint(*self._options.partition_ms), mend)
 
@@ -245,6 +251,7 @@ class Nemesis:
             if node.life == life:
                 writer.finish()
                 self._marks["snapshot created"] += 1
+                self._trace.line(node.name, f"has a snapshot of all below {point.offset}")
                 node.deliver(SnapshotCreated(point))
 
         self._schedule.after(self._rng.randint(0, 200), finish)
@@ -256,6 +263,7 @@ class Nemesis:
         self._marks["disk lost"] += 1
         node = self._rng.choice(expendable)
         node.crash()
+        self._trace.trouble(node.name, "loses its disk, and gets a new directory")
         self._wipe_disk(node)
         self._start_later(node)
 
@@ -278,7 +286,7 @@ class Nemesis:
         node.crash()
         self._marks["old disk restored"] += 1
         old = self._rng.choice(copies)
-        self._trace.line(node.name, f"gets an old copy of its disk, up to {old.log.end_offset}")
+        self._trace.trouble(node.name, f"gets an old copy of its disk, up to {old.log.end_offset}")
         node.disk = old.copy()
         node.disk.log.flush()  # who puts a backup back waits until it is on the disk
         self._start_later(node)
@@ -289,7 +297,7 @@ class Nemesis:
         if node is None:
             return
         self._marks["disk full"] += 1
-        self._trace.line(node.name, "its disk is full")
+        self._trace.trouble(node.name, "its disk is full")
         log = node.disk.log
         log.full = True
         self._schedule.after(self._rng.randint(*self._options.down_ms), lambda: make_room(log))
@@ -304,6 +312,9 @@ class Nemesis:
         misdirected = self._rng.random() < 0.4
         if node.rot(self._rng, misdirected=misdirected):
             self._marks["misdirected write" if misdirected else "bit flipped"] += 1
+            self._trace.trouble(
+                node.name, "reads what lies elsewhere" if misdirected else "a bit of its log flips"
+            )
         self._start_later(node)
 
     # ---- the end of bad times --------------------------------------------------------------------------
@@ -311,6 +322,10 @@ class Nemesis:
     def quiet(self) -> None:
         """No more trouble: everybody is up, connected, awake, and on a quick disk."""
         self.active = False
+        self._trace.trouble(
+            "", "all heals: from here on nothing goes wrong, and the cluster has to serve again"
+        )
+        self._trace.cut_ends()
         self._network.heal()
         for node in self._all:
             node.doom = None

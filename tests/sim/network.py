@@ -25,7 +25,9 @@ from quorate.metadata.quorum.events import (
 from quorate.metadata.quorum.messages import FetchSnapshotResponse, Request, Response
 from tests.sim.disk import flip_a_bit
 from tests.sim.options import WorldOptions
+from tests.sim.recording import Message
 from tests.sim.schedule import Schedule
+from tests.sim.trace import Trace
 
 if TYPE_CHECKING:
     from tests.sim.node import SimNode
@@ -48,12 +50,15 @@ class Call:
     request: Request
     answered: bool = False
     over: bool = False
+    shown: Message | None = None
+    """The one on its way, in a recording."""
 
 
 class Network:
     """Every pair of nodes is connected unless `cut` says otherwise; directions count separately."""
 
-    def __init__(self, options: WorldOptions, schedule: Schedule, rng: random.Random) -> None:
+    def __init__(self, options: WorldOptions, schedule: Schedule, trace: Trace, rng: random.Random) -> None:
+        self.trace = trace
         self.nodes: dict[int, SimNode] = {}
         """By port: the endpoints of the voters and the bootstrap servers name nodes by it."""
         self.cut: set[tuple[NodeId, NodeId]] = set()
@@ -86,9 +91,13 @@ class Network:
             call = Call(
                 Token(self._last_token), source, source.life, target, message.correlation, message.request
             )
-            if not self._lost(source.id, target.id):
-                self.calls[call.token] = call
-                self._schedule.at(self.arrival(source.id, target.id), lambda call=call: self._arrive(call))
+            if self._lost(source.id, target.id):
+                self.trace.sent(source.id, target.id, message.request, None)
+                continue
+            self.calls[call.token] = call
+            when = self.arrival(source.id, target.id)
+            call.shown = self.trace.sent(source.id, target.id, message.request, when)
+            self._schedule.at(when, lambda call=call: self._arrive(call))
 
     def ask(self, target: "SimNode", request: Request, tell: Callable[[Response], None]) -> None:
         """Somebody at this very node asks it; there is no answer if the node dies first."""
@@ -107,16 +116,21 @@ class Network:
             return  # the connection broke meanwhile
         check(not call.answered, f"{call.target.name} answers request {token} a second time")
         call.answered = True
-        if self._lost(call.target.id, call.source.id):
+        source, target = call.target.id, call.source.id
+        said = "refused" if response is None else response
+        if self._lost(source, target):
+            self.trace.sent(source, target, said, None)
             del self.calls[token]
             return
-        when = self.arrival(call.target.id, call.source.id)
+        when = self.arrival(source, target)
+        call.shown = self.trace.sent(source, target, said, when)
         self._schedule.at(when, lambda: self._come_back(call, response))
 
     def _arrive(self, call: Call) -> None:
         if call.over:
             return
         if (call.source.id, call.target.id) in self.cut:
+            self.trace.failed(call.shown, "cut off")
             del self.calls[call.token]
             return
         broken = self.broken.get((call.source.id, call.target.id))
@@ -166,6 +180,7 @@ class Network:
         """The sender hears of it after the time that a message takes, unless it cannot be reached."""
         self.calls.pop(call.token, None)
         call.over = True
+        self.trace.failed(call.shown, failure.value)
         if (call.target.id, call.source.id) in self.cut:
             return
         when = self._schedule.now_ms + self._rng.randint(*self.delay_ms)

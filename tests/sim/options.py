@@ -6,7 +6,7 @@ often. The explicit worlds of other tests (gaps, flapping) write their options d
 
 import random
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
@@ -332,6 +332,73 @@ def _deposed_leaders(rng: random.Random) -> WorldOptions:
         fetch_max_bytes=rng.choice([300, 8 * 1024 * 1024]),
         snapshot_max_bytes=rng.choice([300, 1024 * 1024]),
     )
+
+
+WITHOUT: Final[Mapping[str, Mapping[str, Any]]] = {
+    "crash": {"crash_every_ms": None},
+    "crash-inside": {"crash_inside": 0.0},
+    "crash-all": {"crash_all": 0.0},
+    "reset": {"reset_every_ms": None},
+    "partition": {"partition_every_ms": None},
+    "pause": {"pause_every_ms": None},
+    "stop": {"stop_every_ms": None},
+    "resign": {"resign_every_ms": None},
+    "space": {"space_every_ms": None},
+    "snapshot": {"snapshot_every_ms": None},
+    "wipe": {"wipe_every_ms": None},
+    "restore": {"restore_every_ms": None},
+    "members": {"members_every_ms": None},
+    "loss": {"loss": 0.0},
+    "duplicate": {"duplicate": 0.0},
+    "damage": {"damage": 0.0},
+    "slow-links": {"slow_links": 0.0},
+    "reordering": {"ordered": True},
+    "shuffle": {"shuffle_ties": False},
+    "drift": {"drift": 0.0},
+    "fsync-fails": {"fsync_fails": 0.0},
+    "fsync-stalls": {"fsync_stalls": 0.0},
+    "flush-notice": {"flush_notice_ms": (0, 0)},
+    "full-disk": {"full_disk_every_ms": None},
+    "rot": {"rot_every_ms": None},
+    "laziness": {"laziness": 0.0},
+    "broker-dies": {"broker_dies": False},
+}
+"""The kinds of trouble by name, and what a world without one has instead."""
+
+
+def without(options: WorldOptions, name: str) -> WorldOptions:
+    return attrs.evolve(options, **WITHOUT[name])
+
+
+def with_value(options: WorldOptions, name: str, value: Any) -> WorldOptions:
+    """With one option set, by its name.
+
+    Raises:
+        ValueError: there is no such option, or it is no such kind of value.
+    """
+    known = {field.name for field in attrs.fields(WorldOptions)}
+    if name not in known:
+        raise ValueError(f"no option {name!r}; there are {', '.join(sorted(known))}")
+    before = getattr(WorldOptions(), name)
+    if before is not None and not isinstance(value, type(before)):
+        raise ValueError(f"{name} is like {before!r}, not {value!r}")
+    return attrs.evolve(options, **{name: value})
+
+
+def difference(drawn: WorldOptions, options: WorldOptions) -> str:
+    """What has to stand on the command line to get from one to the other; empty if nothing."""
+    left_out = [
+        name for name in WITHOUT if without(drawn, name) != drawn and without(options, name) == options
+    ]
+    reached = drawn
+    for name in left_out:
+        reached = without(reached, name)
+    words = [f"--without {','.join(left_out)}"] if left_out else []
+    for field in attrs.fields(WorldOptions):
+        value = getattr(options, field.name)
+        if value != getattr(reached, field.name):
+            words.append(f"--set {field.name}={str(value).replace(' ', '')}")
+    return " ".join(words)
 
 
 KINDS: Final[Mapping[str, Callable[[int], WorldOptions]]] = {

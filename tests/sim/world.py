@@ -73,19 +73,19 @@ class World:
         self.marks: Counter[str] = Counter()
         self.schedule = Schedule(self._fork(), shuffle_ties=self.options.shuffle_ties)
         self.trace = Trace(self.schedule, show)
-        self.network = Network(self.options, self.schedule, self._fork())
+        self.network = Network(self.options, self.schedule, self.trace, self._fork())
         self.values = Values()
         self.network.when_damaged = lambda: self.marks.update(["snapshot part damaged"])
-        self._voter_keys = [
+        self.first_voters = [
             ReplicaKey(NodeId(number), random_uuid(self.rng)) for number in range(1, self.options.voters + 1)
         ]
-        self._voters = _voters_record(self._voter_keys)
-        self.laws = Laws(self._voter_keys, self.network, self.marks)
+        self._voters = _voters_record(self.first_voters)
+        self.laws = Laws(self.first_voters, self.network, self.marks)
         self.clients = Clients(self.schedule, self.laws, self.values, self.marks, self._fork())
         self.sessions: Sessions | None = None
         if self.options.is_whole:
             self.sessions = self._whole_cluster()
-        self.nodes = [self._voter(key) for key in self._voter_keys]
+        self.nodes = [self._voter(key) for key in self.first_voters]
         self.nodes += [self._observer(index) for index in range(self.options.observers)]
         self.nodes += [self._broker(index) for index in range(self.options.brokers)]
         self.nodes += [self._spare(index) for index in range(self.options.spares)]
@@ -180,7 +180,7 @@ class World:
         config = QuorumConfig(
             replica=key,
             cluster_id=CLUSTER_ID,
-            bootstrap=tuple(_endpoint(one.id) for one in self._voter_keys),
+            bootstrap=tuple(_endpoint(one.id) for one in self.first_voters),
             durable=durable,
             fetch_max_bytes=self.options.fetch_max_bytes,
             snapshot_max_bytes=self.options.snapshot_max_bytes,
