@@ -327,7 +327,7 @@ def on_vote_request(core: "RaftCore", token: Token, request: VoteRequest, now_ms
     if not request.voter.matches(core.config.replica):
         core.note(f"was asked for the vote of {request.voter}, but is {core.config.replica}")
         return _answer_vote(core, token, error=ErrorCode.invalid_voter_key)
-    granted = _grants_pre_vote(core, request) if request.pre_vote else _grants_vote(core, request, now_ms)
+    granted = _grants_pre_vote(core, request, now_ms) if request.pre_vote else _grants_vote(core, request, now_ms)
     kind = "pre-vote" if request.pre_vote else "vote"
     core.note(
         f"{'grants' if granted else 'refuses'} {request.candidate.id} its {kind} in epoch {request.epoch}"
@@ -363,10 +363,16 @@ def _answer_vote(
     core.reply(token, VoteResponse(leader=core.leader_and_epoch, granted=granted, error=error))
 
 
-def _grants_pre_vote(core: "RaftCore", request: VoteRequest) -> bool:
-    """Not persisted, may be given to many. A leader never grants; nor does a follower that hears its leader."""
+def _grants_pre_vote(core: "RaftCore", request: VoteRequest, now_ms: int) -> bool:
+    """Not persisted, may be given to many. A leader never grants; nor does a follower that hears its leader.
+
+    One that does not stand itself (an observer, or a voter without room) stays a follower when its leader falls silent:
+    it must grant all the same, for it may be a voter by the log of who asks.
+    """
     role = core.role
-    if isinstance(role, Leader) or (isinstance(role, Follower) and role.has_fetched):
+    if isinstance(role, Leader):
+        return False
+    if isinstance(role, Follower) and role.has_fetched and now_ms < role.fetch_deadline_ms:
         return False
     if not request.last.at_least(core.log.end):
         return False

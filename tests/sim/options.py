@@ -166,6 +166,7 @@ def draw_changing(seed: int) -> WorldOptions:
         voters=rng.choice([1, 2, 3, 3, 4, 5]),
         spares=rng.choice([1, 2, 3]),
         members_every_ms=int(50 * 20 ** rng.random()),
+        brokers_are_well=False,  # a new leader may be one that they do not know yet
     )
 
 

@@ -80,6 +80,8 @@ class World:
             ReplicaKey(NodeId(number), random_uuid(self.rng)) for number in range(1, self.options.voters + 1)
         ]
         self._voters = _voters_record(self.first_voters)
+        spares = [NodeId(FIRST_SPARE + index) for index in range(self.options.spares)]
+        self._bootstrap = tuple(_endpoint(one) for one in (*(key.id for key in self.first_voters), *spares))
         self.laws = Laws(self.first_voters, self.network, self.marks)
         self.clients = Clients(self.schedule, self.laws, self.values, self.marks, self._fork())
         self.sessions: Sessions | None = None
@@ -180,7 +182,7 @@ class World:
         config = QuorumConfig(
             replica=key,
             cluster_id=CLUSTER_ID,
-            bootstrap=tuple(_endpoint(one.id) for one in self.first_voters),
+            bootstrap=self._bootstrap,
             durable=durable,
             fetch_max_bytes=self.options.fetch_max_bytes,
             snapshot_max_bytes=self.options.snapshot_max_bytes,
