@@ -67,8 +67,10 @@ class Laws:
             check(role is RoleName.FOLLOWER, f"{node.name} loads a snapshot as {role.value}")
             self.is_committed_point(effects.install_snapshot)
         if effects.append and now.election.leader_id == node.id:
-            newest = self._epoch_at[self.committed_end]
-            self.members.on_append(node, effects.append, self.committed_end, newest)
+            committed_end, newest = self.committed_end, self._epoch_at[self.committed_end]
+            if effects.committed is not None and effects.committed > committed_end:
+                committed_end, newest = effects.committed, epoch  # its own, or it would not count
+            self.members.on_append(node, effects.append, committed_end, newest)
 
     def on_claim(self, node: "SimNode", epoch: Epoch) -> None:
         """Election safety and leader completeness (Raft paper, 5.2 and 5.4).

@@ -175,7 +175,9 @@ class Nemesis:
 
     def _cut_off(self, side: frozenset[NodeId], *, inward: bool, outward: bool) -> None:
         self._marks["partition" if inward and outward else "one-way partition"] += 1
-        self._trace.trouble("", f"{sorted(side)} are cut off, inward {inward}, outward {outward}")
+        names = ", ".join(f"{'c' if one in self._network.clients else 'n'}{one}" for one in sorted(side))
+        way = "cut off from the others" if inward and outward else "not heard" if outward else "told nothing"
+        self._trace.trouble("", f"{names}: {way}")
         cut = self._network.split(side, inward=inward, outward=outward)
         self._last_cut += 1
         number = self._last_cut
@@ -183,7 +185,7 @@ class Nemesis:
 
         def mend() -> None:
             if self.active:
-                self._trace.trouble("", f"{sorted(side)} are cut off no more")
+                self._trace.trouble("", f"{names}: connected again")
             self._network.mend(cut)
             self._trace.cut_ends(number)
 

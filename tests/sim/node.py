@@ -184,6 +184,11 @@ class SimNode:
         self._summary = None
         self.handle(Started())
 
+    def start_unless_up(self) -> None:
+        """Somebody else may have started it first."""
+        if not self.up:
+            self.start()
+
     def crash(self) -> None:
         """kill -9 together with the power: what was not flushed may be gone."""
         if not self.up:

@@ -381,7 +381,8 @@ def with_value(options: WorldOptions, name: str, value: Any) -> WorldOptions:
     if name not in known:
         raise ValueError(f"no option {name!r}; there are {', '.join(sorted(known))}")
     before = getattr(WorldOptions(), name)
-    if before is not None and not isinstance(value, type(before)):
+    never = value is None and name.endswith("_every_ms")
+    if not never and not isinstance(value, int if before is None else type(before)):
         raise ValueError(f"{name} is like {before!r}, not {value!r}")
     return attrs.evolve(options, **{name: value})
 

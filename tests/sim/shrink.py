@@ -3,6 +3,7 @@
 What is left is no proof of what matters, but a reader has less to look at. Each try is another world of the same seed.
 """
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -37,6 +38,12 @@ class Shrunk:
 def shrink(outcome: Outcome, options: WorldOptions, cpu_s: float = SHRINK_CPU_S) -> Shrunk:
     """`outcome` is that of a failing world with these options."""
     return _Shrinker(outcome, options, time.process_time() + cpu_s).run()
+
+
+def law_of(violation: str) -> str:
+    """The words of a violation that do not depend on who, where and when: one law is not exchanged for another."""
+    words = re.sub(r"\(.*\)|\[.*?\]", "", violation.split(";")[0]).split()
+    return " ".join(word for word in words if not any(sign.isdigit() for sign in word))
 
 
 class _Shrinker:
@@ -83,7 +90,7 @@ class _Shrinker:
             return False
         self._tries += 1
         outcome = World(self._outcome.seed, options).run(steps)
-        if outcome.violation is None:
+        if outcome.violation is None or law_of(outcome.violation) != law_of(self._outcome.violation or ""):
             return False
         self._options, self._outcome = options, _trimmed(outcome)
         return True

@@ -138,6 +138,8 @@ def _brief(value: attrs.AttrsInstance) -> str:
             words.append(content.name)
         elif field.name == "batches" and content:
             words.append(f"{content[0].base_offset}..{content[-1].end_offset - 1}")
+        elif field.name == "preferred":
+            words.append("preferred=" + ",".join(f"n{key.id}" for key in content))
         elif field.name == "candidate" or field.name == "replica":
             words.append(f"n{content.id}")
         elif field.name not in _DULL and content not in _NOTHING:

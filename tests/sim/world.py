@@ -116,7 +116,7 @@ class World:
         )
         self._slow_links()
         for node in self.nodes:
-            self.schedule.after(self.rng.randint(0, 20), node.start)
+            self.schedule.after(self.rng.randint(0, 20), node.start_unless_up)
         if self.sessions is not None:
             self.sessions.begin([node for node in self.nodes if not node.is_broker], self.brokers)
 
