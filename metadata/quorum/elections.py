@@ -327,7 +327,9 @@ def on_vote_request(core: "RaftCore", token: Token, request: VoteRequest, now_ms
     if not request.voter.matches(core.config.replica):
         core.note(f"was asked for the vote of {request.voter}, but is {core.config.replica}")
         return _answer_vote(core, token, error=ErrorCode.invalid_voter_key)
-    granted = _grants_pre_vote(core, request, now_ms) if request.pre_vote else _grants_vote(core, request, now_ms)
+    granted = (
+        _grants_pre_vote(core, request, now_ms) if request.pre_vote else _grants_vote(core, request, now_ms)
+    )
     kind = "pre-vote" if request.pre_vote else "vote"
     core.note(
         f"{'grants' if granted else 'refuses'} {request.candidate.id} its {kind} in epoch {request.epoch}"

@@ -63,12 +63,13 @@ def _options(options: WorldOptions) -> Iterator[tuple[str, str]]:
 
 def _nodes(recording: Recording, outcome: Outcome) -> Iterator[dict[str, Any]]:
     world = recording.world
+    first = {key.id for key in world.first_voters}
     blamed = {int(number) for number in re.findall(r"\bn(\d+)\b", outcome.violation or "")}
     for node in world.nodes:
         if node.is_broker:
             kind = "broker" if world.options.is_whole else "observer"
         else:
-            kind = "controller" if node.key in world.first_voters else "spare"
+            kind = "controller" if node.id in first else "spare"
         yield {"id": int(node.id), "name": node.name, "kind": kind, "blamed": int(node.id) in blamed}
     for number in world.network.clients:
         yield {"id": int(number), "name": f"c{number}", "kind": "client", "blamed": False}

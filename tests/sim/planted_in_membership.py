@@ -5,10 +5,9 @@ from unittest.mock import patch
 
 from quorate.metadata.checks import ErrorCode
 from quorate.metadata.ids import Offset
-from quorate.metadata.quorum import elections, membership
+from quorate.metadata.quorum import membership
 from quorate.metadata.quorum.core import RaftCore
-from quorate.metadata.quorum.messages import VoteRequest
-from quorate.metadata.quorum.roles import Follower, Leader, VoterChange
+from quorate.metadata.quorum.roles import Leader, VoterChange
 from quorate.metadata.quorum.voters import VoterHistory, VoterSet
 from tests.sim.options import WorldOptions, draw_changing
 from tests.sim.planted_bugs import planted
@@ -32,21 +31,6 @@ def undone_changes(seed: int) -> WorldOptions:
         crash_every_ms=1500,
         down_ms=(1, 300),
         members_every_ms=30,
-    )
-
-
-def lonely_leaders(seed: int) -> WorldOptions:
-    """One voter, which is cut off and dies while it takes in a second one."""
-    return WorldOptions(
-        voters=1,
-        spares=1,
-        delay_ms=(1, 5 + 10 * (seed % 3)),
-        propose_every_ms=200,
-        partition_every_ms=400,
-        partition_ms=(2500, 5000),
-        crash_every_ms=700,
-        down_ms=(1, 3000),
-        members_every_ms=50,
     )
 
 
@@ -122,20 +106,4 @@ def removed_voter_returns() -> Iterator[None]:
 )
 def removed_too_early() -> Iterator[None]:
     with patch.object(RaftCore, "is_electable", property(lambda core: core.is_voter)):
-        yield
-
-
-@planted(
-    "An observer refuses pre-votes for ever, as one that hears its leader (our own, found by a seed).",
-    within=60,
-    worlds=lonely_leaders,
-)
-def silent_leader_believed() -> Iterator[None]:
-    real = elections._grants_pre_vote
-
-    def grants(core: RaftCore, request: VoteRequest, now_ms: int) -> bool:
-        role = core.role
-        return not (isinstance(role, Follower) and role.has_fetched) and real(core, request, now_ms)
-
-    with patch.object(elections, "_grants_pre_vote", grants):
         yield

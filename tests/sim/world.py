@@ -182,7 +182,7 @@ class World:
         config = QuorumConfig(
             replica=key,
             cluster_id=CLUSTER_ID,
-            bootstrap=self._bootstrap,
+            bootstrap=tuple(one for one in self._bootstrap if one.port != FIRST_PORT + key.id),
             durable=durable,
             fetch_max_bytes=self.options.fetch_max_bytes,
             snapshot_max_bytes=self.options.snapshot_max_bytes,
