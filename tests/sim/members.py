@@ -88,9 +88,11 @@ class Members:
     # ---- laws ------------------------------------------------------------------------------------------
 
     def on_append(
-        self, node: "SimNode", batches: Iterable[RecordBatch], committed_end: Offset, committed_epoch: Epoch
+        self, node: "SimNode", batches: Sequence[RecordBatch], committed_end: Offset, committed_epoch: Epoch
     ) -> None:
         """Before a leader writes batches of its own."""
+        if not any(batch.is_control for batch in batches):
+            return
         at, before = voters_on(node.disk)
         for offset, epoch, after in _sets_in(batches):
             if after == before:
