@@ -260,7 +260,9 @@ class RaftCore:
                 if self.may_stand:
                     deadlines += [role.fetch_deadline_ms, role.suspect_at_ms]
             case Resigned():
-                waits = self.may_stand or not self.is_voter or (self.shutting_down and not self.handed_over)
+                waits = (
+                    self.may_stand or not self.is_electable or (self.shutting_down and not self.handed_over)
+                )
                 deadlines += [role.election_deadline_ms if waits else None, *role.resend_at_ms.values()]
             case _:
                 assert_never(role)
@@ -314,9 +316,28 @@ class RaftCore:
         return known
 
     @property
+    def is_electable(self) -> bool:
+        """A voter; or one whose removal is in its log and not committed, as far as it knows (Ongaro's thesis, 4.2.2).
+
+        The voters that lack that record may need its vote, and would never get it: its log is longer than theirs. So it
+        stands itself, without counting itself, and resigns once the record is committed.
+        """
+        if self.is_voter:
+            return True
+        sets = self.log.voters.sets
+        if len(sets) < 2 or self.log.voters.last_offset < (self.high_watermark or 0):
+            return False
+        return sets[-2][1].contains(self.config.replica)
+
+    @property
+    def own_votes(self) -> set[NodeId]:
+        """What it starts with as a candidate: its own vote, if that counts."""
+        return {self.id} if self.is_voter else set()
+
+    @property
     def may_stand(self) -> bool:
         """Whether it may try to become leader: one without room for its log, or about to go, would be none."""
-        return self.is_voter and not self.disk_low and not self.shutting_down
+        return self.is_electable and not self.disk_low and not self.shutting_down
 
     @property
     def leads(self) -> bool:

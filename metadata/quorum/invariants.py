@@ -73,7 +73,7 @@ def _check_role(core: RaftCore) -> None:
         case Candidate():
             check(election.voted == core.config.replica, "a candidate has not voted for itself")
             check(election.leader_id is None, "a candidate knows a leader of its epoch")
-            check(core.is_voter, "a candidate is no voter")
+            check(core.is_electable, "a candidate is no voter")
         case Follower(leader_id=leader_id):
             check(election.leader_id == leader_id, "a follower follows somebody else than is on record")
             check(leader_id != core.id, "a replica follows itself")
@@ -82,7 +82,7 @@ def _check_role(core: RaftCore) -> None:
         case Resigned():
             check(election.leader_id == core.id, "a resigned leader never was leader")
         case Unattached(election_deadline_ms=deadline):
-            check(deadline is None or core.is_voter, "an observer would stand for election")
+            check(deadline is None or core.is_electable, "an observer would stand for election")
 
 
 def check_step(before: Summary, after: Summary) -> None:

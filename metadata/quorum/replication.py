@@ -183,6 +183,8 @@ def on_fetch_response(
         if isinstance(role, Follower) and peer.id == role.leader_id and denied:
             elections.on_leader_denies(core, role, now_ms)
             role.reconnecting = role.reconnecting or not core.is_voter  # an observer asks somebody else next
+        elif isinstance(role, Follower) and response.leader.leader_id == role.leader_id:
+            role.reconnecting = False  # somebody else says that it leads: its silence may be over
         return
     if not isinstance(role, Follower) or request.offset != core.log.end.offset:
         return

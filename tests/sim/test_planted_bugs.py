@@ -10,7 +10,7 @@ from unittest.mock import patch
 import pytest
 
 from quorate.metadata.log.memory import MemoryLog
-from tests.sim import planted_bugs, planted_in_services
+from tests.sim import planted_bugs, planted_in_membership, planted_in_services
 from tests.sim.options import WorldOptions
 from tests.sim.planted_bugs import PLANTED_BUGS, PlantedBug
 from tests.sim.world import World
@@ -65,3 +65,4 @@ def test_there_are_enough_of_them() -> None:
     names = {bug.name for bug in PLANTED_BUGS}
     assert len(names) == len(PLANTED_BUGS) >= 30
     assert planted_in_services.busy_failovers in {bug.worlds for bug in PLANTED_BUGS}
+    assert planted_in_membership.undone_changes in {bug.worlds for bug in PLANTED_BUGS}
