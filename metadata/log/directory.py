@@ -19,6 +19,7 @@ from quorate.metadata import features
 from quorate.metadata.batch import CorruptBatch
 from quorate.metadata.codec import MalformedRecord
 from quorate.metadata.ids import (
+    FIRST_OFFSET,
     LOG_START,
     Endpoint,
     NodeId,
@@ -29,9 +30,17 @@ from quorate.metadata.ids import (
 )
 from quorate.metadata.log.files import Files, RealFiles, failing_storage, replace_file
 from quorate.metadata.log.identity import DirectoryLock, MetaProperties, check_identity, read_meta
-from quorate.metadata.log.layout import ASIDE_SUFFIX, BOOTSTRAP, META_PROPERTIES, QUORUM_STATE, snapshot_name
+from quorate.metadata.log.layout import (
+    ASIDE_SUFFIX,
+    BOOTSTRAP,
+    META_PROPERTIES,
+    QUORUM_STATE,
+    segment_base,
+    snapshot_id_of,
+    snapshot_name,
+)
 from quorate.metadata.log.quorum_state_file import QuorumStateFile, check_against_log
-from quorate.metadata.log.recovery import RecoveryReport, Survey, survey
+from quorate.metadata.log.recovery import RecoveryReport, Survey, survey, write_mark
 from quorate.metadata.log.refusals import (
     AlreadyFormatted,
     FormatRefused,
@@ -317,6 +326,34 @@ def open_directory(
     )
 
 
+def discard_copy(directory: Path, recovery_id: uuid.UUID, files: Files | None = None) -> None:
+    """Throws an observer's log and snapshots away, and notes for which recovery of the quorum.
+
+    The identity is written last: after a crash in between the node is told once more that its log was given up. The
+    snapshot 0-0 goes too: its voters are those of a quorum that is no more.
+
+    Raises:
+        StorageRefused: not a directory of ours, or one that a process runs on. StorageFailed: the disk does not answer.
+    """
+    files = files or RealFiles()
+    meta = read_meta(files, directory)
+    lock = DirectoryLock.take(files, directory)
+    try:
+        with failing_storage("Discarding the log", directory):
+            names = files.names(directory)
+            # The mark first, and from the end on: what a crash leaves of the log is then a shorter log, and no damage.
+            write_mark(files, directory, FIRST_OFFSET, durable=True)
+            segments = [name for name in names if segment_base(name) is not None]
+            snapshots = [name for name in names if snapshot_id_of(name) is not None]
+            for name in (*reversed(segments), *snapshots):
+                files.remove(directory / name)
+                files.sync_directory(directory)
+            content = attrs.evolve(meta, recovery_id=recovery_id).encode()
+            replace_file(files, directory / META_PROPERTIES, content)
+    finally:
+        lock.release()
+
+
 def _election(files: Files, log: Survey, directory: Path, *, is_controller: bool) -> ElectionState | None:
     """What the replica knew last; None: nothing, and it may begin anew.
 
@@ -413,6 +450,7 @@ __all__ = [
     "OpenDirectory",
     "Quorum",
     "describe_directory",
+    "discard_copy",
     "format_directory",
     "open_directory",
 ]
