@@ -254,6 +254,7 @@ def _info_document(directory: pathlib.Path, info: DirectoryInfo) -> dict[str, An
         "cluster_id": info.meta.cluster_id,
         "node_id": info.meta.node_id,
         "directory_id": uuid_to_text(info.meta.directory_id),
+        "recovery_id": None if info.meta.recovery_id is None else uuid_to_text(info.meta.recovery_id),
         "election": None
         if election is None
         else {
@@ -262,7 +263,7 @@ def _info_document(directory: pathlib.Path, info: DirectoryInfo) -> dict[str, An
             "voted": None if election.voted is None else str(election.voted),
         },
         "kraft_version": info.kraft_version,
-        "voters": [str(voter) for voter in info.voters],
+        "voters": _voters(info),
         "log_start": info.log.start,
         "log_end": info.log.end.offset,
         "last_epoch": info.log.end.epoch,
@@ -272,6 +273,10 @@ def _info_document(directory: pathlib.Path, info: DirectoryInfo) -> dict[str, An
         "snapshots": [str(snapshot) for snapshot in info.log.snapshots],
         "findings": list(info.log.lines()[1:]),
     }
+
+
+def _voters(info: DirectoryInfo) -> list[str]:
+    return [str(key) for key in info.voters.keys.values()]
 
 
 def _info_lines(directory: pathlib.Path, info: DirectoryInfo) -> list[str]:
@@ -285,8 +290,13 @@ def _info_lines(directory: pathlib.Path, info: DirectoryInfo) -> list[str]:
         f"Directory      {directory}",
         f"Cluster        {info.meta.cluster_id}",
         f"Node           {info.meta.node_id}, directory id {uuid_to_text(info.meta.directory_id)}",
+        *(
+            ()
+            if info.meta.recovery_id is None
+            else (f"Recovery       {uuid_to_text(info.meta.recovery_id)} (docs/recovery.md)",)
+        ),
         f"Quorum state   {memory}",
-        f"Voters         {', '.join(map(str, info.voters)) or 'none known here'} (kraft.version {info.kraft_version})",
+        f"Voters         {', '.join(_voters(info)) or 'none known here'} (kraft.version {info.kraft_version})",
         f"Log            {_log_text(info)}",
         f"Snapshots      {snapshots}",
         *(f"At next start  {line}" for line in info.log.lines()[1:]),

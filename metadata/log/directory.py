@@ -23,7 +23,6 @@ from quorate.metadata.ids import (
     LOG_START,
     Endpoint,
     NodeId,
-    ReplicaKey,
     random_uuid,
     uuid_from_text,
     uuid_to_text,
@@ -53,7 +52,7 @@ from quorate.metadata.log.segments import LogConfig, SegmentedLog
 from quorate.metadata.log.snapshot_files import read_batches
 from quorate.metadata.log.snapshot_format import BadSnapshot, SnapshotChecker, SnapshotComposer
 from quorate.metadata.quorum.election_state import ElectionState
-from quorate.metadata.quorum.voters import VoterHistory
+from quorate.metadata.quorum.voters import VoterHistory, VoterSet
 from quorate.metadata.records import (
     AnyDataRecord,
     DataRecord,
@@ -147,10 +146,10 @@ def format_directory(plan: FormatPlan, rng: random.Random, files: Files | None =
             _remove_leftovers(files, plan.directory)
             if plan.is_controller:
                 records = features.format_records(plan.metadata_version, dict(plan.other_features))
-                replace_file(files, plan.directory / BOOTSTRAP, _snapshot_bytes(None, records))
+                replace_file(files, plan.directory / BOOTSTRAP, first_snapshot(None, records))
                 if voters is not None:
                     first = plan.directory / snapshot_name(LOG_START)
-                    replace_file(files, first, _snapshot_bytes(voters, ()))
+                    replace_file(files, first, first_snapshot(voters, ()))
             QuorumStateFile(files, plan.directory).write(ElectionState.primordial())
             replace_file(files, plan.directory / META_PROPERTIES, meta.encode())
         finally:
@@ -247,7 +246,8 @@ def _refused(plan: FormatPlan, why: str) -> FormatRefused:
     )
 
 
-def _snapshot_bytes(voters: VotersRecord | None, records: Sequence[AnyDataRecord]) -> bytes:
+def first_snapshot(voters: VotersRecord | None, records: Sequence[AnyDataRecord]) -> bytes:
+    """The bytes of a snapshot 0-0: of the first voters, or of the cluster's first records."""
     composer = SnapshotComposer(LOG_START, wall_ms=0)
     kraft_version = None if voters is None else KRaftVersionRecord(k_raft_version=1)
     batches = [composer.header(last_contained_log_timestamp=0, kraft_version=kraft_version, voters=voters)]
@@ -414,7 +414,7 @@ class DirectoryInfo:
     """None: the file is missing or damaged."""
     log: RecoveryReport
     kraft_version: int
-    voters: tuple[ReplicaKey, ...]
+    voters: VoterSet
 
 
 def describe_directory(directory: Path, files: Files | None = None) -> DirectoryInfo:
@@ -437,7 +437,7 @@ def describe_directory(directory: Path, files: Files | None = None) -> Directory
         election=election,
         log=found.report(),
         kraft_version=history.kraft_version,
-        voters=tuple(history.last.key(node_id) for node_id in history.last.ids),
+        voters=history.last,
     )
 
 
@@ -451,6 +451,7 @@ __all__ = [
     "Quorum",
     "describe_directory",
     "discard_copy",
+    "first_snapshot",
     "format_directory",
     "open_directory",
 ]

@@ -30,6 +30,7 @@ from quorate.metadata.quorum.messages import (
 )
 from quorate.metadata.quorum.roles import Follower
 from quorate.metadata.records import (
+    AbortTransactionRecord,
     AnyRecord,
     KRaftVersionRecord,
     LeaderChangeRecord,
@@ -111,12 +112,18 @@ def first_epoch(known: Iterable[int]) -> Epoch:
 
 
 def first_batches(
-    end: OffsetAndEpoch, voter: Voter, record: QuorumRecoveryRecord, *, append_time_ms: int
+    end: OffsetAndEpoch,
+    voter: Voter,
+    record: QuorumRecoveryRecord,
+    *,
+    transaction_open: bool = False,
+    append_time_ms: int,
 ) -> tuple[RecordBatch, RecordBatch]:
     """What follows a log that ends at `end`: its one voter from here on, and the audit record.
 
     Nobody has elected the leader that the first record names, and it never leads that epoch: who was leader starts
-    as Resigned. That no vote was granted is also how everybody knows that these voters were decided by hand.
+    as Resigned. That no vote was granted is also how everybody knows that these voters were decided by hand. A
+    transaction that nobody will end is aborted first: the audit record would be dropped with it.
     """
     named = LeaderChangeVoter(voter_id=voter.voter_id, voter_directory_id=voter.voter_directory_id)
     control = RecordBatch.seal(
@@ -130,8 +137,12 @@ def first_batches(
         append_time_ms=append_time_ms,
         is_control=True,
     )
+    abort = AbortTransactionRecord(reason="The quorum was recovered without the controller that began it.")
     audit = RecordBatch.seal(
-        [record], base_offset=control.end_offset, epoch=Epoch(record.epoch), append_time_ms=append_time_ms
+        [abort, record] if transaction_open else [record],
+        base_offset=control.end_offset,
+        epoch=Epoch(record.epoch),
+        append_time_ms=append_time_ms,
     )
     return control, audit
 
