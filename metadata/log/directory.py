@@ -62,7 +62,7 @@ from quorate.metadata.records import (
     VotersRecord,
 )
 
-_KRAFT_VERSIONS: Final = VersionRange(min_supported_version=0, max_supported_version=1)
+KRAFT_VERSIONS: Final = VersionRange(min_supported_version=0, max_supported_version=1)
 
 
 class Quorum(enum.Enum):
@@ -134,7 +134,7 @@ def format_directory(plan: FormatPlan, rng: random.Random, files: Files | None =
     known = _known(files, plan.directory)
     if known is not None:
         return _already(plan, known)
-    directory_id, voters = _first_voters(plan, rng)
+    directory_id, voters = first_voters(plan, rng)
     meta = MetaProperties(cluster_id=plan.cluster_id, node_id=plan.node_id, directory_id=directory_id)
     with failing_storage("Formatting the directory", plan.directory):
         files.make_directory(plan.directory)
@@ -202,7 +202,7 @@ def _check_directory_id(plan: FormatPlan, known: MetaProperties, where: Path) ->
             )
 
 
-def _first_voters(plan: FormatPlan, rng: random.Random) -> tuple[uuid.UUID, VotersRecord | None]:
+def first_voters(plan: FormatPlan, rng: random.Random) -> tuple[uuid.UUID, VotersRecord | None]:
     """This node's directory id, and the voters that are formatted in, if any."""
     match plan.quorum:
         case Quorum.NONE:
@@ -232,7 +232,7 @@ def _voter(node_id: NodeId, directory_id: uuid.UUID, endpoint: Endpoint) -> Vote
         voter_id=node_id,
         voter_directory_id=directory_id,
         endpoints=(endpoint,),
-        kraft_version_feature=_KRAFT_VERSIONS,
+        kraft_version_feature=KRAFT_VERSIONS,
     )
 
 
