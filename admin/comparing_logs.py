@@ -189,7 +189,7 @@ class States:
     lost: Mapping[str, str]
     """Topic id (text) -> name: known to the other state only."""
     back: Mapping[str, str]
-    """Known to the one that stays, and deleted in the other."""
+    """Known to the one that stays; the other never knew them, or knows of their end."""
 
 
 def lost_and_back(stays: MetadataImage, goes: MetadataImage) -> States:

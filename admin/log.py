@@ -259,9 +259,10 @@ def _verified_lines(found: Verified) -> list[str]:
 @app.command("diff")
 @looks_offline
 def diff(printer: Printer, left: WholeDirectory, right: WholeDirectory) -> None:
-    """Compares two nodes' logs: where they part, and what either has from there on.
+    """Compares two nodes' logs: where do they part.
 
-    A log that merely ends earlier is no difference. Nothing is changed. Exit code 10 if both go on, each its own way.
+    And what either has from there on. A log that merely ends earlier is no difference. Nothing is changed. Exit
+    code 10 if both go on, each its own way.
     """
     with printer.progress("Reading"):
         parting = compare(left, right)
@@ -294,9 +295,10 @@ def _parting_lines(left: pathlib.Path, right: pathlib.Path, parting: Parting) ->
 @app.command("export")
 @looks_offline
 def export(printer: Printer, path: WholeDirectory) -> None:
-    """Prints all that a directory holds as JSON, one record per line: its newest snapshot, then the log behind it.
+    """Prints all that a directory holds as JSON.
 
-    Every line has a "kind": directory, snapshot, record, and at last end; see docs/recovery.md. Secrets are left out.
+    One record per line: its newest snapshot, then the log behind it. Every line has a "kind": directory, snapshot,
+    record, and at last end; see docs/recovery.md. Secrets are left out.
     """
     info = describe_directory(path)
     lines = Printer(Form.JSON)

@@ -36,7 +36,7 @@ def choice_lines(choice: Choice) -> list[str | Table]:
     """The report, before anything is done."""
     rows = [
         (
-            "chosen" if one is choice.chosen else None,
+            "chosen" if one is choice.chosen else "",
             None if one.info is None else one.info.meta.node_id,
             "controller" if one.is_controller else "broker",
             None if one.info is None else one.info.log.end.epoch,
@@ -86,7 +86,7 @@ def _against_lines(one: Against) -> list[str]:
     if one.states.lost:
         lines.append(f"  topics that would be gone: {_named(one.states.lost.values())}")
     if one.states.back:
-        lines.append(f"  topics that are deleted there and would be back: {_named(one.states.back.values())}")
+        lines.append(f"  topics that are unknown there, or deleted: {_named(one.states.back.values())}")
     return lines
 
 

@@ -357,10 +357,11 @@ def recover_storage(
         ),
     ] = False,
 ) -> None:
-    """Makes a new quorum of one controller from a log, where no majority is left.
+    """Makes a new quorum of one where no majority is left.
 
-    Says which log is the longest and what each choice loses against the others. The chosen directory is copied, never
-    changed: without --into the copy takes its name, and it is kept under another. See docs/recovery.md.
+    It goes on with the log of one controller. Says which log is the longest and what each choice loses against the
+    others. The chosen directory is copied, never changed: without --into the copy takes its name, and it is kept
+    under another. See docs/recovery.md.
     """
     shown = recovering.look_at(directories)
     with printer.progress("Reading"):
@@ -397,7 +398,7 @@ def restore_storage(
     ] = None,
     epoch_above: EpochAboveOption = 0,
 ) -> None:
-    """Makes a controller's directory from a backup, for a new quorum.
+    """Makes a controller's directory from a backup.
 
     The directory is the metadata.log.dir of CONFIG, which must be missing or empty. This controller is the only voter,
     unless --initial-controllers names several: then give the same list, FILE and options for each of them.
