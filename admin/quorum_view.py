@@ -13,11 +13,13 @@ import attrs
 import trio
 
 from quorate.admin.asking import Session
-from quorate.admin.talk import ask, failed
+from quorate.admin.talk import CLIENT_ID, ask, failed
 from quorate.metadata.addresses import Address
 from quorate.metadata.checks import ErrorCode, RequestRejected
 from quorate.metadata.client import NoAnswer
-from quorate.metadata.ids import METADATA_TOPIC, ZERO_UUID, uuid_to_text
+from quorate.metadata.ids import METADATA_TOPIC, ZERO_UUID, Epoch, NodeId, Offset, ReplicaKey, uuid_to_text
+from quorate.metadata.quorum.messages import FetchRequest, FetchResponse
+from quorate.metadata.raft_wire import request_to_wire, response_from_wire
 from quorate.metadata.wire.cluster import DescribeClusterRequest, MetadataRequest
 from quorate.metadata.wire.raft import (
     DescribeQuorumReplicaState,
@@ -36,6 +38,8 @@ DESCRIBE_QUORUM: Final = DescribeQuorumRequest(
         ),
     )
 )
+NOBODY: Final = ReplicaKey(NodeId(-1))
+"""Who reads the log and is no replica."""
 BEHIND_MS: Final = 5_000
 """A voter that has not been at the leader's end for so long is behind, and cannot take over well."""
 _PER_NODE_MS: Final = 3_000
@@ -92,6 +96,8 @@ class QuorumView:
     leader_id: int | None
     leader_epoch: int | None
     high_watermark: int | None
+    recovery_id: uuid.UUID | None = None
+    """Which log of the cluster this is; None: its quorum was never recovered without a majority."""
     replicas: tuple[Replica, ...]
 
     @property
@@ -124,6 +130,7 @@ class QuorumView:
             "leader_id": self.leader_id,
             "leader_epoch": self.leader_epoch,
             "high_watermark": self.high_watermark,
+            "recovery_id": None if self.recovery_id is None else uuid_to_text(self.recovery_id),
             "healthy": not problems,
             "problems": problems,
             "nodes": [one.document() for one in self.replicas],
@@ -169,15 +176,40 @@ async def quorum_view(session: Session) -> QuorumView:
         if node.listeners
     }
     voters = [one.replica_id for one in partition.current_voters]
-    answers = await _ask_all(session, {id: addresses[id] for id in voters if id in addresses})
+    known = {id: addresses[id] for id in voters if id in addresses}
+    answers = await ask_all(known, timeout_ms=session.timeout_ms, client_id=session.client_id)
     silent = {id: failed(answer) for id, answer in answers.items()}
     return QuorumView(
         cluster_id=await _cluster_id(session),
         leader_id=partition.leader_id,
         leader_epoch=partition.leader_epoch,
         high_watermark=partition.high_watermark,
+        recovery_id=await recovery_id(session, partition, addresses.get(partition.leader_id)),
         replicas=replicas_of(partition, addresses, silent),
     )
+
+
+async def recovery_id(
+    session: Session, partition: DescribeQuorumResponsePartitionData, leader: Address | None
+) -> uuid.UUID | None:
+    """The recovery that the leader's log has come out of: a Fetch that reads nothing is told which log it is."""
+    if leader is None:
+        return None
+    request = FetchRequest(
+        replica=NOBODY,
+        epoch=Epoch(partition.leader_epoch),
+        offset=Offset(max(0, partition.high_watermark)),
+        last_fetched_epoch=Epoch(partition.leader_epoch),
+        max_wait_ms=0,
+        max_bytes=1,
+    )
+    cluster_id = await _cluster_id(session)
+    message = request_to_wire(request, cluster_id or "")
+    answer = await ask(leader, message, timeout_ms=session.timeout_ms, client_id=session.client_id)
+    if failed(answer) is not None:
+        return None
+    response = response_from_wire(answer, "")
+    return response.recovery_id if isinstance(response, FetchResponse) else None
 
 
 def replicas_of(
@@ -219,7 +251,8 @@ def _ago(now_ms: int, then_ms: int) -> int | None:
 
 async def _leaderless(session: Session) -> QuorumView:
     """Nobody leads, or nobody who was asked knows: each address speaks for itself."""
-    answers = await _ask_all(session, {str(address): address for address in session.servers})
+    asked = {str(address): address for address in session.servers}
+    answers = await ask_all(asked, timeout_ms=session.timeout_ms, client_id=session.client_id)
     heard = [answer for answer in answers.values() if failed(answer) is None]
     return QuorumView(
         cluster_id=heard[0].cluster_id if heard else None,
@@ -233,14 +266,16 @@ async def _leaderless(session: Session) -> QuorumView:
     )
 
 
-async def _ask_all(session: Session, addresses: Mapping[Any, Address]) -> dict[Any, Any]:
+async def ask_all(
+    addresses: Mapping[Any, Address], *, timeout_ms: int = _PER_NODE_MS, client_id: str = CLIENT_ID
+) -> dict[Any, Any]:
     """Each one's Metadata answer, or the failure, in the order of the addresses."""
-    timeout_ms = min(_PER_NODE_MS, session.timeout_ms)
+    timeout_ms = min(_PER_NODE_MS, timeout_ms)
     answers: dict[Any, Any] = dict.fromkeys(addresses)
 
     async def ask_one(key: Any, address: Address) -> None:
         request = MetadataRequest(topics=(), allow_auto_topic_creation=False)
-        answers[key] = await ask(address, request, timeout_ms=timeout_ms, client_id=session.client_id)
+        answers[key] = await ask(address, request, timeout_ms=timeout_ms, client_id=client_id)
 
     async with trio.open_nursery() as nursery:
         for key, address in addresses.items():

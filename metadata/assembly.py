@@ -7,8 +7,9 @@ is the same, and here.
 import random
 import time
 import uuid
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, TypeVar
 
 import attrs
 import structlog
@@ -16,17 +17,19 @@ import trio
 
 from quorate.metadata.addresses import Address
 from quorate.metadata.features import KRAFT_VERSION, SUPPORTED
-from quorate.metadata.ids import Endpoint, ReplicaKey
+from quorate.metadata.ids import Endpoint, ReplicaKey, quorum_name, uuid_to_text
 from quorate.metadata.listener import Limits
-from quorate.metadata.log.directory import OpenDirectory, open_directory
+from quorate.metadata.log.directory import OpenDirectory, discard_copy, open_directory
 from quorate.metadata.log.segments import LogConfig
-from quorate.metadata.node import RaftNode, StateMachine
+from quorate.metadata.node import RaftNode, StateMachine, Superseded
 from quorate.metadata.node_config import NodeConfig
 from quorate.metadata.quorum.core import QuorumConfig, RaftCore
 from quorate.metadata.quorum.snapshots import SnapshotSchedule
 from quorate.metadata.transport import PeerLinks
 
 _log = structlog.get_logger("node")
+
+RunningT = TypeVar("RunningT")
 
 
 class CannotListen(Exception):
@@ -67,6 +70,50 @@ class Assembled:
         return self.directory.meta.directory_id
 
 
+async def through_recoveries(
+    config: NodeConfig,
+    live: Callable[[Callable[[RunningT], None]], Awaitable[None]],
+    task_status: trio.TaskStatus[RunningT],
+) -> None:
+    """Lets a node live; and once more, without its copy of the log, each time a recovery has given that log up.
+
+    All that was derived from the old log goes with the old life: images, epochs, sessions. `live` tells what
+    `task_status` hears, once in each life.
+    """
+    told = False
+
+    def tell(running: RunningT) -> None:
+        nonlocal told
+        if not told:
+            told = True
+            task_status.started(running)
+
+    while True:
+        given_up: list[Superseded] = []
+        try:
+            await live(tell)
+        except* Superseded as group:
+            given_up = list(_leaves(group))
+        if not given_up:
+            return
+        recovery_id = given_up[0].recovery_id
+        _log.warning(
+            "the quorum was recovered from another log: this node discards its copy and begins anew",
+            node=config.node_id,
+            directory=str(config.metadata_log_dir),
+            recovery=uuid_to_text(recovery_id),
+        )
+        await trio.to_thread.run_sync(partial(discard_copy, config.metadata_log_dir, recovery_id))
+
+
+def _leaves(group: BaseExceptionGroup[Superseded]) -> Iterator[Superseded]:
+    for one in group.exceptions:
+        if isinstance(one, BaseExceptionGroup):
+            yield from _leaves(one)
+        else:
+            yield one
+
+
 def wall_offset_ms() -> int:
     """Wall clock minus the node's clock, in milliseconds: makes times in records out of `node.now_ms`."""
     return int(time.time() * 1000) - int(trio.current_time() * 1000)
@@ -103,6 +150,7 @@ def assemble(
     quorum = QuorumConfig(
         replica=ReplicaKey(config.node_id, meta.directory_id),
         cluster_id=meta.cluster_id,
+        recovery_id=meta.recovery_id,
         listener=listener,
         endpoints=endpoints,
         kraft_versions=(spoken.lowest, spoken.highest),
@@ -119,7 +167,7 @@ def assemble(
     )
     links = PeerLinks(
         node_id=config.node_id,
-        cluster_id=meta.cluster_id,
+        cluster_id=quorum_name(meta.cluster_id, meta.recovery_id),
         listener=listener,
         request_timeout_ms=config.request_timeout_ms,
     )
@@ -182,6 +230,13 @@ async def bind_metrics(config: NodeConfig, bound: Sequence[BoundListener]) -> Bo
         await _let_go(bound)
         raise
     return BoundMetrics(address=Address(where.host, sources[0].socket.getsockname()[1]), sources=sources)
+
+
+async def release(bound: Sequence[BoundListener], metrics: BoundMetrics | None) -> None:
+    """Lets go of every address that is still held."""
+    await _let_go(bound)
+    for source in () if metrics is None else metrics.sources:
+        await trio.aclose_forcefully(source)
 
 
 async def _let_go(bound: Sequence[BoundListener]) -> None:

@@ -11,6 +11,7 @@ The state machine (the controller, or a broker's metadata loader) is told of com
 import gc
 import itertools
 import math
+import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, Protocol
@@ -23,7 +24,7 @@ from quorate.metadata.batch import RecordBatch
 from quorate.metadata.carry_out import carry_out
 from quorate.metadata.checks import check
 from quorate.metadata.flushing import FlushThread
-from quorate.metadata.ids import FIRST_OFFSET, Epoch, NodeId, Offset, OffsetAndEpoch
+from quorate.metadata.ids import FIRST_OFFSET, Epoch, NodeId, Offset, OffsetAndEpoch, uuid_to_text
 from quorate.metadata.log.interface import Log
 from quorate.metadata.log.snapshot_format import SnapshotComposer
 from quorate.metadata.quorum import snapshots
@@ -73,6 +74,14 @@ class SnapshotSource:
     append_time_ms: int
     """Wall clock, of the last batch inside."""
     records: Iterator[AnyRecord]
+
+
+class Superseded(Exception):
+    """Another recovery of the quorum has given this node's log up; the node must begin anew without its copy."""
+
+    def __init__(self, recovery_id: uuid.UUID) -> None:
+        self.recovery_id = recovery_id
+        super().__init__(f"the log was given up by recovery {uuid_to_text(recovery_id)}")
 
 
 class StateMachine(Protocol):
@@ -247,7 +256,11 @@ class RaftNode:
     # ---- the tasks -----------------------------------------------------------------------------------
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Steps the core until `stop`. Any exception in here means that the process must end."""
+        """Steps the core until `stop`. Any exception in here means that the process must end, but for one.
+
+        Raises:
+            Superseded: this node's copy of the log is worth nothing; it may begin anew without it.
+        """
         async with trio.open_nursery() as nursery:
             await nursery.start(self._flushes.run)
             nursery.start_soon(self._snapshotter)
@@ -394,6 +407,9 @@ class RaftNode:
             tell(True)
         else:
             self._confirmed.append((answer.index, tell))
+
+    def superseded(self, recovery_id: uuid.UUID) -> None:
+        raise Superseded(recovery_id)
 
     def note(self, text: str) -> None:
         self._notes.info(text)

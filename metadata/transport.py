@@ -149,7 +149,8 @@ class PeerLinks:
         if reply.error_code is ErrorCode.inconsistent_cluster_id:
             why = (
                 f"it belongs to another cluster than this node, whose directory is of cluster {self._cluster_id}; "
-                "controller.quorum.bootstrap.servers or metadata.log.dir is wrong"
+                "controller.quorum.bootstrap.servers or metadata.log.dir is wrong, or the quorum was recovered without "
+                "this directory, which then has to be formatted anew (docs/recovery.md)"
             )
         where = (peer.host, peer.port)
         if self._complained.get(where) != why:

@@ -8,21 +8,32 @@
 - `snapshots`   how a replica that is too far behind gets there (FetchSnapshot), what may be dropped
 - `reads`       is this leader still the one (the read index)
 - `membership`  who votes (AddRaftVoter, RemoveRaftVoter, UpdateRaftVoter)
+- `recoveries`  is this the same log (after a recovery without a majority)
 - `transitions` which role may follow which · `invariants` what must hold after every step
 
 This file keeps the state, hands events to those parts, and collects the effects of one step.
 """
 
 import random
+import uuid
 from typing import Final, assert_never
 
 import attrs
 
 from quorate.metadata.batch import RecordBatch
 from quorate.metadata.checks import ErrorCode, RequestRejected, check
-from quorate.metadata.ids import FIRST_OFFSET, Endpoint, Epoch, NodeId, Offset, OffsetAndEpoch, ReplicaKey
+from quorate.metadata.ids import (
+    FIRST_OFFSET,
+    Endpoint,
+    Epoch,
+    NodeId,
+    Offset,
+    OffsetAndEpoch,
+    ReplicaKey,
+    quorum_name,
+)
 from quorate.metadata.log.interface import LogSummary
-from quorate.metadata.quorum import elections, membership, reads, replication, snapshots
+from quorate.metadata.quorum import elections, membership, reads, recoveries, replication, snapshots
 from quorate.metadata.quorum.effects import (
     DropPrefix,
     Effects,
@@ -30,7 +41,6 @@ from quorate.metadata.quorum.effects import (
     Outgoing,
     Peer,
     ReadAnswer,
-    RejectClusterId,
     SendRequest,
     SendResponse,
     SnapshotChunk,
@@ -86,6 +96,8 @@ class QuorumConfig:
 
     replica: ReplicaKey
     cluster_id: str
+    recovery_id: uuid.UUID | None = None
+    """Which log of that cluster this replica holds: None unless the quorum was made anew (`recoveries`)."""
     listener: str = "CONTROLLER"
     """The listener of the voters' endpoints that this replica dials."""
     endpoints: tuple[Endpoint, ...] = ()
@@ -164,6 +176,7 @@ class _Step:
     committed: Offset | None = None
     reads: list[ReadAnswer] = attrs.Factory(list)
     drop_prefix: DropPrefix | None = None
+    superseded_by: uuid.UUID | None = None
     notes: list[str] = attrs.Factory(list)
 
     def effects(self, flushed_to: Offset) -> Effects:
@@ -179,6 +192,7 @@ class _Step:
             committed=self.committed,
             reads=tuple(self.reads),
             drop_prefix=self.drop_prefix,
+            superseded_by=self.superseded_by,
             notes=tuple(self.notes),
         )
 
@@ -192,6 +206,9 @@ class RaftCore:
         """From what the disk holds; `Started` must be the first event."""
         self.config = config
         self.id: NodeId = config.replica.id
+        self.quorum_name: Final = quorum_name(config.cluster_id, config.recovery_id)
+        self.said_once: set[str] = set()
+        """What was said of other logs of this cluster, so that it is not said again."""
         self.rng = rng
         self.election = election
         self.log = LogState.of(log)
@@ -398,11 +415,8 @@ class RaftCore:
         replication.poll(self, now_ms)
 
     def _on_request(self, event: RequestReceived, now_ms: int) -> None:
-        if event.cluster_id is not None and event.cluster_id != self.config.cluster_id:
-            self.note(
-                f"refuses a request for cluster {event.cluster_id}: this is cluster {self.config.cluster_id}"
-            )
-            self._step.send.append(RejectClusterId(event.token))
+        if not recoveries.is_meant(self, event):
+            recoveries.refuse(self, event)
             return
         request, token = event.request, event.token
         match request:

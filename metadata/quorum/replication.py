@@ -13,7 +13,7 @@ import attrs
 from quorate.metadata.batch import RecordBatch
 from quorate.metadata.checks import ErrorCode, InvariantViolated, check
 from quorate.metadata.ids import Epoch, NodeId, Offset, OffsetAndEpoch, ReplicaKey
-from quorate.metadata.quorum import elections, membership, snapshots
+from quorate.metadata.quorum import elections, membership, recoveries, snapshots
 from quorate.metadata.quorum.effects import Flush, Peer
 from quorate.metadata.quorum.events import Failure, LogFlushed, Token
 from quorate.metadata.quorum.messages import FetchRequest, FetchResponse, LogRead, Response
@@ -45,8 +45,10 @@ def append(core: "RaftCore", batches: Iterable[RecordBatch]) -> None:
             raise InvariantViolated(f"a batch of epoch {batch.epoch} in epoch {core.election.epoch}")
         log.epochs = log.epochs.with_append(batch.epoch, batch.base_offset)
         if batch.is_control:
-            for index, record in enumerate(batch.records()):
-                if isinstance(record, VotersRecord):
+            records = batch.records()
+            by_hand = recoveries.is_beginning(records)
+            for index, record in enumerate(records):
+                if isinstance(record, VotersRecord) and not by_hand:
                     membership.check_overlap(core, VoterSet.of(record.voters))
                 log.voters = log.voters.with_record(Offset(batch.base_offset + index), record)
         log.end = batch.end
@@ -170,6 +172,9 @@ def on_fetch_response(
 ) -> None:
     check(isinstance(response, FetchResponse), "a Fetch was answered with something else")
     if not isinstance(response, FetchResponse):
+        return
+    if response.recovery_id != core.config.recovery_id:
+        recoveries.on_other_log(core, peer, response, now_ms)
         return
     epoch_before = core.election.epoch
     elections.observe(core, response.leader, now_ms)
@@ -305,7 +310,7 @@ def on_fetch(core: "RaftCore", token: Token, request: FetchRequest, now_ms: int)
         error = ErrorCode.invalid_request
     role = core.role
     if error is not ErrorCode.none or not isinstance(role, Leader):
-        core.reply(token, FetchResponse(leader=core.leader_and_epoch, error=error))
+        core.reply(token, refused(core, error))
         return
     progress = _progress(core, role, request.replica)
     if progress is not None:
@@ -418,11 +423,17 @@ def _told_high_watermark(core: "RaftCore", role: Leader) -> Offset | None:
     return core.high_watermark if role.high_watermark_known else None
 
 
+def refused(core: "RaftCore", error: ErrorCode) -> FetchResponse:
+    """No records, but who leads, and which log this is."""
+    return FetchResponse(leader=core.leader_and_epoch, error=error, recovery_id=core.config.recovery_id)
+
+
 def _empty_answer(core: "RaftCore", role: Leader) -> FetchResponse:
     return FetchResponse(
         leader=core.leader_and_epoch,
         high_watermark=_told_high_watermark(core, role),
         log_start=core.log.start,
+        recovery_id=core.config.recovery_id,
     )
 
 
@@ -433,6 +444,7 @@ def _answer(core: "RaftCore", role: Leader, request: FetchRequest) -> FetchRespo
         high_watermark=_told_high_watermark(core, role),
         log_start=core.log.start,
         read=LogRead(request.offset, limit, request.max_bytes) if request.offset < limit else None,
+        recovery_id=core.config.recovery_id,
     )
 
 
@@ -473,8 +485,7 @@ def fail_parked(core: "RaftCore", role: Leader) -> None:
     """Leadership is over: who waits is told where to turn."""
     for progress in role.progress.values():
         if progress.parked is not None:
-            answer = FetchResponse(leader=core.leader_and_epoch, error=ErrorCode.not_leader_or_follower)
-            core.reply(progress.parked.token, answer)
+            core.reply(progress.parked.token, refused(core, ErrorCode.not_leader_or_follower))
             progress.parked = None
 
 

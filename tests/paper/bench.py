@@ -1,6 +1,7 @@
 """One core on a bench: messages in, effects out, nothing else. Replica 1 of three; 4 is an observer."""
 
 import random
+import uuid
 from typing import TypeVar
 
 from quorate.metadata.batch import RecordBatch
@@ -45,6 +46,7 @@ class Bench:
         me: int = 1,
         election: ElectionState | None = None,
         log: OffsetAndEpoch = LOG,
+        recovery_id: uuid.UUID | None = None,
     ) -> None:
         members = tuple(
             Voter(
@@ -63,7 +65,12 @@ class Bench:
         summary = LogSummary(Offset(0), log, epochs, (), control)
         self.now_ms = 1_000
         self.core = RaftCore(
-            QuorumConfig(replica=KEYS[me], cluster_id="c", bootstrap=(endpoint(2), endpoint(3))),
+            QuorumConfig(
+                replica=KEYS[me],
+                cluster_id="c",
+                recovery_id=recovery_id,
+                bootstrap=(endpoint(2), endpoint(3)),
+            ),
             election or ElectionState(log.epoch),
             summary,
             random.Random(1),

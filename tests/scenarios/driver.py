@@ -5,14 +5,17 @@ Unlike the simulator it draws no world: who is cut off, killed or paused, and wh
 
 import heapq
 import random
+import uuid
 from collections.abc import Callable
 
 import attrs
 
 from quorate.metadata.batch import RecordBatch
 from quorate.metadata.carry_out import carry_out
-from quorate.metadata.ids import Endpoint, NodeId, Offset, OffsetAndEpoch, ReplicaKey, random_uuid
+from quorate.metadata.ids import ZERO_UUID, Endpoint, NodeId, Offset, OffsetAndEpoch, ReplicaKey, random_uuid
 from quorate.metadata.log.snapshot_format import SnapshotComposer
+from quorate.metadata.node import Superseded
+from quorate.metadata.quorum import recoveries
 from quorate.metadata.quorum.core import QuorumConfig, RaftCore
 from quorate.metadata.quorum.effects import Flush, ReadAnswer, SendRequest
 from quorate.metadata.quorum.election_state import ElectionState
@@ -42,7 +45,14 @@ from quorate.metadata.quorum.messages import (
     Response,
     VoteRequest,
 )
-from quorate.metadata.records import KRaftVersionRecord, NoOpRecord, VersionRange, Voter, VotersRecord
+from quorate.metadata.records import (
+    KRaftVersionRecord,
+    NoOpRecord,
+    QuorumRecoveryRecord,
+    VersionRange,
+    Voter,
+    VotersRecord,
+)
 from tests.sim.disk import SimLog
 
 CLUSTER_ID = "scenario"
@@ -107,8 +117,20 @@ class Replica:
             if not isinstance(following, Started):
                 check_step(before, summarize(self.core))
             check_state(self.core)
-            following = carry_out(effects, self)
+            try:
+                following = carry_out(effects, self)
+            except Superseded as superseded:
+                self._begin_anew(superseded.recovery_id)
+                return
         self._set_timer()
+
+    def _begin_anew(self, recovery_id: uuid.UUID) -> None:
+        """As `assembly.through_recoveries`: its copy is gone, a controller's election is not."""
+        self.config = attrs.evolve(self.config, recovery_id=recovery_id)
+        self.log = SimLog()
+        if not self.config.durable:
+            self.election = ElectionState.primordial()
+        self.start()
 
     def _set_timer(self) -> None:
         deadline = self.core.next_deadline()
@@ -144,8 +166,12 @@ class Replica:
         self.world.answer(self, asker, life, request, response)
 
     def reject_cluster_id(self, token: Token) -> None:
-        self._tokens.pop(token)
-        self.note("refuses a request of another cluster")
+        """To who has asked an answer of no use is like none."""
+        asker, life, request = self._tokens.pop(token)
+        self.world.answer(self, asker, life, request, None)
+
+    def superseded(self, recovery_id: uuid.UUID) -> None:
+        raise Superseded(recovery_id)
 
     def start_flush(self, flush: Flush) -> None:
         life = self.life
@@ -177,7 +203,7 @@ class Replica:
             self.world.after(MESSAGE_MS, lambda: asker.deliver(failed))
             return
         self._tokens[token] = (asker, asker.life, request)
-        self.deliver(RequestReceived(token, request.request, CLUSTER_ID))
+        self.deliver(RequestReceived(token, request.request, asker.core.quorum_name))
 
 
 class World:
@@ -197,17 +223,7 @@ class World:
     def nodes(self, voters: int, observers: int = 0) -> None:
         """Formats them: voters 1, 2, … and observers 101, 102, …; none is started."""
         keys = [ReplicaKey(NodeId(n), random_uuid(self._ids)) for n in range(1, voters + 1)]
-        record = VotersRecord(
-            voters=tuple(
-                Voter(
-                    voter_id=key.id,
-                    voter_directory_id=key.directory_id,  # type: ignore[arg-type]
-                    endpoints=(_endpoint(key.id),),
-                    kraft_version_feature=VersionRange(min_supported_version=0, max_supported_version=1),
-                )
-                for key in keys
-            )
-        )
+        record = VotersRecord(voters=tuple(map(_voter, keys)))
         for key in keys:
             log = SimLog()
             log.format(KRaftVersionRecord(k_raft_version=1), record)
@@ -323,6 +339,32 @@ class World:
         node.config = attrs.evolve(node.config, replica=key)
         node.log, node.election = fresh, ElectionState.primordial()
 
+    def recover(self, node: Replica) -> None:
+        """Makes a quorum of one from a dead node's log, as `quorate storage recover` does; the disk gets a new id."""
+        end = node.log.summary().end
+        key = ReplicaKey(node.id, random_uuid(self._ids))
+        epoch = recoveries.first_epoch([end.epoch, node.election.epoch])
+        record = QuorumRecoveryRecord(
+            recovery_id=random_uuid(self._ids),
+            previous_recovery_id=node.config.recovery_id or ZERO_UUID,
+            kind="recover",
+            time_ms=self.now_ms,
+            operator="operator@scenario",
+            source=f"/data/{node.id}",
+            source_directory_id=node.config.replica.directory_id or ZERO_UUID,
+            source_end_offset=end.offset,
+            source_epoch=end.epoch,
+            epoch=epoch,
+            digest=b"",
+            shown=(),
+        )
+        batches = recoveries.first_batches(end, _voter(key), record, append_time_ms=self.now_ms)
+        node.log.append(batches, end.offset)
+        node.log.flush()
+        node.config = attrs.evolve(node.config, replica=key, recovery_id=record.recovery_id)
+        node.election = ElectionState(epoch, node.id, key)
+        self.say(node, f"is recovered from its log, which ended at {end}, in epoch {epoch}")
+
     def shut_down(self, node: Replica) -> None:
         node.deliver(ShutdownRequested())
 
@@ -368,13 +410,26 @@ class World:
         self.after(MESSAGE_MS, arrive)
 
     def answer(
-        self, responder: Replica, asker: Replica, life: int, request: SendRequest, response: Response
+        self, responder: Replica, asker: Replica, life: int, request: SendRequest, response: Response | None
     ) -> None:
         def arrive() -> None:
             if (responder.id, asker.id) not in self._cut and asker.life == life:
-                asker.deliver(ResponseReceived(request.correlation, response))
+                asker.deliver(
+                    RequestFailed(request.correlation, Failure.TIMED_OUT)
+                    if response is None
+                    else ResponseReceived(request.correlation, response)
+                )
 
         self.after(MESSAGE_MS, arrive)
+
+
+def _voter(key: ReplicaKey) -> Voter:
+    return Voter(
+        voter_id=key.id,
+        voter_directory_id=key.directory_id,  # type: ignore[arg-type]
+        endpoints=(_endpoint(key.id),),
+        kraft_version_feature=VersionRange(min_supported_version=0, max_supported_version=1),
+    )
 
 
 def _endpoint(node_id: NodeId) -> Endpoint:

@@ -17,6 +17,7 @@ Lines that begin with # say why the scenario exists. A script has one verb a lin
     spare N                         formats a controller that is no voter
     add N by L · remove N by L      an operator asks node L to add or remove a voter
     newdisk N                       formatted again as a spare, with another directory id · move N: has one more address
+    recover N                       a quorum of one is made from the log of N, which is down
     status                          role, epoch, leader, log end and high watermark of all
     read N                          a read arrives there, which must not be answered with anything stale
     voters N                        who votes, as N's log says
@@ -109,6 +110,8 @@ def _do(world: World, words: list[str]) -> Iterator[str]:
             world.spare(NodeId(int(rest[0])))
         case "add" | "remove" | "newdisk" | "move":
             _change_members(world, verb, node(), node(2) if "by" in rest else None)
+        case "recover":
+            world.recover(node())
         case "read":
             world.read(node())
         case "voters":

@@ -6,6 +6,7 @@ then the question whether there is something to propose; now and then late, as i
 """
 
 import random
+import uuid
 from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any, Final
@@ -529,6 +530,9 @@ class SimNode:
 
     def reject_cluster_id(self, token: Token) -> None:
         self.network.respond(token, None)
+
+    def superseded(self, recovery_id: uuid.UUID) -> None:
+        check(False, f"no quorum is recovered here, but {self.name} speaks of recovery {recovery_id}")
 
     def start_flush(self, flush: Flush) -> None:
         self._burn()
