@@ -23,6 +23,7 @@ from quorate.metadata.log.segments import LogConfig
 from quorate.metadata.node import RaftNode, StateMachine
 from quorate.metadata.node_config import NodeConfig
 from quorate.metadata.quorum.core import QuorumConfig, RaftCore
+from quorate.metadata.quorum.retention import RetentionLimits
 from quorate.metadata.quorum.snapshots import SnapshotSchedule
 from quorate.metadata.transport import PeerLinks
 
@@ -131,6 +132,7 @@ def assemble(
         machine=machine,
         schedule=SnapshotSchedule(config.snapshot_after_bytes, config.snapshot_interval_ms),
         free_space_floor_bytes=config.free_space_floor_bytes,
+        retention_limits=RetentionLimits.of(config.retention_bytes, config.retention_ms),
     )
     return Assembled(directory=directory, node=node, links=links)
 

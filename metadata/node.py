@@ -26,7 +26,7 @@ from quorate.metadata.flushing import FlushThread
 from quorate.metadata.ids import FIRST_OFFSET, Epoch, NodeId, Offset, OffsetAndEpoch
 from quorate.metadata.log.interface import Log
 from quorate.metadata.log.snapshot_format import SnapshotComposer
-from quorate.metadata.quorum import snapshots
+from quorate.metadata.quorum import retention, snapshots
 from quorate.metadata.quorum.core import RaftCore
 from quorate.metadata.quorum.effects import Flush, ReadAnswer, SendRequest
 from quorate.metadata.quorum.election_state import ElectionState
@@ -38,6 +38,7 @@ from quorate.metadata.quorum.events import (
     ReadRequested,
     RequestReceived,
     ResignRequested,
+    RetentionReached,
     ShutdownRequested,
     SnapshotCreated,
     SpaceChanged,
@@ -46,6 +47,7 @@ from quorate.metadata.quorum.events import (
     Token,
 )
 from quorate.metadata.quorum.messages import LeaderAndEpoch, Request, Response
+from quorate.metadata.quorum.retention import RetentionLimits
 from quorate.metadata.quorum.roles import Leader
 from quorate.metadata.quorum.snapshots import SnapshotSchedule
 from quorate.metadata.records import AnyRecord, KRaftVersionRecord
@@ -59,6 +61,8 @@ _SNAPSHOT_SHARE: Final = 4
 _SNAPSHOT_BATCH_RECORDS: Final = 256
 _SNAPSHOT_RETRY_MS: Final = 1000
 _SPACE_CHECK_S: Final = 1.0
+_RETENTION_CHECK_S: Final = 60.0
+"""As in Kafka; also after each snapshot of our own."""
 _ROUNDING_S: Final = 1e-5
 
 Reply = Callable[[Response | None], None]
@@ -139,6 +143,7 @@ class RaftNode:
         machine: StateMachine,
         schedule: SnapshotSchedule,
         free_space_floor_bytes: int = 0,
+        retention_limits: RetentionLimits | None = None,
     ) -> None:
         self.core = core
         self.log = log
@@ -149,6 +154,7 @@ class RaftNode:
         self._machine = machine
         self._schedule = schedule
         self._floor_bytes = free_space_floor_bytes
+        self._retention_limits = retention_limits or RetentionLimits()
         self._clock: Callable[[], float] = trio.current_time
         self._inbox: deque[Event] = deque()
         self._wake = trio.Event()
@@ -257,6 +263,7 @@ class RaftNode:
             self._step(Started())
             self._look_at_space()
             nursery.start_soon(self._watch_space)
+            nursery.start_soon(self._watch_retention)
             task_status.started()
             while not self._stopped.is_set():
                 until = self._rests_until_ms
@@ -419,6 +426,17 @@ class RaftNode:
         elif low and free >= self._floor_bytes * 5 // 4:
             self.submit(SpaceChanged(low=False))
 
+    async def _watch_retention(self) -> None:
+        while True:
+            self._let_go()
+            await trio.sleep(_RETENTION_CHECK_S)
+
+    def _let_go(self) -> None:
+        wall_ms = self.core.wall_ms(self._now_ms())
+        oldest = retention.oldest_kept(self.log.use(), self._retention_limits, wall_ms)
+        if oldest is not None:
+            self.submit(RetentionReached(oldest))
+
     # ---- applying ------------------------------------------------------------------------------------
 
     def _begin_with_snapshot(self) -> None:
@@ -514,6 +532,7 @@ class RaftNode:
     async def _write_snapshot(self, source: SnapshotSource) -> None:
         await write_snapshot(self.core, self.log, source)
         self.submit(SnapshotCreated(source.snapshot_id))
+        self._let_go()
 
 
 async def write_snapshot(core: RaftCore, log: Log, source: SnapshotSource) -> None:

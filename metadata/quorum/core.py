@@ -48,6 +48,7 @@ from quorate.metadata.quorum.events import (
     RequestReceived,
     ResignRequested,
     ResponseReceived,
+    RetentionReached,
     ShutdownRequested,
     SnapshotCreated,
     SnapshotInstalled,
@@ -105,6 +106,10 @@ class QuorumConfig:
     fetch_max_wait_ms: int = 500
     fetch_max_bytes: int = 8 * 1024 * 1024
     snapshot_max_bytes: int = 1024 * 1024
+    answer_max_bytes: int = 8 * 1024 * 1024
+    """The most that one Fetch or FetchSnapshot is answered with, whatever it asks for: it is read into memory."""
+    replicas_max: int = 10_000
+    """How many replicas a leader remembers: who invents new ones with each request must not fill its memory."""
     suspicion_interval_ms: int = 250
     suspicion_delay_ms: tuple[int, int] = (10, 150)
 
@@ -353,6 +358,8 @@ class RaftCore:
                 snapshots.on_installed(self, event.summary, now_ms)
             case SnapshotCreated():
                 snapshots.on_created(self, event.snapshot_id)
+            case RetentionReached():
+                snapshots.let_go(self, event.oldest_kept, now_ms)
             case ResignRequested():
                 if self.leads and self.election.epoch == event.epoch:
                     elections.resign(self, now_ms, event.reason)

@@ -26,6 +26,7 @@ from quorate.metadata.quorum.events import (
     RequestFailed,
     RequestReceived,
     ResponseReceived,
+    RetentionReached,
     ShutdownRequested,
     SnapshotCreated,
     SpaceChanged,
@@ -294,7 +295,7 @@ class World:
                     peer.deliver(RequestFailed(correlation, Failure.RESET))
 
     def snapshot(self, node: Replica) -> None:
-        """A snapshot of all that is committed there."""
+        """A snapshot of all that is committed there; of the older ones the newest is kept too."""
         end = node.core.high_watermark or Offset(0)
         snapshot_id = OffsetAndEpoch(end, node.core.log.epochs.epoch_before(end))
         composer = SnapshotComposer(snapshot_id, wall_ms=0)
@@ -311,6 +312,7 @@ class World:
         writer.append(composer.footer())
         writer.finish()
         node.deliver(SnapshotCreated(snapshot_id))
+        node.deliver(RetentionReached(node.core.log.snapshots[-2:][0]))
 
     def wipe(self, node: Replica) -> None:
         """A new disk: formatted again, with another directory id."""
