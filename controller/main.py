@@ -77,7 +77,13 @@ async def run_controller(
         active = ActiveController(config=config, cluster_id=directory.meta.cluster_id, rng=rng)
         machine = ControllerMachine(active, wall_offset_ms=wall_offset_ms())
         parts = assemble(
-            config, directory, machine, is_controller=True, rng=rng, endpoints=_voter_endpoints(config, bound)
+            config,
+            directory,
+            machine,
+            is_controller=True,
+            rng=rng,
+            endpoints=_voter_endpoints(config, bound),
+            auto_join=config.auto_join,
         )
         machine.node = parts.node
         active.step(BootstrapRead(directory.bootstrap), now_ms())

@@ -96,6 +96,7 @@ def assemble(
     is_controller: bool,
     rng: random.Random,
     endpoints: tuple[Endpoint, ...] = (),
+    auto_join: bool = False,
 ) -> Assembled:
     """Core, node and links over an open directory. `endpoints`: where other controllers reach this one."""
     meta = directory.meta
@@ -108,6 +109,7 @@ def assemble(
         endpoints=endpoints,
         kraft_versions=(spoken.lowest, spoken.highest),
         bootstrap=config.bootstrap_endpoints,
+        auto_join=auto_join,
         durable=is_controller,
         wall_offset_ms=wall_offset_ms(),
         election_timeout_ms=config.election_timeout_ms,

@@ -479,7 +479,6 @@ REFUSED_KEYS: Final[Mapping[str, str]] = {
 
 _IGNORED_BECAUSE: Final[Mapping[str, str]] = {
     "controller.quorum.append.linger.ms": "records are gathered while the disk flushes; there is no linger",
-    "controller.quorum.auto.join.enable": "controllers join with `quorate quorum add-controller`",
     "max.connections": "set quorate.max.connections",
     "socket.request.max.bytes": "set quorate.max.frame.bytes",
     "queued.max.requests": "set quorate.max.in.flight.requests.per.connection",

@@ -13,7 +13,7 @@ import attrs
 from quorate.metadata.batch import RecordBatch
 from quorate.metadata.checks import ErrorCode, InvariantViolated, check
 from quorate.metadata.ids import Epoch, NodeId, Offset, OffsetAndEpoch, ReplicaKey
-from quorate.metadata.quorum import elections, membership, snapshots
+from quorate.metadata.quorum import elections, joining, membership, snapshots
 from quorate.metadata.quorum.effects import Flush, Peer
 from quorate.metadata.quorum.events import Failure, LogFlushed, Token
 from quorate.metadata.quorum.messages import FetchRequest, FetchResponse, LogRead, Response
@@ -268,6 +268,7 @@ def _truncate(core: "RaftCore", diverging: OffsetAndEpoch) -> None:
     )
     if cut >= log.end.offset:
         return
+    was_voter = core.is_voter
     core.note(f"cuts its log from {log.end} back to {cut}: the leader has another history")
     log.epochs = log.epochs.truncated_to(cut)
     log.voters = log.voters.truncated_to(cut)
@@ -275,6 +276,8 @@ def _truncate(core: "RaftCore", diverging: OffsetAndEpoch) -> None:
     log.flushed_end = min(log.flushed_end, cut)
     log.generation += 1
     core.effects.truncate_to = cut
+    if was_voter and not core.is_voter:
+        joining.forget(core)
 
 
 def _epoch_before(core: "RaftCore", end: Offset) -> Epoch:

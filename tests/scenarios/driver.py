@@ -239,6 +239,16 @@ class World:
         node.config = attrs.evolve(node.config, replica=key, bootstrap=others)
         node.log, node.election = SimLog(), ElectionState.primordial()
 
+    def auto_join(self, node: Replica) -> None:
+        """From its next start on it makes itself a voter."""
+        node.config = attrs.evolve(node.config, auto_join=True)
+
+    def elsewhere(self, node: Replica) -> None:
+        """From its next start on it has another address than its former self."""
+        node.config = attrs.evolve(
+            node.config, endpoints=(Endpoint("CONTROLLER", f"other-{node.id}", 9000 + node.id),)
+        )
+
     def move(self, node: Replica) -> None:
         """From its next start on it has an address more (its controllers' listener stays where it is)."""
         extra = Endpoint("EXTRA", f"host-{node.id}", 19000 + node.id)

@@ -17,6 +17,7 @@ Lines that begin with # say why the scenario exists. A script has one verb a lin
     spare N                         formats a controller that is no voter
     add N by L · remove N by L      an operator asks node L to add or remove a voter
     newdisk N                       formatted again as a spare, with another directory id · move N: has one more address
+    autojoin N · elsewhere N        it makes itself a voter · is reached at another address, each from its next start on
     status                          role, epoch, leader, log end and high watermark of all
     read N                          a read arrives there, which must not be answered with anything stale
     voters N                        who votes, as N's log says
@@ -107,7 +108,7 @@ def _do(world: World, words: list[str]) -> Iterator[str]:
             node().knows_pre_votes = False
         case "spare":
             world.spare(NodeId(int(rest[0])))
-        case "add" | "remove" | "newdisk" | "move":
+        case "add" | "remove" | "newdisk" | "move" | "autojoin" | "elsewhere":
             _change_members(world, verb, node(), node(2) if "by" in rest else None)
         case "read":
             world.read(node())
@@ -129,6 +130,10 @@ def _change_members(world: World, verb: str, node: Replica, leader: Replica | No
             world.new_disk(node)
         case "move", None:
             world.move(node)
+        case "autojoin", None:
+            world.auto_join(node)
+        case "elsewhere", None:
+            world.elsewhere(node)
         case _:
             raise ValueError(f"{verb}: by whom?")
 
