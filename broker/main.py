@@ -27,8 +27,8 @@ from quorate.metadata.assembly import (
     assemble,
     bind_listeners,
     bind_metrics,
-    listener_limits,
     open_node_directory,
+    room_for_clients,
 )
 from quorate.metadata.ids import Endpoint, random_uuid
 from quorate.metadata.listener import Listener
@@ -142,7 +142,8 @@ class _Broker:
             kraft_version=lambda: self._parts.node.core.log.voters.kraft_version,
             controller_versions=self._versions_of_controller,
         )
-        self._listeners = [Listener(one.name, self._server, limits=listener_limits(config)) for one in bound]
+        room = room_for_clients(config)
+        self._listeners = [Listener(one.name, self._server, room=room) for one in bound]
 
     async def start(self, nursery: trio.Nursery) -> None:
         """Everything but the listeners. Metrics are served from here on: who cannot join is worth looking at."""

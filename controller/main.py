@@ -27,8 +27,8 @@ from quorate.metadata.assembly import (
     assemble,
     bind_listeners,
     bind_metrics,
-    listener_limits,
     open_node_directory,
+    room_for_clients,
     wall_offset_ms,
 )
 from quorate.metadata.ids import Endpoint, random_uuid
@@ -91,7 +91,8 @@ async def run_controller(
         server = ControllerServer(
             config=config, machine=machine, node=parts.node, slow=slow, cluster_id=parts.cluster_id
         )
-        listeners = [Listener(one.name, server, limits=listener_limits(config)) for one in bound]
+        room = room_for_clients(config)
+        listeners = [Listener(one.name, server, room=room) for one in bound]
         running = Running(
             cluster_id=parts.cluster_id,
             endpoints={one.name: one.advertised for one in bound},

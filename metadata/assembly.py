@@ -17,7 +17,6 @@ import trio
 from quorate.metadata.addresses import Address
 from quorate.metadata.features import KRAFT_VERSION, SUPPORTED
 from quorate.metadata.ids import Endpoint, ReplicaKey
-from quorate.metadata.listener import Limits
 from quorate.metadata.log.directory import OpenDirectory, open_directory
 from quorate.metadata.log.segments import LogConfig
 from quorate.metadata.node import RaftNode, StateMachine
@@ -25,6 +24,7 @@ from quorate.metadata.node_config import NodeConfig
 from quorate.metadata.quorum.core import QuorumConfig, RaftCore
 from quorate.metadata.quorum.retention import RetentionLimits
 from quorate.metadata.quorum.snapshots import SnapshotSchedule
+from quorate.metadata.room import Limits, Room
 from quorate.metadata.transport import PeerLinks
 
 _log = structlog.get_logger("node")
@@ -139,13 +139,18 @@ def assemble(
     return Assembled(directory=directory, node=node, links=links)
 
 
-def listener_limits(config: NodeConfig) -> Limits:
-    """The configured limits of every listener of this node."""
-    return Limits(
-        frame_bytes=config.max_frame_bytes,
-        connections=config.max_connections,
-        pipelined=config.max_in_flight_requests,
-        idle_ms=config.connections_max_idle_ms if config.connections_max_idle_ms > 0 else 2**31,
+def room_for_clients(config: NodeConfig) -> Room:
+    """The configured limits, and what the node's listeners share of them."""
+    return Room(
+        Limits(
+            frame_bytes=config.max_frame_bytes,
+            connections=config.max_connections,
+            connections_per_address=config.max_connections_per_ip,
+            connections_per_second=config.max_connection_creation_rate,
+            pipelined=config.max_in_flight_requests,
+            unread_bytes_of_all=config.max_unread_bytes,
+            idle_ms=config.connections_max_idle_ms if config.connections_max_idle_ms > 0 else 2**31,
+        )
     )
 
 

@@ -110,6 +110,16 @@ class NodeConfig:
         "How many connections this node accepts at once, all listeners together. Further ones are closed.",
         allowed=at_least(1),
     )
+    max_connections_per_ip: int = setting("max.connections.per.ip")
+    max_connection_creation_rate: int = setting("max.connection.creation.rate", allowed=at_least(1))
+    max_unread_bytes: int = own_setting(
+        "max.unread.bytes",
+        ConfigType.LONG,
+        str(512 * _MEBIBYTE),
+        "How many bytes of answers may wait for clients that do not read them. Beyond it the slowest is closed.",
+        allowed=at_least(_MEBIBYTE),
+        unit="bytes",
+    )
     max_in_flight_requests: int = own_setting(
         "max.in.flight.requests.per.connection",
         ConfigType.INT,
