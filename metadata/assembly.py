@@ -15,6 +15,7 @@ import structlog
 import trio
 
 from quorate.metadata.addresses import Address
+from quorate.metadata.disk_speed import DiskSpeed
 from quorate.metadata.features import KRAFT_VERSION, SUPPORTED
 from quorate.metadata.ids import Endpoint, ReplicaKey
 from quorate.metadata.log.directory import OpenDirectory, open_directory
@@ -134,6 +135,7 @@ def assemble(
         machine=machine,
         schedule=SnapshotSchedule(config.snapshot_after_bytes, config.snapshot_interval_ms),
         free_space_floor_bytes=config.free_space_floor_bytes,
+        disk_speed=DiskSpeed(config.slow_flush_ms),
         retention_limits=RetentionLimits.of(config.retention_bytes, config.retention_ms),
     )
     return Assembled(directory=directory, node=node, links=links)

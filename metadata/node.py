@@ -22,6 +22,7 @@ import trio
 from quorate.metadata.batch import RecordBatch
 from quorate.metadata.carry_out import carry_out
 from quorate.metadata.checks import check
+from quorate.metadata.disk_speed import DiskSpeed
 from quorate.metadata.flushing import FlushThread
 from quorate.metadata.ids import FIRST_OFFSET, Epoch, NodeId, Offset, OffsetAndEpoch
 from quorate.metadata.log.interface import Log
@@ -144,6 +145,7 @@ class RaftNode:
         schedule: SnapshotSchedule,
         free_space_floor_bytes: int = 0,
         retention_limits: RetentionLimits | None = None,
+        disk_speed: DiskSpeed | None = None,
     ) -> None:
         self.core = core
         self.log = log
@@ -181,7 +183,7 @@ class RaftNode:
         self._loading_end = FIRST_OFFSET
         self._leader_told = LeaderAndEpoch(Epoch(-1))
         self._claimed: Epoch | None = None
-        self._flushes = FlushThread(log.flush, self._on_flushed)
+        self._flushes = FlushThread(log.flush, self._on_flushed, speed=disk_speed)
         self._snapshot_wanted = trio.Event()
         self._snapshot_running = False
         self._snapshot_after_ms = 0
@@ -411,6 +413,9 @@ class RaftNode:
         while True:
             await trio.sleep(_SPACE_CHECK_S)
             self._look_at_space()
+            news = self._flushes.speed.news(self._now_ms())
+            if news is not None:
+                self._notes.warning(news)
 
     def _look_at_space(self) -> None:
         """Below the floor a node neither leads for long nor fetches; above it by a quarter, it is as before."""

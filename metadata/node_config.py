@@ -143,6 +143,14 @@ class NodeConfig:
         allowed=at_least(0),
         unit="bytes",
     )
+    slow_flush_ms: int = own_setting(
+        "slow.flush.ms",
+        ConfigType.INT,
+        "100",
+        "A disk whose flushes take longer, by the median of the last 20, is called slow in log and status.",
+        allowed=at_least(1),
+        unit="ms",
+    )
     shutdown_timeout_ms: int = own_setting(
         "shutdown.timeout.ms",
         ConfigType.INT,
