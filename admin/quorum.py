@@ -127,7 +127,7 @@ async def describe(
 
 def _without_error(one: Replica) -> dict[str, Any]:
     document = one.document()
-    del document["error"], document["state"]
+    del document["error"], document["state"], document["flush_median_ms"]
     return document
 
 

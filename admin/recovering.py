@@ -22,7 +22,7 @@ from quorate.admin.comparing_logs import Parting, States, compare_logs, ends, lo
 from quorate.admin.errors import Refused, WrongUsage
 from quorate.admin.image_building import ImageBuilder
 from quorate.admin.offline_log import LogFiles
-from quorate.admin.quorum_view import ask_all
+from quorate.admin.quorum_view import WHO_IS_THERE, ask_all
 from quorate.admin.talk import failed
 from quorate.admin.verifying import verify_directory
 from quorate.metadata.addresses import Address
@@ -301,7 +301,7 @@ def check_no_voter_answers(shown: Sequence[Shown]) -> None:
         for node_id in voters.ids
         if (found := voters.endpoint(node_id)) is not None
     }
-    answers = trio.run(ask_all, asked)
+    answers = trio.run(ask_all, {node_id: (address, WHO_IS_THERE) for node_id, address in asked.items()})
     alive = {
         node_id: answer
         for node_id, answer in answers.items()

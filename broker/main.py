@@ -27,9 +27,9 @@ from quorate.metadata.assembly import (
     assemble,
     bind_listeners,
     bind_metrics,
-    listener_limits,
     open_node_directory,
     release,
+    room_for_clients,
     through_recoveries,
 )
 from quorate.metadata.ids import Endpoint, random_uuid
@@ -151,7 +151,8 @@ class _Broker:
             kraft_version=lambda: self._parts.node.core.log.voters.kraft_version,
             controller_versions=self._versions_of_controller,
         )
-        self._listeners = [Listener(one.name, self._server, limits=listener_limits(config)) for one in bound]
+        room = room_for_clients(config)
+        self._listeners = [Listener(one.name, self._server, room=room) for one in bound]
 
     async def start(self, nursery: trio.Nursery) -> None:
         """Everything but the listeners. Metrics are served from here on: who cannot join is worth looking at."""

@@ -20,6 +20,8 @@ class ControllerConfig(NodeConfig):
 
     ROLE: ClassVar[str] = "controller"
 
+    auto_join: bool = setting("controller.quorum.auto.join.enable")
+    """Whether this controller makes itself a voter, once in the life of its disk."""
     broker_session_timeout_ms: int = setting("broker.session.timeout.ms", allowed=at_least(1), unit="ms")
     max_idle_interval_ms: int = setting("metadata.max.idle.interval.ms", unit="ms")
     """How often the active controller writes a NoOp; 0: never."""

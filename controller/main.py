@@ -27,9 +27,9 @@ from quorate.metadata.assembly import (
     assemble,
     bind_listeners,
     bind_metrics,
-    listener_limits,
     open_node_directory,
     release,
+    room_for_clients,
     through_recoveries,
     wall_offset_ms,
 )
@@ -104,7 +104,13 @@ async def _run(
     active = ActiveController(config=config, cluster_id=directory.meta.cluster_id, rng=rng)
     machine = ControllerMachine(active, wall_offset_ms=wall_offset_ms())
     parts = assemble(
-        config, directory, machine, is_controller=True, rng=rng, endpoints=_voter_endpoints(config, bound)
+        config,
+        directory,
+        machine,
+        is_controller=True,
+        rng=rng,
+        endpoints=_voter_endpoints(config, bound),
+        auto_join=config.auto_join,
     )
     machine.node = parts.node
     active.step(BootstrapRead(directory.bootstrap), now_ms())
@@ -112,7 +118,8 @@ async def _run(
     server = ControllerServer(
         config=config, machine=machine, node=parts.node, slow=slow, cluster_id=parts.cluster_id
     )
-    listeners = [Listener(one.name, server, limits=listener_limits(config)) for one in bound]
+    room = room_for_clients(config)
+    listeners = [Listener(one.name, server, room=room) for one in bound]
     running = Running(
         cluster_id=parts.cluster_id,
         endpoints={one.name: one.advertised for one in bound},

@@ -16,15 +16,17 @@ import structlog
 import trio
 
 from quorate.metadata.addresses import Address
+from quorate.metadata.disk_speed import DiskSpeed
 from quorate.metadata.features import KRAFT_VERSION, SUPPORTED
 from quorate.metadata.ids import Endpoint, ReplicaKey, quorum_name, uuid_to_text
-from quorate.metadata.listener import Limits
 from quorate.metadata.log.directory import OpenDirectory, discard_copy, open_directory
 from quorate.metadata.log.segments import LogConfig
 from quorate.metadata.node import RaftNode, StateMachine, Superseded
 from quorate.metadata.node_config import NodeConfig
 from quorate.metadata.quorum.core import QuorumConfig, RaftCore
+from quorate.metadata.quorum.retention import RetentionLimits
 from quorate.metadata.quorum.snapshots import SnapshotSchedule
+from quorate.metadata.room import Limits, Room
 from quorate.metadata.transport import PeerLinks
 
 _log = structlog.get_logger("node")
@@ -142,6 +144,7 @@ def assemble(
     is_controller: bool,
     rng: random.Random,
     endpoints: tuple[Endpoint, ...] = (),
+    auto_join: bool = False,
 ) -> Assembled:
     """Core, node and links over an open directory. `endpoints`: where other controllers reach this one."""
     meta = directory.meta
@@ -155,6 +158,7 @@ def assemble(
         endpoints=endpoints,
         kraft_versions=(spoken.lowest, spoken.highest),
         bootstrap=config.bootstrap_endpoints,
+        auto_join=auto_join,
         durable=is_controller,
         wall_offset_ms=wall_offset_ms(),
         election_timeout_ms=config.election_timeout_ms,
@@ -179,17 +183,24 @@ def assemble(
         machine=machine,
         schedule=SnapshotSchedule(config.snapshot_after_bytes, config.snapshot_interval_ms),
         free_space_floor_bytes=config.free_space_floor_bytes,
+        disk_speed=DiskSpeed(config.slow_flush_ms),
+        retention_limits=RetentionLimits.of(config.retention_bytes, config.retention_ms),
     )
     return Assembled(directory=directory, node=node, links=links)
 
 
-def listener_limits(config: NodeConfig) -> Limits:
-    """The configured limits of every listener of this node."""
-    return Limits(
-        frame_bytes=config.max_frame_bytes,
-        connections=config.max_connections,
-        pipelined=config.max_in_flight_requests,
-        idle_ms=config.connections_max_idle_ms if config.connections_max_idle_ms > 0 else 2**31,
+def room_for_clients(config: NodeConfig) -> Room:
+    """The configured limits, and what the node's listeners share of them."""
+    return Room(
+        Limits(
+            frame_bytes=config.max_frame_bytes,
+            connections=config.max_connections,
+            connections_per_address=config.max_connections_per_ip,
+            connections_per_second=config.max_connection_creation_rate,
+            pipelined=config.max_in_flight_requests,
+            unread_bytes_of_all=config.max_unread_bytes,
+            idle_ms=config.connections_max_idle_ms if config.connections_max_idle_ms > 0 else 2**31,
+        )
     )
 
 

@@ -8,6 +8,7 @@
 - `snapshots`   how a replica that is too far behind gets there (FetchSnapshot), what may be dropped
 - `reads`       is this leader still the one (the read index)
 - `membership`  who votes (AddRaftVoter, RemoveRaftVoter, UpdateRaftVoter)
+- `joining`     a controller that makes itself a voter
 - `recoveries`  is this the same log (after a recovery without a majority)
 - `transitions` which role may follow which · `invariants` what must hold after every step
 
@@ -33,7 +34,7 @@ from quorate.metadata.ids import (
     quorum_name,
 )
 from quorate.metadata.log.interface import LogSummary
-from quorate.metadata.quorum import elections, membership, reads, recoveries, replication, snapshots
+from quorate.metadata.quorum import elections, joining, membership, reads, recoveries, replication, snapshots
 from quorate.metadata.quorum.effects import (
     DropPrefix,
     Effects,
@@ -58,6 +59,7 @@ from quorate.metadata.quorum.events import (
     RequestReceived,
     ResignRequested,
     ResponseReceived,
+    RetentionReached,
     ShutdownRequested,
     SnapshotCreated,
     SnapshotInstalled,
@@ -105,6 +107,8 @@ class QuorumConfig:
     kraft_versions: tuple[int, int] = (0, 1)
     """The lowest and the highest that this replica speaks."""
     bootstrap: tuple[Endpoint, ...] = ()
+    auto_join: bool = False
+    """Whether it asks by itself to become a voter (controller.quorum.auto.join.enable)."""
     durable: bool = True
     """False for brokers: their log is a cache, so a Fetch need not wait for a flush."""
     wall_offset_ms: int = 0
@@ -117,6 +121,10 @@ class QuorumConfig:
     fetch_max_wait_ms: int = 500
     fetch_max_bytes: int = 8 * 1024 * 1024
     snapshot_max_bytes: int = 1024 * 1024
+    answer_max_bytes: int = 8 * 1024 * 1024
+    """The most that one Fetch or FetchSnapshot is answered with, whatever it asks for: it is read into memory."""
+    replicas_max: int = 10_000
+    """How many replicas a leader remembers: who invents new ones with each request must not fill its memory."""
     suspicion_interval_ms: int = 250
     suspicion_delay_ms: tuple[int, int] = (10, 150)
 
@@ -223,6 +231,8 @@ class RaftCore:
         self.installing: OffsetAndEpoch | None = None
         self.disk_low = False
         """Below the free-space floor: it neither fetches nor stands for election, but still votes."""
+        self.joining_said = ""
+        """What was noted last about becoming a voter."""
         self.shutting_down = False
         self.handed_over = False
         """While shutting down: its successors know, or had their time."""
@@ -259,6 +269,7 @@ class RaftCore:
         if not isinstance(role, Leader) and replication.may_fetch(self):
             deadlines.append(self.fetch_at_ms)
         deadlines += membership.deadlines(self)
+        deadlines += joining.deadlines(self)
         match role:
             case Unattached():
                 deadlines.append(role.election_deadline_ms if self.may_stand else None)
@@ -391,6 +402,8 @@ class RaftCore:
                 snapshots.on_installed(self, event.summary, now_ms)
             case SnapshotCreated():
                 snapshots.on_created(self, event.snapshot_id)
+            case RetentionReached():
+                snapshots.let_go(self, event.oldest_kept, now_ms)
             case ResignRequested():
                 if self.leads and self.election.epoch == event.epoch:
                     elections.resign(self, now_ms, event.reason)
@@ -411,6 +424,8 @@ class RaftCore:
                 self._on_failure(correlation, Failure.TIMED_OUT, now_ms)
         elections.poll(self, now_ms)
         membership.poll(self, now_ms)
+        joining.remember(self)
+        joining.poll(self, now_ms)
         reads.poll(self, now_ms)
         replication.poll(self, now_ms)
 
@@ -461,8 +476,8 @@ class RaftCore:
                 membership.on_versions(self, pending.peer, response, now_ms)
             case UpdateVoterRequest():
                 elections.observe(self, response.leader, now_ms)
-            case AddVoterRequest() | RemoveVoterRequest():
-                pass  # never asked by a replica
+            case (AddVoterRequest() | RemoveVoterRequest()) as request:
+                joining.on_response(self, request, response, now_ms)
             case _:
                 assert_never(pending.request)
 
@@ -501,6 +516,7 @@ class RaftCore:
     def become(self, why: Why, role: Role, election: ElectionState, now_ms: int) -> None:
         """The one place where a role changes: table, persistence, and what the old role leaves behind."""
         old = self.role
+        election = attrs.evolve(election, was_voter=self.election.was_voter)
         check(next_role(old.name, why) is role.name, f"{why.name} does not make a {role.name.value} replica")
         check(
             election.epoch >= self.election.epoch, f"epoch {election.epoch} is behind {self.election.epoch}"

@@ -29,6 +29,7 @@ from quorate.metadata.quorum.events import (
     RequestFailed,
     RequestReceived,
     ResponseReceived,
+    RetentionReached,
     ShutdownRequested,
     SnapshotCreated,
     SpaceChanged,
@@ -254,6 +255,16 @@ class World:
         node.config = attrs.evolve(node.config, replica=key, bootstrap=others)
         node.log, node.election = SimLog(), ElectionState.primordial()
 
+    def auto_join(self, node: Replica) -> None:
+        """From its next start on it makes itself a voter."""
+        node.config = attrs.evolve(node.config, auto_join=True)
+
+    def elsewhere(self, node: Replica) -> None:
+        """From its next start on it has another address than its former self."""
+        node.config = attrs.evolve(
+            node.config, endpoints=(Endpoint("CONTROLLER", f"other-{node.id}", 9000 + node.id),)
+        )
+
     def move(self, node: Replica) -> None:
         """From its next start on it has an address more (its controllers' listener stays where it is)."""
         extra = Endpoint("EXTRA", f"host-{node.id}", 19000 + node.id)
@@ -310,7 +321,7 @@ class World:
                     peer.deliver(RequestFailed(correlation, Failure.RESET))
 
     def snapshot(self, node: Replica) -> None:
-        """A snapshot of all that is committed there."""
+        """A snapshot of all that is committed there; of the older ones the newest is kept too."""
         end = node.core.high_watermark or Offset(0)
         snapshot_id = OffsetAndEpoch(end, node.core.log.epochs.epoch_before(end))
         composer = SnapshotComposer(snapshot_id, wall_ms=0)
@@ -327,6 +338,7 @@ class World:
         writer.append(composer.footer())
         writer.finish()
         node.deliver(SnapshotCreated(snapshot_id))
+        node.deliver(RetentionReached(node.core.log.snapshots[-2:][0]))
 
     def wipe(self, node: Replica) -> None:
         """A new disk: formatted again, with another directory id."""

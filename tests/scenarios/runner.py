@@ -18,6 +18,7 @@ Lines that begin with # say why the scenario exists. A script has one verb a lin
     add N by L · remove N by L      an operator asks node L to add or remove a voter
     newdisk N                       formatted again as a spare, with another directory id · move N: has one more address
     recover N                       a quorum of one is made from the log of N, which is down
+    autojoin N · elsewhere N        it makes itself a voter · is reached at another address, each from its next start on
     status                          role, epoch, leader, log end and high watermark of all
     read N                          a read arrives there, which must not be answered with anything stale
     voters N                        who votes, as N's log says
@@ -108,7 +109,7 @@ def _do(world: World, words: list[str]) -> Iterator[str]:
             node().knows_pre_votes = False
         case "spare":
             world.spare(NodeId(int(rest[0])))
-        case "add" | "remove" | "newdisk" | "move":
+        case "add" | "remove" | "newdisk" | "move" | "autojoin" | "elsewhere":
             _change_members(world, verb, node(), node(2) if "by" in rest else None)
         case "recover":
             world.recover(node())
@@ -132,6 +133,10 @@ def _change_members(world: World, verb: str, node: Replica, leader: Replica | No
             world.new_disk(node)
         case "move", None:
             world.move(node)
+        case "autojoin", None:
+            world.auto_join(node)
+        case "elsewhere", None:
+            world.elsewhere(node)
         case _:
             raise ValueError(f"{verb}: by whom?")
 

@@ -13,6 +13,7 @@ from quorate.metadata.quorum import snapshots
 from quorate.metadata.quorum.effects import Effects, SendResponse
 from quorate.metadata.quorum.events import (
     ResignRequested,
+    RetentionReached,
     ShutdownRequested,
     SnapshotCreated,
     SpaceChanged,
@@ -255,6 +256,8 @@ class Nemesis:
                 self._marks["snapshot created"] += 1
                 self._trace.line(node.name, f"has a snapshot of all below {point.offset}")
                 node.deliver(SnapshotCreated(point))
+                if node.life == life:  # the newest two are kept, as by limits that are soon reached
+                    node.deliver(RetentionReached(node.core.log.snapshots[-2:][0]))
 
         self._schedule.after(self._rng.randint(0, 200), finish)
 
