@@ -71,7 +71,7 @@ def test_the_log_of_a_prospective_may_end_in_the_epoch_that_it_asks_in(
 
 @pytest.mark.parametrize("role", ["unattached", "prospective", "candidate", "resigned", "voted"])
 def test_who_hears_no_leader_grants_pre_votes_to_all_with_as_good_a_log(role: str) -> None:
-    """KIP-996: granted by unattached, prospective, candidate and resigned alike, voted or not, if the log is as good."""
+    """KIP-996: granted by unattached, prospective, candidate and resigned, voted or not, if the log is as good."""
     if role == "resigned":
         bench = resigned()
     elif role == "prospective":
