@@ -10,6 +10,11 @@ Lines that begin with # say why the scenario exists. A script has one verb a lin
     kill N · restart N              kill -9, and the same disk again · wipe N: another disk
     pause N · resume N              SIGSTOP and SIGCONT · stop N: an orderly end
     cut A B · cut A to B · heal     messages lost both ways, one way, no more
+    lose KIND A to B                requests of a kind (vote, begin, end, fetch, part) are lost between two, until `heal`
+    late KIND MS · twice            they take so much longer; every request arrives a second time, 5 ms later
+    parts BYTES                     snapshots are fetched in such parts, by whoever starts from now on
+    luck N SEED                     what it draws from now on; two with the same seed draw the same
+    stranger KIND N EPOCH O@E       99, which nobody knows, asks for a vote, pre-vote or fetch; its log ends at O@E
     reset A B                       the connections from A to B break; B lives
     snapshot N · low N · room N     a snapshot of what is committed; the disk is almost full, or has room again
     slow N MS                       its flushes take so long
@@ -26,7 +31,7 @@ import pathlib
 import sys
 from collections.abc import Iterator
 
-from quorate.metadata.ids import NodeId
+from quorate.metadata.ids import Epoch, NodeId, Offset, OffsetAndEpoch
 from tests.scenarios.driver import Replica, World
 
 HERE = pathlib.Path(__file__).parent
@@ -95,6 +100,20 @@ def _do(world: World, words: list[str]) -> Iterator[str]:
                 world.cut(other, one)
         case "heal":
             world.heal()
+        case "lose":
+            world.lose(rest[0], node(1).id, node(3).id)
+        case "late":
+            world.late(rest[0], int(rest[1]))
+        case "twice":
+            world.twice()
+        case "parts":
+            world.parts(int(rest[0]))
+        case "luck":
+            world.luck(node(), int(rest[1]))
+        case "stranger":
+            offset, epoch = rest[3].split("@")
+            last = OffsetAndEpoch(Offset(int(offset)), Epoch(int(epoch)))
+            world.stranger(node(1), rest[0], Epoch(int(rest[2])), last)
         case "reset":
             world.connections_break(node(1), node(0))
         case "snapshot":
