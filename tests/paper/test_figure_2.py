@@ -480,6 +480,17 @@ def test_how_far_it_cuts(given: tuple[int, int], expected: tuple[int, int]) -> N
     assert bench.core.log.end == OffsetAndEpoch(Offset(expected[0]), Epoch(expected[1]))
 
 
+def test_an_epoch_that_it_never_heard_of_takes_it_back_to_the_one_before() -> None:
+    """KIP-595, DivergingEpoch: with no record of that epoch, all behind the end of its own last smaller one goes."""
+    starts = (EpochStart(Epoch(1), Offset(0)), EpochStart(Epoch(3), Offset(6)))
+    bench = Bench(epochs=starts)
+    bench.receive(
+        BeginQuorumEpochRequest(epoch=Epoch(4), leader_id=NodeId(2), voter=KEYS[1], endpoints=(endpoint(2),))
+    )
+    answer_fetch(bench, diverging=OffsetAndEpoch(Offset(8), Epoch(2)))
+    assert bench.core.log.end == OffsetAndEpoch(Offset(6), Epoch(1))
+
+
 @pytest.mark.parametrize(
     ("ends", "own", "committed"),
     [

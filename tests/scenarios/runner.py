@@ -10,9 +10,9 @@ Lines that begin with # say why the scenario exists. A script has one verb a lin
     kill N · restart N              kill -9, and the same disk again · wipe N: another disk
     pause N · resume N              SIGSTOP and SIGCONT · stop N: an orderly end
     cut A B · cut A to B · heal     messages lost both ways, one way, no more
-    lose KIND A to B                requests of a kind (vote, begin, end, fetch, part) are lost between two, until `heal`
+    lose KIND A to B                requests of a kind (vote, begin, end, fetch, part) are lost, until `heal`
     late KIND MS · twice            they take so much longer; every request arrives a second time, 5 ms later
-    parts BYTES                     snapshots are fetched in such parts, by whoever starts from now on
+    parts BYTES                     snapshots are fetched in such parts
     luck N SEED                     what it draws from now on; two with the same seed draw the same
     stranger KIND N EPOCH O@E       99, which nobody knows, asks for a vote, pre-vote or fetch; its log ends at O@E
     reset A B                       the connections from A to B break; B lives
