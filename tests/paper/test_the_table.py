@@ -70,5 +70,5 @@ def test_every_test_of_this_folder_is_on_the_page() -> None:
 
 def test_names_are_not_used_twice() -> None:
     """Else a row could mean either."""
-    paths = [path for path in HERE.glob("test_*.py")]
+    paths = list(HERE.glob("test_*.py"))
     assert sum(len(names_in(path)) for path in paths) == len(set().union(*map(names_in, paths)))

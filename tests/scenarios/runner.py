@@ -100,20 +100,8 @@ def _do(world: World, words: list[str]) -> Iterator[str]:
                 world.cut(other, one)
         case "heal":
             world.heal()
-        case "lose":
-            world.lose(rest[0], node(1).id, node(3).id)
-        case "late":
-            world.late(rest[0], int(rest[1]))
-        case "twice":
-            world.twice()
-        case "parts":
-            world.parts(int(rest[0]))
-        case "luck":
-            world.luck(node(), int(rest[1]))
-        case "stranger":
-            offset, epoch = rest[3].split("@")
-            last = OffsetAndEpoch(Offset(int(offset)), Epoch(int(epoch)))
-            world.stranger(node(1), rest[0], Epoch(int(rest[2])), last)
+        case "lose" | "late" | "twice" | "parts" | "luck" | "stranger":
+            _arrange(world, verb, rest)
         case "reset":
             world.connections_break(node(1), node(0))
         case "snapshot":
@@ -136,6 +124,26 @@ def _do(world: World, words: list[str]) -> Iterator[str]:
             yield from (_status(one) for one in world.replicas.values())
         case _:
             raise ValueError(f"no such verb: {verb}")
+
+
+def _arrange(world: World, verb: str, rest: list[str]) -> None:
+    """What happens to messages, and what nobody of this world would do by itself."""
+    match verb:
+        case "lose":
+            world.lose(rest[0], NodeId(int(rest[1])), NodeId(int(rest[3])))
+        case "late":
+            world.late(rest[0], int(rest[1]))
+        case "twice":
+            world.twice()
+        case "parts":
+            world.parts(int(rest[0]))
+        case "luck":
+            world.luck(world.replicas[NodeId(int(rest[0]))], int(rest[1]))
+        case _:
+            kind, node, epoch, end = rest
+            offset, last_epoch = end.split("@")
+            last = OffsetAndEpoch(Offset(int(offset)), Epoch(int(last_epoch)))
+            world.stranger(world.replicas[NodeId(int(node))], kind, Epoch(int(epoch)), last)
 
 
 def _change_members(world: World, verb: str, node: Replica, leader: Replica | None) -> None:
