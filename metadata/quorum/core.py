@@ -473,7 +473,7 @@ class RaftCore:
             case FetchSnapshotRequest() as request:
                 snapshots.on_fetch_snapshot_response(self, request, response, now_ms)
             case VersionsRequest():
-                membership.on_versions(self, pending.peer, response, now_ms)
+                membership.on_versions(self, correlation, response, now_ms)
             case UpdateVoterRequest():
                 elections.observe(self, response.leader, now_ms)
             case (AddVoterRequest() | RemoveVoterRequest()) as request:
@@ -495,7 +495,7 @@ class RaftCore:
             case FetchRequest() | FetchSnapshotRequest():
                 replication.on_fetch_failure(self, pending.peer, failure, now_ms)
             case VersionsRequest():
-                membership.on_versions_failure(self, pending.peer, failure)
+                membership.on_versions_failure(self, correlation, pending.peer, failure)
             case UpdateVoterRequest() | AddVoterRequest() | RemoveVoterRequest():
                 pass  # asked again after a while, if there is still cause
             case _:

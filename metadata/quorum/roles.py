@@ -99,6 +99,8 @@ class VoterChange:
     deadline_ms: int
     offset: Offset | None = None
     """Of its record; None: nothing is appended yet."""
+    asked: Correlation | None = None
+    """The question to the replica that is to be added: an answer to an earlier change's question decides nothing."""
 
 
 @attrs.frozen

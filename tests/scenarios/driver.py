@@ -6,13 +6,24 @@ Unlike the simulator it draws no world: who is cut off, killed or paused, and wh
 import heapq
 import random
 import uuid
+from collections import Counter
 from collections.abc import Callable
+from typing import Final
 
 import attrs
 
 from quorate.metadata.batch import RecordBatch
 from quorate.metadata.carry_out import carry_out
-from quorate.metadata.ids import ZERO_UUID, Endpoint, NodeId, Offset, OffsetAndEpoch, ReplicaKey, random_uuid
+from quorate.metadata.ids import (
+    ZERO_UUID,
+    Endpoint,
+    Epoch,
+    NodeId,
+    Offset,
+    OffsetAndEpoch,
+    ReplicaKey,
+    random_uuid,
+)
 from quorate.metadata.log.snapshot_format import SnapshotComposer
 from quorate.metadata.node import Superseded
 from quorate.metadata.quorum import recoveries
@@ -41,10 +52,17 @@ from quorate.metadata.quorum.invariants import check_state, check_step, summariz
 from quorate.metadata.quorum.messages import (
     AddVoterRequest,
     AddVoterResponse,
+    BeginQuorumEpochRequest,
+    EndQuorumEpochRequest,
+    FetchRequest,
+    FetchResponse,
+    FetchSnapshotRequest,
     RemoveVoterRequest,
     RemoveVoterResponse,
+    Request,
     Response,
     VoteRequest,
+    VoteResponse,
 )
 from quorate.metadata.records import (
     KRaftVersionRecord,
@@ -59,6 +77,15 @@ from tests.sim.disk import SimLog
 CLUSTER_ID = "scenario"
 MESSAGE_MS = 1
 FLUSH_MS = 1
+KINDS: Final = {
+    "vote": VoteRequest,
+    "begin": BeginQuorumEpochRequest,
+    "end": EndQuorumEpochRequest,
+    "fetch": FetchRequest,
+    "part": FetchSnapshotRequest,
+}
+"""What a script calls the requests."""
+STRANGER: Final = NodeId(99)
 _SEED = 3070
 """With this one, of nodes that start together, the lower id asks first."""
 
@@ -159,9 +186,8 @@ class Replica:
 
     def send_response(self, token: Token, response: Response) -> None:
         wish = self._wishes.pop(token, None)
-        if wish is not None and isinstance(response, AddVoterResponse | RemoveVoterResponse):
-            said = response.error.name.upper() + ("" if response.message is None else f": {response.message}")
-            self.note(f"answers the operator, who wanted to {wish}: {said}")
+        if wish is not None:
+            self.note(f"answers {wish}: {_said(response)}")
             return
         asker, life, request = self._tokens.pop(token)
         self.world.answer(self, asker, life, request, response)
@@ -193,8 +219,8 @@ class Replica:
     def note(self, text: str) -> None:
         self.world.say(self, text)
 
-    def wish(self, token: Token, text: str, request: AddVoterRequest | RemoveVoterRequest) -> None:
-        """An operator's request."""
+    def wish(self, token: Token, text: str, request: Request) -> None:
+        """A request of somebody who is no replica of this world: what is answered is said."""
         self._wishes[token] = text
         self.deliver(RequestReceived(token, request, CLUSTER_ID))
 
@@ -217,6 +243,9 @@ class World:
         self._queue: list[tuple[int, int, Callable[[], None]]] = []
         self._count = 0
         self._cut: set[tuple[NodeId, NodeId]] = set()
+        self._lost: set[tuple[str, NodeId, NodeId]] = set()
+        self._late: Counter[str] = Counter()
+        self._twice = False
         self._ids = random.Random(1)
 
     # ---- the script's verbs ------------------------------------------------------------------------------
@@ -273,10 +302,29 @@ class World:
     def add_voter(self, leader: Replica, node: Replica) -> None:
         key = node.config.replica
         request = AddVoterRequest(voter=key, endpoints=(_endpoint(node.id),))
-        leader.wish(self._token(), f"add voter {node.id}", request)
+        leader.wish(self._token(), f"the operator, who wanted to add voter {node.id}", request)
 
     def remove_voter(self, leader: Replica, key: ReplicaKey) -> None:
-        leader.wish(self._token(), f"remove voter {key.id}", RemoveVoterRequest(voter=key))
+        wish = f"the operator, who wanted to remove voter {key.id}"
+        leader.wish(self._token(), wish, RemoveVoterRequest(voter=key))
+
+    def stranger(self, node: Replica, kind: str, epoch: Epoch, last: OffsetAndEpoch) -> None:
+        """A replica that is in nobody's voter set, and never was, asks for a vote or for records."""
+        key = ReplicaKey(STRANGER, random_uuid(self._ids))
+        request: Request
+        if kind == "fetch":
+            request = FetchRequest(
+                replica=key,
+                epoch=epoch,
+                offset=last.offset,
+                last_fetched_epoch=last.epoch,
+                max_wait_ms=0,
+                max_bytes=1,
+            )
+        else:
+            voter, pre_vote = node.config.replica, kind == "pre-vote"
+            request = VoteRequest(epoch=epoch, candidate=key, voter=voter, last=last, pre_vote=pre_vote)
+        node.wish(self._token(), f"the stranger's {kind}", request)
 
     def read(self, node: Replica) -> None:
         """A read arrives there."""
@@ -308,8 +356,32 @@ class World:
         """Messages from one to the other are lost; nothing tells."""
         self._cut.add((one, other))
 
+    def lose(self, kind: str, one: NodeId, other: NodeId) -> None:
+        """Requests of this kind from one to the other are lost; all else arrives."""
+        self._lost.add((kind, one, other))
+
+    def late(self, kind: str, milliseconds: int) -> None:
+        """Requests of this kind take so much longer, and are overtaken by others."""
+        self._late[kind] = milliseconds
+
+    def luck(self, node: Replica, seed: int) -> None:
+        node.core.rng = random.Random(seed)
+
+    def twice(self) -> None:
+        """Every request arrives, and the same again 5 ms later."""
+        self._twice = True
+
+    def parts(self, size: int) -> None:
+        """Snapshots are fetched in parts of so many bytes."""
+        for one in self.replicas.values():
+            one.config = attrs.evolve(one.config, snapshot_max_bytes=size)
+
     def heal(self) -> None:
+        """The network is as it was at first."""
         self._cut.clear()
+        self._lost.clear()
+        self._late.clear()
+        self._twice = False
 
     def connections_break(self, node: Replica, other: Replica | None = None) -> None:
         """Everybody's requests to the node (or one peer's) fail at once; new ones may succeed."""
@@ -407,11 +479,14 @@ class World:
 
     def carry(self, sender: Replica, request: SendRequest) -> None:
         target = self.replicas[NodeId(request.peer.endpoint.port - 9000)]
-        self._count += 1
-        token, life = Token(self._count), sender.life
+        life = sender.life
+        kind = next((name for name, form in KINDS.items() if isinstance(request.request, form)), "other")
 
         def arrive() -> None:
+            token = self._token()
             if (sender.id, target.id) in self._cut or sender.life != life:
+                return
+            if (kind, sender.id, target.id) in self._lost:
                 return
             if not target.up:
                 refused = RequestFailed(request.correlation, Failure.REFUSED)
@@ -419,7 +494,9 @@ class World:
                 return
             target.take(token, sender, request)
 
-        self.after(MESSAGE_MS, arrive)
+        self.after(MESSAGE_MS + self._late[kind], arrive)
+        if self._twice:
+            self.after(MESSAGE_MS + self._late[kind] + 5, arrive)
 
     def answer(
         self, responder: Replica, asker: Replica, life: int, request: SendRequest, response: Response | None
@@ -442,6 +519,19 @@ def _voter(key: ReplicaKey) -> Voter:
         endpoints=(_endpoint(key.id),),
         kraft_version_feature=VersionRange(min_supported_version=0, max_supported_version=1),
     )
+
+
+def _said(response: Response) -> str:
+    """An answer in a few words."""
+    match response:
+        case AddVoterResponse() | RemoveVoterResponse():
+            return response.error.name.upper() + ("" if response.message is None else f": {response.message}")
+        case VoteResponse():
+            return f"{response.error.name.upper()}, {'granted' if response.granted else 'not granted'}"
+        case FetchResponse():
+            return f"{response.error.name.upper()}, {response.leader}"
+        case _:
+            return type(response).__name__
 
 
 def _endpoint(node_id: NodeId) -> Endpoint:
