@@ -61,12 +61,12 @@ def resigned() -> Bench:
 @pytest.mark.parametrize(
     ("election", "role"),
     [
-        (ElectionState(Epoch(4)), "unattached"),
-        (ElectionState(Epoch(4), None, KEYS[2]), "unattached"),
-        (ElectionState(Epoch(4), None, KEYS[1]), "unattached"),
-        (ElectionState(Epoch(4), NodeId(2)), "follower"),
-        (ElectionState(Epoch(4), NodeId(9)), "unattached"),
-        (ElectionState(Epoch(4), NodeId(1), KEYS[1]), "resigned"),
+        (ElectionState(Epoch(4), was_voter=True), "unattached"),
+        (ElectionState(Epoch(4), None, KEYS[2], was_voter=True), "unattached"),
+        (ElectionState(Epoch(4), None, KEYS[1], was_voter=True), "unattached"),
+        (ElectionState(Epoch(4), NodeId(2), was_voter=True), "follower"),
+        (ElectionState(Epoch(4), NodeId(9), was_voter=True), "unattached"),
+        (ElectionState(Epoch(4), NodeId(1), KEYS[1], was_voter=True), "resigned"),
     ],
 )
 def test_the_file_says_how_a_replica_begins(election: ElectionState, role: str) -> None:

@@ -10,6 +10,7 @@ from quorate.metadata.quorum.effects import DropPrefix, SnapshotChunk
 from quorate.metadata.quorum.events import (
     LogFlushed,
     ResponseReceived,
+    RetentionReached,
     SnapshotCreated,
     SnapshotInstalled,
     TimePassed,
@@ -111,24 +112,26 @@ def test_each_replica_takes_its_own() -> None:
     assert bench.core.log.newest_snapshot == OLD
 
 
-def test_with_the_second_snapshot_the_log_may_begin_at_the_first() -> None:
-    """7: "it may delete all log entries up through the last included index" (KIP-630: the older of two is kept)."""
+def test_the_log_may_begin_where_a_snapshot_ends() -> None:
+    """7: "it may delete all log entries up through the last included index"; how much is kept is the operator's."""
     bench = following()
     answer_fetch(bench, high_watermark=Offset(9))
     bench.step(SnapshotCreated(OLD))
-    assert (bench.last.drop_prefix, bench.core.log.start) == (None, 0)
     bench.step(SnapshotCreated(NEW))
+    assert (bench.last.drop_prefix, bench.core.log.start) == (None, 0)
+    bench.step(RetentionReached(OLD))
     assert bench.last.drop_prefix == DropPrefix(OLD.offset, ())
     assert bench.core.log.start == OLD.offset
 
 
-def test_a_third_snapshot_lets_the_first_go() -> None:
+def test_older_snapshots_go_with_the_log_before_them() -> None:
     """7: "as well as any prior snapshot"."""
     bench = following()
     answer_fetch(bench, high_watermark=Offset(9))
     third = OffsetAndEpoch(Offset(9), Epoch(3))
     for one in (OLD, NEW, third):
         bench.step(SnapshotCreated(one))
+    bench.step(RetentionReached(NEW))
     assert bench.last.drop_prefix == DropPrefix(NEW.offset, (OLD,))
     assert bench.core.log.snapshots == (NEW, third)
 

@@ -116,10 +116,8 @@ def _do(world: World, words: list[str]) -> Iterator[str]:
             node().knows_pre_votes = False
         case "spare":
             world.spare(NodeId(int(rest[0])))
-        case "add" | "remove" | "newdisk" | "move" | "autojoin" | "elsewhere":
+        case "add" | "remove" | "newdisk" | "move" | "autojoin" | "elsewhere" | "recover":
             _change_members(world, verb, node(), node(2) if "by" in rest else None)
-        case "recover":
-            world.recover(node())
         case "read":
             world.read(node())
         case "voters":
@@ -164,6 +162,8 @@ def _change_members(world: World, verb: str, node: Replica, leader: Replica | No
             world.auto_join(node)
         case "elsewhere", None:
             world.elsewhere(node)
+        case "recover", None:
+            world.recover(node)
         case _:
             raise ValueError(f"{verb}: by whom?")
 
