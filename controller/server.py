@@ -85,7 +85,7 @@ class ControllerServer:
             node_id=config.node_id,
             static=config.static,
             own_keys=type(config).own_keys(),
-            observed=node.flushes.speed.observed,
+            observed=lambda: node.flushes.speed.observed(),
         )
         self._reads: Mapping[type, Callable[[Call, MetadataImage], Any]] = {
             cluster.MetadataRequest: self._metadata,
