@@ -34,13 +34,14 @@ class Fault:
     """One thing that was done. Seconds are monotonic."""
 
     what: str
-    whom: str
+    whom: tuple[str, ...]
+    """Names of nodes."""
     began_s: float
     ended_s: float | None = None
     """None: it still is."""
 
     def __str__(self) -> str:
-        return f"{self.what} ({self.whom})"
+        return f"{self.what} ({', '.join(self.whom)})"
 
 
 @attrs.frozen(kw_only=True)
@@ -136,7 +137,7 @@ class Nemesis:
     @asynccontextmanager
     async def doing(self, what: str, victims: Sequence[str]) -> AsyncIterator[None]:
         """For the time of the block this fault is at work."""
-        fault = Fault(what, ", ".join(victims), time.monotonic())
+        fault = Fault(what, tuple(victims), time.monotonic())
         self.faults.append(fault)
         self._say(f"{fault}")
         try:
@@ -327,10 +328,11 @@ async def _one_way(nemesis: Nemesis, hold_s: float) -> None:
 
 async def _one_pair(nemesis: Nemesis, hold_s: float) -> None:
     one, other = nemesis.rng.sample(nemesis.cluster.controllers, 2)
-    rule = nemesis.broken()
-    async with _network(nemesis, f"one pair apart, {_way(rule)}", [f"{one.name} to {other.name}"], hold_s):
+    rule, both_ways = nemesis.broken(), nemesis.rng.random() < 0.5
+    what = f"one pair apart{'' if both_ways else ' one way'}, {_way(rule)}"
+    async with _network(nemesis, what, _names([one, other]), hold_s):
         nemesis.network.set(nemesis.parties([one]), nemesis.parties([other]), rule)
-        if nemesis.rng.random() < 0.5:
+        if both_ways:
             nemesis.network.set(nemesis.parties([other]), nemesis.parties([one]), rule)
 
 
