@@ -440,11 +440,10 @@ async def _no_room(nemesis: Nemesis, hold_s: float) -> None:
 
 
 async def _new_disk(nemesis: Nemesis, hold_s: float) -> None:
-    """One that does not lead loses its disk, and the command moves its vote to a new one. Until it has, nothing else
-    befalls processes and disks: a majority must keep what it has."""
-    leader = await nemesis.leader()
-    others = [one for one in nemesis.cluster.controllers if one not in (leader, *nemesis.disks.small)]
-    node = nemesis.rng.choice(others)
+    """A disk is lost, and the command moves its controller's vote to a new one. Until it has, nothing else befalls
+    processes and disks: a majority must keep what it has. The first controller keeps the whole log, for the verdict."""
+    _, *others = nemesis.cluster.controllers
+    node = nemesis.rng.choice([one for one in others if one not in nemesis.disks.small])
     async with nemesis.doing("disk lost and replaced", _names([node])):
         node.kill()
         await node.wait()
