@@ -459,11 +459,11 @@ async def _new_disk(nemesis: Nemesis, hold_s: float) -> None:
 
 async def _votes_again(nemesis: Nemesis, node: NodeProcess) -> bool:
     """Gives the command once. If it was not answered it may have been done all the same: then adding it says so."""
-    node_id = str(node.files.id)
-    code, _ = await quorum(nemesis.cluster, "replace-controller", node_id, timeout_s=10)
+    # Which disk must be said: the leader may still count one that was lost before among those that follow it.
+    which = (str(node.files.id), "--directory-id", directory_id(node))
+    code, _ = await quorum(nemesis.cluster, "replace-controller", *which, timeout_s=10)
     if code:
-        said = ("--directory-id", directory_id(node))
-        code, _ = await quorum(nemesis.cluster, "add-controller", node_id, *said, timeout_s=10)
+        code, _ = await quorum(nemesis.cluster, "add-controller", *which, timeout_s=10)
     return code == 0
 
 
