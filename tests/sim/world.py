@@ -80,7 +80,7 @@ class World:
         ]
         self._voters = _voters_record(self._voter_keys)
         self.laws = Laws(self._voter_keys, self.network, self.marks)
-        self.clients = Clients(self.schedule, self.laws, self.values, self.marks, self._fork())
+        self.clients = Clients(self.schedule, self.values, self.marks, self._fork())
         self.sessions: Sessions | None = None
         if self.options.is_whole:
             self.sessions = self._whole_cluster()
