@@ -197,8 +197,9 @@ def vote_not_persisted() -> Iterator[None]:
 
 @planted(
     "The answer leaves, the power fails, and the vote in it was never written.",
-    within=100,
+    within=20,
     worlds=contested_elections,
+    only="… votes for … in epoch",
 )
 def answer_sent_before_vote_is_written() -> Iterator[None]:
     def hasty(effects: Effects, machine: Machine) -> SnapshotInstalled | None:
@@ -214,6 +215,7 @@ def answer_sent_before_vote_is_written() -> Iterator[None]:
 @planted(
     "A follower asks for what comes next before it has flushed what came (NATS 2.12.1).",
     within=10,
+    only="… calls … committed; they are on",
 )
 def fetch_before_flush() -> Iterator[None]:
     real = replication.may_fetch
@@ -346,7 +348,8 @@ def majority_off_by_one() -> Iterator[None]:
 
 @planted(
     "A restarted leader goes on in its epoch: the offsets it lost are given to other records (KRaft: Resigned).",
-    within=10,
+    within=5,
+    only="epoch … is led twice",
 )
 def restarted_leader_leads_the_same_epoch() -> Iterator[None]:
     real = elections.start
@@ -398,6 +401,7 @@ def equals_refuse_each_other() -> Iterator[None]:
     "News of an older epoch are followed: the epoch goes back (WRaft PR#118).",
     within=10,
     worlds=rivals,
+    only="the epoch went back",
 )
 def older_epoch_believed() -> Iterator[None]:
     real = elections.on_vote_request
@@ -472,6 +476,7 @@ def snapshot_loses_the_voters() -> Iterator[None]:
 @planted(
     "Records of an older epoch are committed by counting replicas (paper, figure 8; PySyncObj#169).",
     within=10,
+    only="… leads epoch … and commits",
 )
 def old_epoch_committed_by_counting() -> Iterator[None]:
     real = replication._advance_high_watermark
@@ -575,7 +580,8 @@ def no_snapshot_for_an_older_history() -> Iterator[None]:
 
 @planted(
     "An observer is served what is not committed, applies it, and has to take it back.",
-    within=80,
+    within=20,
+    only="observer … cut its log",
 )
 def observer_served_uncommitted() -> Iterator[None]:
     with patch.object(replication, "_limit", lambda core, replica: core.log.end.offset):

@@ -3,28 +3,35 @@
 Most of them do no harm for a while: that is why only their law finds them, and why it is there.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 from unittest.mock import patch
 
 import attrs
 
+from quorate.broker import loader as loader_module
 from quorate.broker.loader import Cause, MetadataLoader, Publication
-from quorate.metadata import batch as batch_module
 from quorate.metadata.batch import RecordBatch
-from quorate.metadata.ids import FIRST_OFFSET, Offset, OffsetAndEpoch
+from quorate.metadata.carry_out import World as Shell
+from quorate.metadata.carry_out import carry_out
+from quorate.metadata.ids import FIRST_OFFSET, Epoch, Offset, OffsetAndEpoch
 from quorate.metadata.image.delta import MetadataDelta
-from quorate.metadata.image.image import MetadataImage
+from quorate.metadata.image.image import MetadataImage, Provenance
 from quorate.metadata.log.interface import EpochStart
-from quorate.metadata.log.snapshot_format import SnapshotChecker
+from quorate.metadata.log.memory import MemoryLog
 from quorate.metadata.quorum import elections, replication, snapshots
 from quorate.metadata.quorum.core import RaftCore
+from quorate.metadata.quorum.effects import Effects
 from quorate.metadata.quorum.election_state import ElectionState
 from quorate.metadata.quorum.epochs import EpochHistory
+from quorate.metadata.quorum.events import SnapshotInstalled
 from quorate.metadata.quorum.roles import Candidate, Follower, Leader, Prospective, Resigned, Role, Unattached
 from quorate.metadata.quorum.transitions import Why
-from tests.sim import controllers, options
+from tests.sim import node as sim_node
+from tests.sim import options
+from tests.sim.machine import Machine
+from tests.sim.node import SimNode
 from tests.sim.planted_bugs import planted
 from tests.sim.planted_in_services import busy_failovers
 
@@ -53,18 +60,15 @@ def cut_off_now_and_then(seed: int) -> options.WorldOptions:
     )
 
 
-def damaged_snapshots_of_bare_quorums(seed: int) -> options.WorldOptions:
-    """Snapshots travel in parts, and parts arrive damaged."""
+def leaders_that_die_at_rest(seed: int) -> options.WorldOptions:
+    """Little is written, so that spare controllers have all that voters have."""
     return options.WorldOptions(
-        observers=2,
-        delay_ms=(1, 1 + seed % 10),
-        propose_every_ms=20,
-        snapshot_every_ms=100,
-        crash_every_ms=1000,
-        down_ms=(500, 1500),
-        snapshot_max_bytes=300,
-        damage=0.2,
+        observers=2 + 2 * (seed % 2), propose_every_ms=1000, crash_every_ms=2000, down_ms=(500, 2000)
     )
+
+
+def bare_snapshots(seed: int) -> options.WorldOptions:
+    return attrs.evolve(one_leader_with_snapshots(seed), crash_every_ms=1000, down_ms=(500, 1500))
 
 
 # ---- elections on record -----------------------------------------------------------------------------------
@@ -170,7 +174,7 @@ def resigned_leader_leads_on() -> Iterator[None]:
 
     def poll(core: RaftCore, role: Resigned, now_ms: int) -> None:
         if role.election_deadline_ms <= now_ms and len(core.voters) == 1:
-            core.role = Leader(Offset(core.log.end.offset - 1), now_ms, None)
+            core.role = Leader(Offset(core.log.end.offset - 1), now_ms + 1000, None)
         else:
             real(core, role, now_ms)
 
@@ -228,6 +232,23 @@ def watermark_ahead_of_the_log() -> Iterator[None]:
             core.high_watermark = max(told, core.high_watermark or told)
 
     with patch.object(replication, "_follow_high_watermark", follow):
+        yield
+
+
+@planted(
+    "Who finds a new leader forgets its high watermark, as Kafka's replicas do.",
+    within=5,
+    worlds=cut_off_now_and_then,
+    only="the high watermark went back",
+)
+def watermark_forgotten_with_its_leader() -> Iterator[None]:
+    real = elections._to_follower
+
+    def to_follower(core: RaftCore, *arguments: Any) -> None:
+        real(core, *arguments)
+        core.high_watermark = None
+
+    with patch.object(elections, "_to_follower", to_follower):
         yield
 
 
@@ -318,26 +339,32 @@ def cut_without_a_new_generation() -> Iterator[None]:
 
 
 @planted(
-    "After a cut the last epoch is still that of what was cut off.",
-    within=10,
-    worlds=options.deposed_leaders,
+    "Until its flush is over, a spare controller takes its last record for one of the epoch before.",
+    within=2,
+    worlds=one_leader,
     only="… believes in …, its log ends at",
 )
-def epoch_of_the_tail_kept_after_a_cut() -> Iterator[None]:
-    real = replication._truncate
+def last_epoch_not_known_before_the_flush() -> Iterator[None]:
+    real_append, real_fetch = replication.append, replication._fetch
+    truth: dict[RaftCore, OffsetAndEpoch] = {}
 
-    def truncate(core: RaftCore, diverging: OffsetAndEpoch) -> None:
-        epoch = core.log.end.epoch
-        real(core, diverging)
-        core.log.end = OffsetAndEpoch(core.log.end.offset, epoch)
+    def append(core: RaftCore, batches: Iterable[RecordBatch]) -> None:
+        real_append(core, batches)
+        if not core.is_voter:
+            truth[core] = core.log.end
+            core.log.end = OffsetAndEpoch(core.log.end.offset, Epoch(core.log.end.epoch - 1))
 
-    with patch.object(replication, "_truncate", truncate):
+    def fetch(core: RaftCore, now_ms: int) -> None:
+        core.log.end = truth.pop(core, core.log.end)
+        real_fetch(core, now_ms)
+
+    with patch.object(replication, "append", append), patch.object(replication, "_fetch", fetch):
         yield
 
 
 @planted(
     "Who hears the end of its leader while the last part of a snapshot comes, installs it all the same.",
-    within=5,
+    within=2,
     worlds=busy_failovers,
     only="… loads a snapshot as",
 )
@@ -354,35 +381,148 @@ def snapshot_installed_without_a_leader() -> Iterator[None]:
 
 
 @planted(
-    "A snapshot is named by the epoch in which it is made, not by that of its last record.",
-    within=5,
-    worlds=busy_failovers,
+    "A snapshot is named by the epoch before that of its last record.",
+    within=1,
+    worlds=bare_snapshots,
     only="… is no end of a committed batch",
 )
 def snapshot_named_by_the_wrong_epoch() -> Iterator[None]:
-    real = controllers.snapshot_of
+    real = Machine.snapshot
 
-    def snapshot_of(core: RaftCore, image: MetadataImage) -> Any:
-        at = attrs.evolve(image.provenance, epoch=core.election.epoch + 1)
-        return real(core, attrs.evolve(image, provenance=at))
+    def snapshot(machine: Machine, core: RaftCore, wall_ms: int) -> Any:
+        truth = machine.at
+        machine.at = OffsetAndEpoch(truth.offset, Epoch(max(0, truth.epoch - 1)))
+        try:
+            return real(machine, core, wall_ms)
+        finally:
+            machine.at = truth
 
-    with patch.object(controllers, "snapshot_of", snapshot_of):
+    with patch.object(Machine, "snapshot", snapshot):
         yield
 
 
 @planted(
-    "Nobody checks a fetched snapshot: a bit that flipped on the way becomes part of the state.",
-    within=10,
-    worlds=damaged_snapshots_of_bare_quorums,
+    "The last batch of a snapshot is not read.",
+    within=5,
+    worlds=bare_snapshots,
     only="… has another state",
 )
-def damaged_state_believed() -> Iterator[None]:
-    def take_footer(checker: SnapshotChecker, batch: RecordBatch) -> None:
-        checker._finished = True
+def last_batch_of_a_snapshot_not_read() -> Iterator[None]:
+    real = MemoryLog.snapshot_records
+
+    def snapshot_records(log: MemoryLog, snapshot_id: OffsetAndEpoch) -> Iterator[RecordBatch]:
+        *batches, _, footer = real(log, snapshot_id)
+        return iter([*batches, footer])
+
+    with patch.object(MemoryLog, "snapshot_records", snapshot_records):
+        yield
+
+
+# ---- commits, votes and disks --------------------------------------------------------------------------------
+
+
+@planted(
+    "An observer writes the batches that it fetched anew, with its own time: they are no longer the leader's.",
+    within=2,
+    worlds=one_leader,
+    only="… committed something else than",
+)
+def batches_sealed_anew() -> Iterator[None]:
+    real = replication.append
+
+    def append(core: RaftCore, batches: Iterable[RecordBatch]) -> None:
+        real(core, batches if core.is_voter else [_sealed_anew(batch) for batch in batches])
+
+    with patch.object(replication, "append", append):
+        yield
+
+
+def _sealed_anew(batch: RecordBatch) -> RecordBatch:
+    return RecordBatch.seal(
+        batch.records(),
+        base_offset=batch.base_offset,
+        epoch=batch.epoch,
+        append_time_ms=batch.append_time_ms + 1,
+        is_control=batch.is_control,
+    )
+
+
+@planted(
+    "A follower calls committed what ends in the midst of a batch, as long as more is to come.",
+    within=5,
+    worlds=one_leader,
+    only="… applied all below",
+)
+def commit_in_the_midst_of_a_batch() -> Iterator[None]:
+    real = replication._follow_high_watermark
+
+    def follow(core: RaftCore, told: Offset | None) -> None:
+        real(core, told)
+        committed = core.effects.committed
+        if committed is not None and 0 < committed < core.log.end.offset:
+            core.effects.committed = Offset(committed - 1)
+
+    with patch.object(replication, "_follow_high_watermark", follow):
+        yield
+
+
+@planted(
+    "Who its leader is, a follower keeps in memory only: the file is written for votes.",
+    within=2,
+    worlds=one_leader,
+    only="…: … is not on its disk",
+)
+def followed_leader_not_written() -> Iterator[None]:
+    def forgetful(effects: Effects, machine: Shell) -> SnapshotInstalled | None:
+        election = effects.election
+        if election is not None and election.voted is None and election.leader_id is not None:
+            effects = attrs.evolve(effects, election=None)
+        return carry_out(effects, machine)
+
+    with patch.object(sim_node, "carry_out", forgetful):
+        yield
+
+
+@planted(
+    "The disk of a controller that does not vote says that all is flushed, and has flushed nothing.",
+    within=2,
+    worlds=one_leader,
+    only="… believes all below",
+)
+def flush_that_does_nothing() -> Iterator[None]:
+    real = SimNode._flushed
+
+    def flushed(node: SimNode, life: int) -> None:
+        node._flush_on_disk = node._flush_on_disk or not node.is_voter
+        real(node, life)
+
+    with patch.object(SimNode, "_flushed", flushed):
+        yield
+
+
+@planted(
+    "A controller that does not vote takes itself for a voter, stands, and is elected.",
+    within=5,
+    worlds=leaders_that_die_at_rest,
+    only="… leads and is no voter",
+)
+def observer_elected() -> Iterator[None]:
+    real_stand, real_lead = elections._maybe_stand, elections._maybe_lead
+
+    def stand(core: RaftCore, role: Prospective, now_ms: int) -> None:
+        role.granted.intersection_update(core.voters.ids)
+        real_stand(core, role, now_ms)
+
+    def lead(core: RaftCore, role: Candidate, now_ms: int) -> None:
+        role.granted.intersection_update(core.voters.ids)
+        real_lead(core, role, now_ms)
 
     with (
-        patch.object(batch_module, "crc32c", lambda data: 0),
-        patch.object(SnapshotChecker, "_take_footer", take_footer),
+        patch.object(
+            RaftCore, "is_voter", property(lambda core: core.config.durable and len(core.voters) > 0)
+        ),
+        patch.object(elections, "_maybe_stand", stand),
+        patch.object(elections, "_maybe_lead", lead),
     ):
         yield
 
@@ -410,16 +550,36 @@ def publication_follows_an_older_one() -> Iterator[None]:
 
 
 @planted(
-    "Control records do not move a broker's image on: it is behind what it has taken in.",
+    "A broker shows an older image once more, and says so (etcd#15220).",
     within=2,
     worlds=busy_failovers,
-    only="… took in all below",
+    only="… publishes the image of",
 )
-def control_records_do_not_move_the_image() -> Iterator[None]:
-    real = MetadataLoader._replay
+def broker_goes_back() -> Iterator[None]:
+    real = MetadataLoader._publish
+    shown: dict[MetadataLoader, list[MetadataImage]] = {}
 
-    def replay(loader: MetadataLoader, batch: RecordBatch, delta: MetadataDelta) -> int | None:
-        return None if batch.is_control else real(loader, batch, delta)
+    def publish(loader: MetadataLoader, cause: Cause, delta: MetadataDelta | None) -> Publication:
+        images = shown.setdefault(loader, [])
+        images.append(loader.image)
+        if len(images) != 8:
+            return real(loader, cause, delta if len(images) != 9 else None)
+        before, loader._published = loader._published, images[-3]
+        return Publication(before or MetadataImage.EMPTY, images[-3], Cause.SNAPSHOT)
 
-    with patch.object(MetadataLoader, "_replay", replay):
+    with patch.object(MetadataLoader, "_publish", publish):
+        yield
+
+
+@planted(
+    "A broker's image says that it ends in another epoch than its last record.",
+    within=2,
+    worlds=busy_failovers,
+    only="…: the image at offset",
+)
+def image_of_another_epoch() -> Iterator[None]:
+    def provenance(*, offset: int, epoch: int, append_time_ms: int) -> Provenance:
+        return Provenance(offset=offset, epoch=epoch + 1, append_time_ms=append_time_ms)
+
+    with patch.object(loader_module, "Provenance", provenance):
         yield

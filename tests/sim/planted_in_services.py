@@ -229,7 +229,7 @@ def slow_to_the_leader(seed: int) -> str | None:
 
 @planted(
     "A Fetch that arrives after a read confirms it, though its sender has voted for somebody else since.",
-    within=10,
+    within=20,
     trial=slow_to_the_leader,
 )
 def delayed_fetch_confirms_a_read() -> Iterator[None]:
@@ -261,7 +261,7 @@ def long_pauses(seed: int) -> str | None:
 
 @planted(
     "A leader reads by a lease: a majority has fetched lately, by a clock that stood still with it (etcd#20418).",
-    within=10,
+    within=20,
     trial=long_pauses,
 )
 def read_by_a_lease() -> Iterator[None]:
@@ -361,8 +361,9 @@ def broker_image_rewinds() -> Iterator[None]:
 
 @planted(
     "What a snapshot changed is not told to those who listen to changes (etcd#15271: events lost at compaction).",
-    within=20,
+    within=5,
     worlds=busy_failovers,
+    only="…: a watcher knows",
 )
 def snapshot_changes_not_told() -> Iterator[None]:
     real = MetadataLoader._publish
@@ -422,8 +423,9 @@ def sessions_not_begun_in_full() -> Iterator[None]:
 
 @planted(
     "A controller that stood still fences everybody whose heartbeats it did not read meanwhile.",
-    within=20,
+    within=4,
     worlds=standing_still,
+    only="broker … is fenced at",
 )
 def own_silence_held_against_brokers() -> Iterator[None]:
     with patch.object(BrokerSessions, "forgive", lambda sessions, silence_ms: None):
