@@ -242,11 +242,11 @@ def measured(bugs: tuple[PlantedBug, ...] = BUGS) -> Iterator[tuple[PlantedBug, 
 
 def page(seeds: Mapping[str, int]) -> str:
     """The whole page; `seeds`: by the name of a bug."""
-    counted = [one for one in CLASSES if not one.missing]
+    counted = sum(not one.missing for one in CLASSES)
+    needed = [(law(bug.only), bug) for bug in BUGS if bug.only is not None]
     lines = [
         _HEAD,
-        f"{len(counted)} of {len(CLASSES)} classes, {len(BUGS)} planted bugs, "
-        f"{sum(bug.only is not None for bug in BUGS)} of them for one law each.",
+        f"{counted} of {len(CLASSES)} classes, {len(BUGS)} planted bugs, {len(needed)} of them for one law each.",
         "",
         "| # | class | seen in | scenario | planted bug | caught at seed | within |",
         "|---|---|---|---|---|---|---|",
@@ -255,13 +255,10 @@ def page(seeds: Mapping[str, int]) -> str:
         lines += _rows(one, seeds)
     lines += ["", "## Laws", "", _LAWS, "| law | said when it is broken | bug | caught at seed | within |"]
     lines += ["|---|---|---|---|---|"]
-    for bug in sorted(
-        (bug for bug in BUGS if bug.only is not None), key=lambda bug: law(bug.only or "").where
-    ):
-        needed = law(bug.only or "")
-        lines.append(
-            f"| `{needed.where}` | {needed.text} | `{bug.name}` | {seeds[bug.name]} | {bug.within} |"
-        )
+    lines += [
+        f"| `{one.where}` | {one.text} | `{bug.name}` | {seeds[bug.name]} | {bug.within} |"
+        for one, bug in sorted(needed, key=lambda pair: pair[0].where)
+    ]
     lines += ["", "## The bugs", "", "| planted bug | what it does |", "|---|---|"]
     lines += [f"| `{bug.name}` | {bug.story} |" for bug in BUGS]
     return "\n".join(lines) + "\n"
@@ -302,15 +299,20 @@ def main() -> int:
     for bug, seed, seen in measured(BUGS if arguments.bug is None else (BY_NAME[arguments.bug],)):
         if seed is None:
             missed += 1
-            print(f"{bug.name}: NOT CAUGHT within {bug.within} seeds of {bug.where}", flush=True)
+            _say(f"{bug.name}: NOT CAUGHT within {bug.within} seeds of {bug.where}")
             continue
         seeds[bug.name] = seed
-        print(f"{bug.name}: seed {seed} of {bug.where} (within {bug.within})", flush=True)
+        _say(f"{bug.name}: seed {seed} of {bug.where} (within {bug.within})")
         if arguments.bug is not None:
-            print(f"  {bug.story}\n  seen: {seen}")
+            _say(f"  {bug.story}\n  seen: {seen}")
     if arguments.rewrite and arguments.bug is None and not missed:
         PAGE.write_text(page(seeds))
     return 1 if missed else 0
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":
