@@ -13,7 +13,7 @@ from quorate.metadata.log.interface import LogSummary
 from quorate.metadata.quorum import membership, replication
 from quorate.metadata.quorum.core import LogState, RaftCore
 from quorate.metadata.quorum.roles import Candidate, Leader, Prospective
-from quorate.metadata.quorum.voters import VoterHistory, VoterSet
+from quorate.metadata.quorum.voters import BOOTSTRAP_OFFSET, VoterHistory, VoterSet
 from quorate.metadata.records import VotersRecord
 from tests.scenarios.driver import Replica, World
 from tests.sim.planted_bugs import planted
@@ -196,7 +196,7 @@ def restart_with_the_first_voters() -> Iterator[None]:
 
     def of(cls: type[LogState], summary: LogSummary) -> LogState:
         state: LogState = real(cls, summary)
-        first = state.voters.sets[:1] or ((replication.BOOTSTRAP_OFFSET, VoterSet.empty()),)
+        first = state.voters.sets[:1] or ((BOOTSTRAP_OFFSET, VoterSet.empty()),)
         state.voters = VoterHistory(first, state.voters.versions)
         return state
 
