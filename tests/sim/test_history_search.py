@@ -7,7 +7,7 @@ one; what it was never told may have happened, or not.
 
 import itertools
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 from unittest.mock import patch
 
@@ -165,86 +165,13 @@ def test_the_small_histories_are_of_both_kinds() -> None:
 # ---- mutants -------------------------------------------------------------------------------------------------
 
 
-def _mutants() -> Iterator[tuple[str, Any]]:
-    search = subject._Search
-    real_next, real_reads = search._next, search._take_reads
-    real_horizon, real_complete, real_allows = search._horizon, search._complete, subject.allows
-
-    def anywhere(target: Any, name: str, what: Callable[..., Any]) -> Any:
-        return patch.object(target, name, what)
-
-    yield (
-        "a later one may come before what had ended",
-        anywhere(search, "_horizon", lambda self, writes, reads: FOR_EVER),
-    )
-    yield (
-        "reads do not hold up what comes later",
-        anywhere(search, "_horizon", lambda self, writes, reads: real_horizon(self, writes, -1)),
-    )
-    yield (
-        "acknowledged writes may be missing",
-        anywhere(
-            search,
-            "_complete",
-            lambda self, position, writes, reads: real_complete(
-                self, position, (1 << len(self._writes)) - 1, reads
-            ),
-        ),
-    )
-    yield (
-        "unknown outcomes must have happened",
-        anywhere(
-            search,
-            "_complete",
-            lambda self, position, writes, reads: (
-                real_complete(self, position, writes, reads) and writes.bit_count() == len(self._writes)
-            ),
-        ),
-    )
-    yield (
-        "the end of the log need not be explained",
-        anywhere(
-            search,
-            "_complete",
-            lambda self, position, writes, reads: real_complete(self, len(self._effects), writes, reads),
-        ),
-    )
-    yield (
-        "reads need not be explained",
-        anywhere(
-            search,
-            "_complete",
-            lambda self, position, writes, reads: real_complete(
-                self, position, writes, (1 << len(self._reads)) - 1
-            ),
-        ),
-    )
-    yield (
-        "a read fits whatever the register holds",
-        anywhere(
-            subject,
-            "allows",
-            lambda operation, state: operation.kind is Kind.READ or real_allows(operation, state),
-        ),
-    )
-    yield (
-        "refusals say nothing",
-        anywhere(
-            subject,
-            "allows",
-            lambda operation, state: operation.ending is Ending.REFUSED or real_allows(operation, state),
-        ),
-    )
-    yield (
-        "only the first way on is tried",
-        anywhere(search, "_next", lambda self, *arguments: real_next(self, *arguments)[:1]),
-    )
-    yield (
-        "no answer may be old",
-        anywhere(
-            search, "_take_reads", lambda self, *arguments: _with_fresh_reads(real_reads, self, arguments)
-        ),
-    )
+_SEARCH: Final = subject._Search
+_next, _take_reads, _horizon, _complete = (
+    _SEARCH._next,
+    _SEARCH._take_reads,
+    _SEARCH._horizon,
+    _SEARCH._complete,
+)
 
 
 def _with_fresh_reads(real: Callable[..., int], search: Any, arguments: Sequence[Any]) -> int:
@@ -258,26 +185,76 @@ def _with_fresh_reads(real: Callable[..., int], search: Any, arguments: Sequence
             one.stale = stale
 
 
-@pytest.mark.parametrize(
-    ("name", "mutation"), list(_mutants()), ids=lambda one: one if isinstance(one, str) else ""
-)
-def test_a_checker_that_is_wrong_differs(name: str, mutation: Any) -> None:
+MUTANTS: Final[Mapping[str, tuple[Any, str, Callable[..., Any]]]] = {
+    "a later one may come before what had ended": (_SEARCH, "_horizon", lambda self, writes, reads: FOR_EVER),
+    "reads do not hold up what comes later": (
+        _SEARCH,
+        "_horizon",
+        lambda self, writes, reads: _horizon(self, writes, -1),
+    ),
+    "acknowledged writes may be missing": (
+        _SEARCH,
+        "_complete",
+        lambda self, position, writes, reads: _complete(self, position, (1 << len(self._writes)) - 1, reads),
+    ),
+    "unknown outcomes must have happened": (
+        _SEARCH,
+        "_complete",
+        lambda self, position, writes, reads: (
+            _complete(self, position, writes, reads) and writes.bit_count() == len(self._writes)
+        ),
+    ),
+    "the end of the log need not be explained": (
+        _SEARCH,
+        "_complete",
+        lambda self, position, writes, reads: _complete(self, len(self._effects), writes, reads),
+    ),
+    "reads need not be explained": (
+        _SEARCH,
+        "_complete",
+        lambda self, position, writes, reads: _complete(self, position, writes, (1 << len(self._reads)) - 1),
+    ),
+    "a read fits whatever the register holds": (
+        subject,
+        "allows",
+        lambda operation, state: operation.kind is Kind.READ or allows(operation, state),
+    ),
+    "refusals say nothing": (
+        subject,
+        "allows",
+        lambda operation, state: operation.ending is Ending.REFUSED or allows(operation, state),
+    ),
+    "only the first way on is tried": (
+        _SEARCH,
+        "_next",
+        lambda self, *arguments: _next(self, *arguments)[:1],
+    ),
+    "no answer may be old": (
+        _SEARCH,
+        "_take_reads",
+        lambda self, *arguments: _with_fresh_reads(_take_reads, self, arguments),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_checker_that_is_wrong_differs(name: str) -> None:
     """Else the histories above would not tell a right checker from a wrong one."""
-    with mutation:
+    target, attribute, mutant = MUTANTS[name]
+    with patch.object(target, attribute, mutant):
         assert any(
             (history.problem({"t": effects}) is None) is not _truth(seed)
             for seed in range(MUTANT_HISTORIES)
             for history, effects in [small_history(random.Random(seed))]
-        ), name
+        )
 
 
 _TRUTHS: Final[dict[int, bool]] = {}
 
 
 def _truth(seed: int) -> bool:
-    """By the slow one, which shares `allows` with the mutants: asked with the real one."""
+    """By the slow one, which has the real `allows` of its own."""
     if seed not in _TRUTHS:
-        with patch.object(subject, "allows", allows):
-            history, effects = small_history(random.Random(seed))
-            _TRUTHS[seed] = is_explained(history.operations, effects)
+        history, effects = small_history(random.Random(seed))
+        _TRUTHS[seed] = is_explained(history.operations, effects)
     return _TRUTHS[seed]
