@@ -6,15 +6,15 @@ from tests.sim import (
     planted_bugs,
     planted_for_laws,
     planted_in_files,
-    planted_in_membership,
     planted_in_services,
+    planted_in_stories,
 )
 from tests.sim.planted_bugs import PlantedBug
 
 MODULES: Final = (
     planted_bugs,
     planted_in_services,
-    planted_in_membership,
+    planted_in_stories,
     planted_in_files,
     planted_for_laws,
 )

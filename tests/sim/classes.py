@@ -175,7 +175,6 @@ CLASSES: Final = (
         "watchers lose, repeat or rewind events",
         "etcd#15220, #15271, #17529, #18089, #19179, #20221",
         (
-            "broker_image_rewinds",
             "broker_goes_back",
             "snapshot_changes_not_told",
             "publication_follows_an_older_one",

@@ -340,26 +340,6 @@ def batch_after_snapshot_skipped() -> Iterator[None]:
 
 
 @planted(
-    "A broker shows its clients an older image once more (etcd#15220: watchers see events twice).",
-    within=5,
-    worlds=busy_failovers,
-)
-def broker_image_rewinds() -> Iterator[None]:
-    real = MetadataLoader._publish
-    shown: dict[MetadataLoader, list[MetadataImage]] = {}
-
-    def publish(loader: MetadataLoader, cause: Cause, delta: MetadataDelta | None) -> Publication:
-        images = shown.setdefault(loader, [])
-        images.append(loader.image)
-        if len(images) % 20 == 0:
-            return Publication(images[-2], images[-5], Cause.SNAPSHOT)
-        return real(loader, cause, delta)
-
-    with patch.object(MetadataLoader, "_publish", publish):
-        yield
-
-
-@planted(
     "What a snapshot changed is not told to those who listen to changes (etcd#15271: events lost at compaction).",
     within=5,
     worlds=busy_failovers,
