@@ -38,8 +38,6 @@ class Laws:
         self._committed_in: dict[Offset, Epoch] = {}
         """The epoch in which it was called so first: that of the leader, which is at least the batch's own."""
         self.committed_end = FIRST_OFFSET
-        self.replaced: set[tuple[Offset, Epoch]] = set()
-        """Batches whose client was told that they are not in the log: they must never be."""
         self._epoch_at: dict[Offset, Epoch] = {FIRST_OFFSET: Epoch(0)}
         """For each committed batch's end: its epoch. Where snapshots may be taken."""
         self._digests: dict[Offset, Digest] = {}
@@ -138,14 +136,6 @@ class Laws:
                 check(same, f"{node.name} committed something else than {self._name(known)}")
 
     def _extend(self, node: "SimNode", batch: RecordBatch) -> None:
-        check(
-            batch.base_offset == self.committed_end,
-            f"{node.name} commits from {batch.base_offset} on, the cluster has committed up to {self.committed_end}",
-        )
-        check(
-            (batch.base_offset, batch.epoch) not in self.replaced,
-            f"{self._name(batch)}: the client was told that they never would be",
-        )
         holders = {key for key in self.members.ever if self._on_disk_of(key, batch)}
         check(
             any(len(holders & voters) >= majority_of(voters) for voters in self._counted(node, batch)),
@@ -160,9 +150,6 @@ class Laws:
         self._epoch_at[batch.end_offset] = batch.epoch
         if self.images is not None:
             self.images.on_extended(batch)
-        for other in self._network.nodes.values():
-            if other.up and other.core.leads and other.core.election.epoch >= node.core.election.epoch:
-                check(self._in_log(other.disk, batch), f"{other.name} leads without {self._name(batch)}")
 
     def _counted(self, node: "SimNode", batch: RecordBatch) -> Iterator[Voters]:
         """The voters whose majority has it: the last ones in the log of the leader that counted.
@@ -206,28 +193,12 @@ class Laws:
         if call is None or not isinstance(response, VoteResponse) or not response.granted:
             return
         request = call.request
-        check(isinstance(request, VoteRequest), "a vote that nobody asked for")
         if isinstance(request, VoteRequest) and not request.pre_vote:
             first = self._votes.setdefault((node.key, request.epoch), request.candidate)
             check(
                 first == request.candidate,
                 f"{node.name} votes for {request.candidate.id} in epoch {request.epoch}, as it did for {first.id}",
             )
-
-    def on_acknowledged(self, node: "SimNode", batch: RecordBatch) -> None:
-        known = self.committed.get(batch.base_offset)
-        check(
-            known is not None and known.data == batch.data,
-            f"{node.name} acknowledged {batch.base_offset} of epoch {batch.epoch}: not committed",
-        )
-
-    def on_replaced(self, batch: RecordBatch) -> None:
-        self.replaced.add((batch.base_offset, batch.epoch))
-        known = self.committed.get(batch.base_offset)
-        check(
-            known is None or known.data != batch.data,
-            f"{self._name(batch)}: the client is told that they are not",
-        )
 
     def on_disk_lost(self, key: ReplicaKey, disk: Disk) -> None:
         """What was on it counts on: its owner had said so, and a leader may hear it only now."""

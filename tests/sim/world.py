@@ -83,7 +83,7 @@ class World:
         spares = [NodeId(FIRST_SPARE + index) for index in range(self.options.spares)]
         self._bootstrap = tuple(_endpoint(one) for one in (*(key.id for key in self.first_voters), *spares))
         self.laws = Laws(self.first_voters, self.network, self.marks)
-        self.clients = Clients(self.schedule, self.laws, self.values, self.marks, self._fork())
+        self.clients = Clients(self.schedule, self.values, self.marks, self._fork())
         self.sessions: Sessions | None = None
         if self.options.is_whole:
             self.sessions = self._whole_cluster()
