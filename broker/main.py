@@ -27,6 +27,7 @@ from quorate.metadata.assembly import (
     assemble,
     bind_listeners,
     bind_metrics,
+    let_go,
     listener_limits,
     open_node_directory,
 )
@@ -98,9 +99,7 @@ async def run_broker(
         finally:
             directory.close()
     finally:
-        sources = [source for one in bound for source in one.sources]
-        for source in (*sources, *(() if metrics is None else metrics.sources)):
-            await trio.aclose_forcefully(source)
+        await let_go(bound, metrics)
     _log.info("stopped", node=config.node_id)
     broker.check_ending()
 

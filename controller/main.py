@@ -27,12 +27,14 @@ from quorate.metadata.assembly import (
     assemble,
     bind_listeners,
     bind_metrics,
+    let_go,
     listener_limits,
     open_node_directory,
     wall_offset_ms,
 )
 from quorate.metadata.ids import Endpoint, random_uuid
 from quorate.metadata.listener import Listener
+from quorate.metadata.log.directory import OpenDirectory
 from quorate.metadata.metrics.serving import serve_metrics
 from quorate.metadata.node import now_ms
 from quorate.metadata.slow_reads import SlowReads
@@ -71,44 +73,59 @@ async def run_controller(
     """
     bound = await bind_listeners(config)
     metrics = await bind_metrics(config, bound)
-    rng = random.Random()
-    directory = open_node_directory(config, is_controller=True)
     try:
-        active = ActiveController(config=config, cluster_id=directory.meta.cluster_id, rng=rng)
-        machine = ControllerMachine(active, wall_offset_ms=wall_offset_ms())
-        parts = assemble(
-            config, directory, machine, is_controller=True, rng=rng, endpoints=_voter_endpoints(config, bound)
-        )
-        machine.node = parts.node
-        active.step(BootstrapRead(directory.bootstrap), now_ms())
-        slow = SlowReads()
-        server = ControllerServer(
-            config=config, machine=machine, node=parts.node, slow=slow, cluster_id=parts.cluster_id
-        )
-        listeners = [Listener(one.name, server, limits=listener_limits(config)) for one in bound]
-        running = Running(
-            cluster_id=parts.cluster_id,
-            endpoints={one.name: one.advertised for one in bound},
-            metrics=None if metrics is None else metrics.address,
-        )
-        async with trio.open_nursery() as nursery:
-            await nursery.start(parts.links.run, parts.node.submit)
-            await nursery.start(parts.node.run)
-            nursery.start_soon(slow.run)
-            for listener, one in zip(listeners, bound, strict=True):
-                await nursery.start(listener.serve, one.sources)
-            registration = _registration(config, bound, rng)
-            nursery.start_soon(keep_registered, machine, registration, rng)
-            if metrics is not None:
-                await _serve_metrics(nursery, metrics, parts, machine, listeners)
-            _log.info("listening", node=config.node_id, on=[str(one.advertised) for one in bound])
-            task_status.started(running)
-            await stop.wait()
-            await _take_down(config, parts, listeners)
-            nursery.cancel_scope.cancel()
+        directory = open_node_directory(config, is_controller=True)
+        try:
+            await _live(config, directory, bound, metrics, stop, task_status)
+        finally:
+            directory.close()
     finally:
-        directory.close()
+        await let_go(bound, metrics)
     _log.info("stopped", node=config.node_id)
+
+
+async def _live(
+    config: ControllerConfig,
+    directory: OpenDirectory,
+    bound: list[BoundListener],
+    metrics: BoundMetrics | None,
+    stop: trio.Event,
+    task_status: trio.TaskStatus[Running],
+) -> None:
+    """From an open directory until it has been taken down in order."""
+    rng = random.Random()
+    active = ActiveController(config=config, cluster_id=directory.meta.cluster_id, rng=rng)
+    machine = ControllerMachine(active, wall_offset_ms=wall_offset_ms())
+    parts = assemble(
+        config, directory, machine, is_controller=True, rng=rng, endpoints=_voter_endpoints(config, bound)
+    )
+    machine.node = parts.node
+    active.step(BootstrapRead(directory.bootstrap), now_ms())
+    slow = SlowReads()
+    server = ControllerServer(
+        config=config, machine=machine, node=parts.node, slow=slow, cluster_id=parts.cluster_id
+    )
+    listeners = [Listener(one.name, server, limits=listener_limits(config)) for one in bound]
+    running = Running(
+        cluster_id=parts.cluster_id,
+        endpoints={one.name: one.advertised for one in bound},
+        metrics=None if metrics is None else metrics.address,
+    )
+    async with trio.open_nursery() as nursery:
+        await nursery.start(parts.links.run, parts.node.submit)
+        await nursery.start(parts.node.run)
+        nursery.start_soon(slow.run)
+        for listener, one in zip(listeners, bound, strict=True):
+            await nursery.start(listener.serve, one.sources)
+        registration = _registration(config, bound, rng)
+        nursery.start_soon(keep_registered, machine, registration, rng)
+        if metrics is not None:
+            await _serve_metrics(nursery, metrics, parts, machine, listeners)
+        _log.info("listening", node=config.node_id, on=[str(one.advertised) for one in bound])
+        task_status.started(running)
+        await stop.wait()
+        await _take_down(config, parts, listeners)
+        nursery.cancel_scope.cancel()
 
 
 async def _serve_metrics(

@@ -25,6 +25,7 @@ from quorate.metadata.quorum.events import ResponseReceived
 from quorate.metadata.quorum.messages import (
     BeginQuorumEpochRequest,
     EndQuorumEpochRequest,
+    FetchRequest,
     LeaderAndEpoch,
     Response,
     VoteRequest,
@@ -219,6 +220,21 @@ class Bench:
             self.answer(asked[0][0], answer)
         assert self.node.core.leads
 
+    async def is_fetched_from(self) -> None:
+        """Voter 2 has on its disk what we have."""
+        await trio.testing.wait_all_tasks_blocked()
+        end = self.log.summary().end
+        request = FetchRequest(
+            replica=KEYS[2],
+            epoch=self.epoch,
+            offset=end.offset,
+            last_fetched_epoch=end.epoch,
+            max_wait_ms=0,
+            max_bytes=1_000_000,
+        )
+        self.node.receive(request, "c", lambda response: None)
+        await trio.testing.wait_all_tasks_blocked()
+
     @property
     def epoch(self) -> Epoch:
         return self.node.core.election.epoch
@@ -372,6 +388,22 @@ async def test_two_that_follow_one_alone_are_not_torn_apart_while_it_is_not_comm
         await bench.hears(f"committed {base + 2}..{base + 4}")
 
         assert records_of(bench.log, base) == [["a"], ["b"], ["c", "d"]]
+
+
+async def test_while_the_others_have_not_what_was_alone_the_next_ones_are_gathered(mock_clock: Clock) -> None:
+    async with running(mock_clock, voters=(1, 2, 3)) as bench:
+        await bench.be_elected()
+        await bench.is_fetched_from()
+        await bench.hears(f"claimed epoch {bench.epoch} at {bench.log.end_offset}")
+        base = bench.log.end_offset
+        bench.write("a")
+        await trio.testing.wait_all_tasks_blocked()
+        for name in ("b", "c"):
+            bench.write(name)
+        await bench.is_fetched_from()
+        await bench.hears(f"committed {base}..{base + 3}")
+
+        assert records_of(bench.log, base) == [["a"], ["b", "c"]]
 
 
 # --- the end --------------------------------------------------------------------------------------------
