@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from quorate.admin.app import run  # not before the quick answers
 
         return run(words)
-    except (KeyboardInterrupt, Exception) as error:  # noqa: BLE001 - the one place where everything ends
+    except (KeyboardInterrupt, BaseExceptionGroup, Exception) as error:  # noqa: BLE001 - the one place where everything ends
         try:
             return _end_with(error, debug=debug)
         except KeyboardInterrupt:  # pressed twice
