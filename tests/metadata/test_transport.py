@@ -260,6 +260,27 @@ async def test_what_a_peer_speaks_is_known_from_its_greeting(
         assert links.events == [ResponseReceived(Correlation(1), VersionsResponse(kraft_versions=spoken))]
 
 
+async def test_who_asks_again_at_the_moment_of_a_loss_gets_a_new_connection() -> None:
+    """So does the core: only if the second attempt fails too does it suspect the leader."""
+
+    class AsksAgain(MemoryLinks):
+        def take(self, event: Event) -> None:
+            self.events.append(event)
+            if event == RequestFailed(Correlation(1), Failure.RESET):
+                self.send(vote(2))
+
+    links = AsksAgain()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(links.run, links.take)
+        links.send(vote(1))
+        await trio.testing.wait_all_tasks_blocked()
+        await links.remotes[0].stream.aclose()
+        await trio.testing.wait_all_tasks_blocked()
+        assert links.events == failed(1, why=Failure.RESET)
+        assert await links.remotes[1].answer_next(response_to_wire(ANSWER)) == 2
+        nursery.cancel_scope.cancel()
+
+
 # --- for people -----------------------------------------------------------------------------------------
 
 
