@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import attrs
 import pytest
-import structlog
+import structlog.testing
 import trio
 import trio.testing
 
