@@ -27,8 +27,8 @@ from quorate.metadata.assembly import (
     assemble,
     bind_listeners,
     bind_metrics,
+    let_go,
     open_node_directory,
-    release,
     room_for_clients,
     through_recoveries,
 )
@@ -107,7 +107,7 @@ async def _live(config: BrokerConfig, stop: trio.Event, tell: Callable[[Running]
         finally:
             directory.close()
     finally:
-        await release(bound, metrics)
+        await let_go(bound, metrics)
     _log.info("stopped", node=config.node_id)
     broker.check_ending()
 

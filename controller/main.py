@@ -27,8 +27,8 @@ from quorate.metadata.assembly import (
     assemble,
     bind_listeners,
     bind_metrics,
+    let_go,
     open_node_directory,
-    release,
     room_for_clients,
     through_recoveries,
     wall_offset_ms,
@@ -89,7 +89,7 @@ async def _live(config: ControllerConfig, stop: trio.Event, tell: Callable[[Runn
         finally:
             directory.close()
     finally:
-        await release(bound, metrics)
+        await let_go(bound, metrics)
 
 
 async def _run(

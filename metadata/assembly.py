@@ -221,7 +221,7 @@ async def bind_listeners(config: NodeConfig) -> list[BoundListener]:
             reached = Endpoint(listener.name, known.host, known.port or port)
             bound.append(BoundListener(name=listener.name, advertised=reached, sources=sources))
     except BaseException:
-        await _let_go(bound)
+        await let_go(bound)
         raise
     return bound
 
@@ -238,22 +238,17 @@ async def bind_metrics(config: NodeConfig, bound: Sequence[BoundListener]) -> Bo
     try:
         sources = await _bind(config, where, "metrics", "quorate.metrics.listener")
     except BaseException:
-        await _let_go(bound)
+        await let_go(bound)
         raise
     return BoundMetrics(address=Address(where.host, sources[0].socket.getsockname()[1]), sources=sources)
 
 
-async def release(bound: Sequence[BoundListener], metrics: BoundMetrics | None) -> None:
-    """Lets go of every address that is still held."""
-    await _let_go(bound)
-    for source in () if metrics is None else metrics.sources:
-        await trio.aclose_forcefully(source)
-
-
-async def _let_go(bound: Sequence[BoundListener]) -> None:
-    for one in bound:
-        for source in one.sources:
-            await trio.aclose_forcefully(source)
+async def let_go(bound: Sequence[BoundListener], metrics: BoundMetrics | None = None) -> None:
+    """Unbinds what nobody serves (any more), so that the same addresses can be bound again. Harmless twice."""
+    with trio.CancelScope(shield=True):  # who is cancelled would close the first one only
+        for one in (*bound, *(() if metrics is None else (metrics,))):
+            for source in one.sources:
+                await trio.aclose_forcefully(source)
 
 
 async def _bind(config: NodeConfig, where: Address, what: str, setting: str) -> list[trio.SocketListener]:

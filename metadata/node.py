@@ -97,7 +97,8 @@ class StateMachine(Protocol):
         ...
 
     def load_snapshot(self, snapshot_id: OffsetAndEpoch, batches: Iterable[RecordBatch]) -> Iterator[None]:
-        """Replaces the whole state; yields between slices. Nothing else is called before it is exhausted."""
+        """Replaces the whole state; yields between slices. Before it is exhausted nothing is committed or claimed;
+        news of other leaders do come, and so do the questions below."""
         ...
 
     def on_leader_change(self, leader: LeaderAndEpoch) -> None:

@@ -30,7 +30,7 @@ from quorate.metadata.quorum.messages import LeaderAndEpoch, VersionsRequest, Ve
 from quorate.metadata.raft_wire import request_to_wire, response_from_wire
 
 _IDLE_S: Final = 60.0
-"""A link that nobody used for so long is given up: peers change addresses."""
+"""A link that has no connection, and that nobody wants for so long, is forgotten: peers change addresses."""
 
 _FAILURES: Final = {
     FailureKind.REFUSED: Failure.REFUSED,
