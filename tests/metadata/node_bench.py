@@ -178,8 +178,15 @@ class Bench:
 
     async def hears(self, what: str) -> None:
         """Until the state machine has been told this; the flush thread may have its time for it."""
+        await self._hears(lambda told: told == what)
+
+    async def hears_of_all_below(self, end: int) -> None:
+        """Until it was shown so much as committed, in whatever pieces the disk's pace makes of it."""
+        await self._hears(lambda told: told.startswith("committed") and told.endswith(f"..{end}"))
+
+    async def _hears(self, is_it: Callable[[str], bool]) -> None:
         with in_real_time():
-            while what not in self.machine.told:
+            while not any(map(is_it, self.machine.told)):
                 self.machine.news = trio.Event()
                 await self.machine.news.wait()
             await trio.testing.wait_all_tasks_blocked()
