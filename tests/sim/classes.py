@@ -128,7 +128,7 @@ CLASSES: Final = (
         (
             "truncated_change_not_undone",
             "restart_with_the_first_voters",
-            "removed_voter_returns",
+            "removed_voter_stands_again",
             "directory_id_ignored",
             "observer_elected",
         ),

@@ -223,7 +223,7 @@ def removed_and_cut_off(seed: int) -> str | None:
     within=3,
     trial=removed_and_cut_off,
 )
-def removed_voter_returns() -> Iterator[None]:
+def removed_voter_stands_again() -> Iterator[None]:
     real = RaftCore._judge
 
     def judge(core: RaftCore) -> tuple[VoterSet, bool, bool]:
