@@ -32,7 +32,7 @@ def asking(voters: tuple[int, ...] = (1, 2, 3), election: ElectionState | None =
 
 
 def test_a_pre_vote_of_the_same_epoch_changes_nobody() -> None:
-    """KIP-996: "no transition": neither role, nor vote, nor timer."""
+    """KIP-996: no transition: neither role, nor vote, nor timer."""
     bench = following()
     role = bench.core.role
     bench.receive(bench.vote_request(3, epoch=4, pre_vote=True))
@@ -101,7 +101,7 @@ def test_the_request_says_where_the_log_ends() -> None:
 
 
 def test_a_majority_of_pre_votes_makes_a_candidate_of_the_next_epoch() -> None:
-    """KIP-996: "transitions to candidate": epoch + 1, its own vote, and real votes asked for."""
+    """KIP-996: it turns candidate: epoch + 1, its own vote, and real votes asked for."""
     bench = asking(FIVE)
     bench.win_votes(2)
     assert bench.role == "prospective"
@@ -159,7 +159,7 @@ def test_who_is_not_answered_stops_asking_after_an_election_timeout() -> None:
     ],
 )
 def test_news_in_an_answer_ends_the_asking(told: LeaderAndEpoch, role: str) -> None:
-    """KIP-996: "learns of a leader, or a higher epoch"."""
+    """KIP-996: until it learns of a leader, or of a higher epoch."""
     bench = asking()
     one, _ = bench.sent(VoteRequest)[0]
     bench.step(ResponseReceived(one.correlation, VoteResponse(leader=told, granted=True)))

@@ -198,7 +198,7 @@ def test_nobody_and_oneself_are_no_leaders(leader: int) -> None:
 
 
 def test_who_is_told_of_a_leader_fetches_from_it() -> None:
-    """KIP-595, BeginQuorumEpoch: "the voter will transition to follower and begin fetching"."""
+    """KIP-595, BeginQuorumEpoch: the voter turns follower and fetches."""
     bench = Bench()
     bench.receive(BEGIN)
     assert bench.last.election == ElectionState(Epoch(4), NodeId(2))
@@ -254,7 +254,7 @@ def test_what_ends_no_epoch(change: dict[str, object], expected: ErrorCode) -> N
     [((2, 1), 500), ((2, 1, 3), 250), ((2, 3, 1), 500), ((2, 3, 4, 1), 500), ((2, 3), 1_000), ((), 1_000)],
 )
 def test_the_further_back_a_successor_the_longer_it_waits(preferred: tuple[int, ...], wait_ms: int) -> None:
-    """KIP-595, EndQuorumEpoch: "the first ... immediately, the others back off"; one not named waits longest."""
+    """KIP-595, EndQuorumEpoch: the first stands at once, the others back off; one not named waits longest."""
     bench = following()
     bench.receive(attrs.evolve(END, preferred=tuple(KEYS[n] for n in preferred)))
     role = bench.core.role
@@ -324,7 +324,7 @@ def test_a_resigned_leader_names_nobody_as_leader() -> None:
 
 
 def test_a_resigned_leader_takes_no_new_part_in_its_epoch() -> None:
-    """KIP-595: "it cannot become leader again in the same epoch": late votes count for nothing."""
+    """KIP-595: it never leads the same epoch again: late votes count for nothing."""
     bench = Bench()
     bench.become_candidate()
     asked = bench.sent(VoteRequest)

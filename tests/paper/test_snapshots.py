@@ -84,7 +84,7 @@ def request_part(bench: Bench, **changes: object) -> FetchSnapshotRequest:
 
 
 def test_a_snapshot_covers_committed_entries_only() -> None:
-    """7: "covering just the committed entries in its log"; KIP-630: "at or below the high watermark"."""
+    """7: "covering just the committed entries in its log"; KIP-630: not beyond the high watermark."""
     bench = leading()
     end = bench.core.log.end
     bench.propose()
@@ -297,7 +297,7 @@ def test_each_part_is_a_sign_of_the_leader() -> None:
     ],
 )
 def test_a_part_that_does_not_come_ends_the_fetching(changes: dict[str, object]) -> None:
-    """KIP-630: SNAPSHOT_NOT_FOUND: "forget the snapshot and Fetch again"; what was not asked for is not taken."""
+    """KIP-630: on SNAPSHOT_NOT_FOUND the follower fetches from its log again; what was not asked for is not taken."""
     bench = fetching()
     answer_part(bench, **{"data": b"abc", "size": 5, **changes})  # type: ignore[arg-type]
     assert bench.last.snapshot_chunk is None
@@ -359,7 +359,7 @@ def test_a_flush_of_the_former_log_proves_nothing_of_the_new_one() -> None:
 
 
 def test_a_snapshot_that_turned_out_damaged_is_fetched_again() -> None:
-    """KIP-630: "validated before it is used": the log stays what it was, and Fetch asks anew."""
+    """KIP-630: validated before it is used: the log stays what it was, and Fetch asks anew."""
     bench = fetching()
     answer_part(bench, b"abc", size=3)
     before = LogSummary(Offset(0), LOG, (EpochStart(Epoch(3), Offset(0)),), (), ())
