@@ -435,10 +435,10 @@ def on_begin_quorum_epoch(
     core: "RaftCore", token: Token, request: BeginQuorumEpochRequest, now_ms: int
 ) -> None:
     error = ErrorCode.none
-    if request.leader_id < 0 or request.leader_id == core.id:
-        error = ErrorCode.invalid_request
-    elif request.epoch < core.election.epoch:
+    if request.epoch < core.election.epoch:
         error = ErrorCode.fenced_leader_epoch
+    elif request.leader_id < 0 or request.leader_id == core.id:
+        error = ErrorCode.invalid_request
     else:
         endpoint = next((one for one in request.endpoints if one.name == core.config.listener), None)
         observe(core, LeaderAndEpoch(request.epoch, request.leader_id, endpoint), now_ms)
@@ -459,10 +459,10 @@ def _leader_speaks(core: "RaftCore", leader_id: NodeId, told: Endpoint | None, n
 def on_end_quorum_epoch(core: "RaftCore", token: Token, request: EndQuorumEpochRequest, now_ms: int) -> None:
     """The leader steps down. Its first successor stands at once; the others leave it the time to win."""
     error = ErrorCode.none
-    if request.leader_id < 0 or request.leader_id == core.id:
-        error = ErrorCode.invalid_request
-    elif request.epoch < core.election.epoch:
+    if request.epoch < core.election.epoch:
         error = ErrorCode.fenced_leader_epoch
+    elif request.leader_id < 0 or request.leader_id == core.id:
+        error = ErrorCode.invalid_request
     else:
         observe(core, LeaderAndEpoch(request.epoch, request.leader_id), now_ms)
     core.reply(token, EndQuorumEpochResponse(leader=core.leader_and_epoch, error=error))

@@ -237,6 +237,7 @@ def test_an_announcement_again_changes_nothing() -> None:
     ("change", "expected"),
     [
         ({"epoch": Epoch(3)}, ErrorCode.fenced_leader_epoch),
+        ({"epoch": Epoch(3), "leader_id": NodeId(-1)}, ErrorCode.fenced_leader_epoch),
         ({"leader_id": NodeId(-1)}, ErrorCode.invalid_request),
         ({"leader_id": NodeId(1)}, ErrorCode.invalid_request),
     ],
