@@ -294,7 +294,7 @@ def dropped_beginning_believed_in() -> Iterator[None]:
     only="epochs do not rise",
 )
 def epochs_of_the_dropped_beginning_kept() -> Iterator[None]:
-    def from_start(history: EpochHistory, start: Offset) -> EpochHistory:
+    def from_start(history: EpochHistory, start: Offset, end: Offset) -> EpochHistory:
         return EpochHistory(
             tuple(EpochStart(entry.epoch, max(entry.offset, start)) for entry in history.starts)
         )
