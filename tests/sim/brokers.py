@@ -20,12 +20,12 @@ from quorate.metadata.image.loading import SnapshotLoad
 from quorate.metadata.quorum.core import RaftCore
 from quorate.metadata.quorum.messages import LeaderAndEpoch
 from quorate.metadata.wire import brokers, envelope
-from quorate.metadata.wire.table import holds_error, refusal
+from quorate.metadata.wire.table import refusal
 from tests.sim.controllers import snapshot_of
 from tests.sim.images import ImageLaws
 from tests.sim.network import CLUSTER_ID
 from tests.sim.options import WorldOptions
-from tests.sim.parcels import Parcels, ReadTopic, read_topic
+from tests.sim.parcels import Parcels, ReadTopic, code_of, read_topic
 from tests.sim.wires import Gone, Reply, Wires
 
 if TYPE_CHECKING:
@@ -241,7 +241,7 @@ class SimBroker:
                 case forwarding.Deliver():
                     request, reply = self._waiting.pop(effect.ticket)
                     response = self._parcels.open(effect.response_data)
-                    if holds_error(response, ErrorCode.none):
+                    if code_of(response) is ErrorCode.none:
                         self._images.on_told(self._node.name, self.image, request)
                     reply(response)
                 case forwarding.Refuse():

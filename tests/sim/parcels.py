@@ -9,8 +9,10 @@ from typing import Any
 
 import attrs
 
+from quorate.metadata.checks import ErrorCode, InvariantViolated
 from quorate.metadata.config_keys import ResourceType
 from quorate.metadata.image.image import MetadataImage
+from quorate.metadata.wire import configs, topics
 from tests.sim.history import TopicState
 from tests.sim.images import UNIQUE_KEY
 
@@ -51,3 +53,19 @@ def read_topic(image: MetadataImage, request: ReadTopic, *, confirmed: bool = Fa
         return TopicRead(None, image.offset, confirmed)
     value = image.configs.of(ResourceType.TOPIC, request.topic).get(UNIQUE_KEY, "")
     return TopicRead((topic.partition_count, value), image.offset, confirmed)
+
+
+def code_of(response: Any) -> ErrorCode:
+    """That of the one item."""
+    match response:
+        case topics.CreateTopicsResponse(topics=items):
+            return items[0].error_code
+        case topics.CreatePartitionsResponse(results=items):
+            return items[0].error_code
+        case (
+            topics.DeleteTopicsResponse(responses=items)
+            | configs.IncrementalAlterConfigsResponse(responses=items)
+        ):
+            return items[0].error_code
+        case _:
+            raise InvariantViolated(f"a client was answered {response}")

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from quorate.metadata.checks import ErrorCode, InvariantViolated, check
+from quorate.metadata.checks import ErrorCode, check
 from quorate.metadata.config_keys import ResourceType
 from quorate.metadata.ids import NodeId
 from quorate.metadata.wire import configs, topics
@@ -17,7 +17,7 @@ from tests.sim.history import Ending, History, Kind, Operation
 from tests.sim.images import UNIQUE_KEY, ImageLaws
 from tests.sim.node import SimNode
 from tests.sim.options import WorldOptions
-from tests.sim.parcels import ReadTopic, TopicRead
+from tests.sim.parcels import ReadTopic, TopicRead, code_of
 from tests.sim.schedule import Schedule
 from tests.sim.trace import Trace
 from tests.sim.wires import Gone, Wires
@@ -73,22 +73,6 @@ def request_of(operation: Operation) -> Any:
             return configs.IncrementalAlterConfigsRequest(resources=(resource,))
         case Kind.READ:
             return ReadTopic(operation.topic)
-
-
-def code_of(response: Any) -> ErrorCode:
-    """That of the one item."""
-    match response:
-        case topics.CreateTopicsResponse(topics=items):
-            return items[0].error_code
-        case topics.CreatePartitionsResponse(results=items):
-            return items[0].error_code
-        case (
-            topics.DeleteTopicsResponse(responses=items)
-            | configs.IncrementalAlterConfigsResponse(responses=items)
-        ):
-            return items[0].error_code
-        case _:
-            raise InvariantViolated(f"a client was answered {response}")
 
 
 def ending_of(response: Any) -> Ending:
