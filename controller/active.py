@@ -42,7 +42,7 @@ from quorate.controller.events import (
 )
 from quorate.controller.faults import Situation, rejection
 from quorate.controller.operations import HANDLERS
-from quorate.controller.permissions import permit_everything
+from quorate.metadata.security.permissions import permit_everything
 from quorate.controller.purgatory import Parked, Purgatory
 from quorate.controller.requests import Answer, PendingRequest
 from quorate.controller.result import ControllerResult

@@ -13,7 +13,7 @@ from typing import Final, Protocol, TypeAlias
 import attrs
 
 from quorate.controller.context import Context
-from quorate.controller.permissions import CLUSTER_NAME, Operation, Resource
+from quorate.metadata.security.permissions import CLUSTER_NAME, Operation, Resource
 from quorate.controller.result import ControllerResult, reject
 from quorate.metadata.checks import ErrorCode, RequestRejected
 from quorate.metadata.config_keys import (

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 import attrs
 
 from quorate.controller.config import ControllerConfig
-from quorate.controller.permissions import Permits, permit_everything
+from quorate.metadata.security.permissions import Permits, permit_everything
 from quorate.controller.result import reject
 from quorate.metadata import features
 from quorate.metadata.checks import ErrorCode

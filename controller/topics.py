@@ -21,7 +21,7 @@ from quorate.controller.assignments import (
 )
 from quorate.controller.configs import check_topic_configs, config_record
 from quorate.controller.context import Context
-from quorate.controller.permissions import CLUSTER_NAME, Operation, Resource
+from quorate.metadata.security.permissions import CLUSTER_NAME, Operation, Resource
 from quorate.controller.result import ControllerResult, reject
 from quorate.metadata.checks import ErrorCode, RequestRejected
 from quorate.metadata.config_keys import ResourceType, effective_topic_configs

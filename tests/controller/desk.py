@@ -17,7 +17,7 @@ from quorate.controller.events import (
     Submitted,
     Turn,
 )
-from quorate.controller.permissions import Permits, permit_everything
+from quorate.metadata.security.permissions import Permits, permit_everything
 from quorate.controller.requests import PendingRequest
 from quorate.metadata.batch import RecordBatch
 from quorate.metadata.checks import ErrorCode

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from quorate.controller.configs import alter_configs, incremental_alter_configs
-from quorate.controller.permissions import CLUSTER_NAME, Operation, Resource
+from quorate.metadata.security.permissions import CLUSTER_NAME, Operation, Resource
 from quorate.controller.registration import register_controller
 from quorate.metadata.checks import ErrorCode
 from quorate.metadata.config_keys import AlterOperation, ResourceType

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from quorate.controller.partitions import create_partitions
-from quorate.controller.permissions import Operation, Resource
+from quorate.metadata.security.permissions import Operation, Resource
 from quorate.metadata.checks import ErrorCode
 from quorate.metadata.records import PartitionChangeRecord
 from quorate.metadata.wire.topics import (

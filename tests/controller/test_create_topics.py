@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from quorate.controller.permissions import CLUSTER_NAME, Operation, Resource
+from quorate.metadata.security.permissions import CLUSTER_NAME, Operation, Resource
 from quorate.controller.topics import create_topics
 from quorate.metadata.checks import ErrorCode
 from quorate.metadata.config_keys import TOPIC_KEYS, ConfigSource, ResourceType

@@ -4,7 +4,7 @@ import uuid
 
 import pytest
 
-from quorate.controller.permissions import CLUSTER_NAME, Operation, Resource
+from quorate.metadata.security.permissions import CLUSTER_NAME, Operation, Resource
 from quorate.controller.topics import delete_topics
 from quorate.metadata.checks import ErrorCode
 from quorate.metadata.config_keys import ResourceType

@@ -13,7 +13,7 @@ import pytest
 
 from quorate.controller.config import ControllerConfig
 from quorate.controller.context import NEWEST_API_VERSION, Context
-from quorate.controller.permissions import Operation, Permits, Resource, permit_everything
+from quorate.metadata.security.permissions import Operation, Permits, Resource, permit_everything
 from quorate.controller.result import ControllerResult
 from quorate.controller.sessions import BrokerSessions
 from quorate.metadata.checks import ErrorCode, RequestRejected
