@@ -5,9 +5,11 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from benchmarks import load
 from quorate.admin.cluster import Cluster, NodeProcess, running
 from quorate.admin.cluster_files import ClusterFiles, Wanted, lay_out
 from quorate.admin.ports import HeldPorts
+from quorate.metadata.addresses import Address
 
 
 def fresh_files(directory: pathlib.Path, *, controllers: int, brokers: int) -> ClusterFiles:
@@ -27,6 +29,12 @@ async def fresh_cluster(
     async with running(files) as cluster:
         await cluster.ready(within_s=30)
         yield cluster
+
+
+async def leader_of(cluster: Cluster[NodeProcess]) -> Address:
+    """Where writes are taken."""
+    controllers = [Address("127.0.0.1", node.port) for node in cluster.files.controllers]
+    return await load.find_writer(controllers, within_s=20)
 
 
 def resident_mb(pid: int) -> float:

@@ -1,15 +1,15 @@
-"""Clients that write as fast as they are answered: closed loops over Kafka's protocol.
+"""Clients that write or read as fast as they are answered: closed loops over Kafka's protocol.
 
-The load shares its processors with the cluster that it measures, so a write costs it next to nothing: one task a
-connection, a frame that is built once and patched (correlation id, digits of the value), an answer that is compared
-with the first one, which was decoded and said NONE.
+The load shares its processors with the cluster that it measures, so a request costs it next to nothing: one task a
+connection, a frame that is built once and patched (correlation id; digits of the value to write), an answer that is
+compared with the first one, which was decoded and said NONE.
 """
 
 import statistics
 import struct
 import time
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 import attrs
 import trio
@@ -19,6 +19,8 @@ from quorate.metadata.checks import ErrorCode
 from quorate.metadata.connection import CallFailed, ConnectFailed, connect
 from quorate.metadata.direct_socket import DirectSocket
 from quorate.metadata.wire.configs import (
+    DescribeConfigsRequest,
+    DescribeConfigsResource,
     IncrementalAlterableConfig,
     IncrementalAlterConfigsRequest,
     IncrementalAlterConfigsResource,
@@ -27,8 +29,7 @@ from quorate.metadata.wire.framing import FrameBuffer
 from quorate.metadata.wire.table import APIS, correlation_id_of, decode_response, encode_request
 
 _BROKER: Final = 4
-_API: Final = IncrementalAlterConfigsRequest.api_key
-_VERSION: Final = APIS[_API].last
+_KEY: Final = "log.retention.ms"
 _PATIENCE_S: Final = 10
 _FIRST_VALUE: Final = 1_000_000_000
 """Ten digits, and so are all that follow: a prebuilt frame has room for each of them."""
@@ -43,18 +44,31 @@ class Result:
     """One load."""
 
     clients: int
-    writes_per_s: float
+    per_s: float
     p50_ms: float
     p99_ms: float
+
+    def told(self, what: str) -> dict[str, float]:
+        """Under the name of what was done."""
+        return {
+            "clients": self.clients,
+            f"{what}_per_s": self.per_s,
+            "p50_ms": self.p50_ms,
+            "p99_ms": self.p99_ms,
+        }
 
 
 def write(number: int) -> IncrementalAlterConfigsRequest:
     """A durable write: one cluster-wide config gets a value that it did not have."""
-    change = IncrementalAlterableConfig(
-        name="log.retention.ms", config_operation=0, value=str(_FIRST_VALUE + number)
-    )
+    change = IncrementalAlterableConfig(name=_KEY, config_operation=0, value=str(_FIRST_VALUE + number))
     resource = IncrementalAlterConfigsResource(resource_type=_BROKER, resource_name="", configs=(change,))
     return IncrementalAlterConfigsRequest(resources=(resource,), validate_only=False)
+
+
+def read() -> DescribeConfigsRequest:
+    """What that config is."""
+    resource = DescribeConfigsResource(resource_type=_BROKER, resource_name="", configuration_keys=(_KEY,))
+    return DescribeConfigsRequest(resources=(resource,))
 
 
 async def find_writer(addresses: Sequence[Address], *, within_s: float) -> Address:
@@ -91,86 +105,121 @@ def acknowledged(answer: object) -> bool:
 
 
 class Refused(Exception):
-    """A write was not acknowledged. The text is the answer."""
+    """A request was not answered as it should be. The text is the answer."""
 
 
-class Writer:
-    """One client: a connection with one write under way. The numbers of its writes count up from `first`."""
+class Asker:
+    """One client: a connection with one request under way, always the same but for what `patch` changes."""
 
-    def __init__(self, stream: trio.abc.Stream, first: int) -> None:
+    def __init__(self, stream: trio.abc.Stream, request: Any) -> None:
         self._stream = stream
         self._direct = DirectSocket(stream)
         self._answers = FrameBuffer()
-        self._number = first
+        self._api, self._version = request.api_key, APIS[request.api_key].last
         self._id = 0
-        self._frame = bytearray(encode_request(write(first), _VERSION, self._id, "benchmark"))
-        digits = str(_FIRST_VALUE + first).encode()
-        self._value_at = self._frame.index(digits)
-        self._value_ends = self._value_at + len(digits)
-        self._acknowledged: bytes | None = None
+        self._frame = bytearray(encode_request(request, self._version, self._id, "benchmark"))
+        self._expected: bytes | None = None
 
-    async def write(self) -> None:
-        """Writes the next number and waits until it is acknowledged.
+    async def ask(self) -> None:
+        """Asks once more and waits for the answer.
 
         Raises:
-            Refused: it is not.
+            Refused: it says anything but what it should.
         """
-        self._number += 1
         self._id += 1
         _ID.pack_into(self._frame, _ID_AT, self._id)
-        self._frame[self._value_at : self._value_ends] = b"%d" % (_FIRST_VALUE + self._number)
+        self.patch()
         frame = bytes(self._frame)
         taken = self._direct.write(frame)
         if taken < len(frame):
             await self._stream.send_all(frame[taken:])
         answer = await self._answer()
         if correlation_id_of(answer) != self._id:
-            raise Refused(f"write {self._id} got the answer to {correlation_id_of(answer)}")
-        if answer[_BODY_AT:] != self._acknowledged:
-            self._judge(answer)
+            raise Refused(f"request {self._id} got the answer to {correlation_id_of(answer)}")
+        if answer[_BODY_AT:] != self._expected:
+            value = decode_response(self._api, self._version, answer)
+            if not self.is_well(value):
+                raise Refused(f"request {self._id} was refused: {value}")
+            self._expected = answer[_BODY_AT:]
+
+    def patch(self) -> None:
+        """Before each request: what is new in it."""
+
+    def is_well(self, answer: Any) -> bool:
+        """Whether an answer that differs from the one before is a good one all the same."""
+        raise NotImplementedError
 
     async def _answer(self) -> bytes:
         while (frame := self._answers.next_frame()) is None:
             data = await self._direct.read()
             if not data:
-                raise Refused(f"the node closed the connection instead of answering write {self._id}")
+                raise Refused(f"the node closed the connection instead of answering request {self._id}")
             self._answers.feed(data)
         return frame
 
-    def _judge(self, answer: bytes) -> None:
-        value = decode_response(_API, _VERSION, answer)
-        if not acknowledged(value):
-            raise Refused(f"write {self._id} was refused: {value}")
-        self._acknowledged = answer[_BODY_AT:]
+
+class Writer(Asker):
+    """Writes; the numbers count up from that of the client."""
+
+    def __init__(self, stream: trio.abc.Stream, client: int) -> None:
+        self._number = client * _WRITES_OF_A_CLIENT
+        super().__init__(stream, write(self._number))
+        digits = str(_FIRST_VALUE + self._number).encode()
+        self._value_at = self._frame.index(digits)
+        self._value_ends = self._value_at + len(digits)
+
+    def patch(self) -> None:
+        self._number += 1
+        self._frame[self._value_at : self._value_ends] = b"%d" % (_FIRST_VALUE + self._number)
+
+    def is_well(self, answer: Any) -> bool:
+        return acknowledged(answer)
 
 
-async def closed_loop(address: Address, *, clients: int, seconds: float) -> Result:
-    """So many connections, one write under way on each.
+class Reader(Asker):
+    """Reads what nobody changes meanwhile."""
+
+    def __init__(self, stream: trio.abc.Stream, client: int) -> None:
+        super().__init__(stream, read())
+
+    def is_well(self, answer: Any) -> bool:
+        found = answer.results[0]
+        return found.error_code is ErrorCode.none and len(found.configs) == 1
+
+
+async def closed_loop(
+    address: Address,
+    *,
+    clients: int,
+    seconds: float,
+    make: Callable[[trio.abc.Stream, int], Asker] = Writer,
+) -> Result:
+    """So many connections, one request under way on each.
 
     Raises:
-        Refused: a write was not acknowledged.
-        trio.TooSlowError: the writes do not end in time.
+        Refused: one was not answered as it should be.
+        trio.TooSlowError: the last answers do not come in time.
     """
     times: list[float] = []
 
-    async def one(writer: Writer) -> None:
+    async def one(asker: Asker) -> None:
         began = time.perf_counter()
         while began < end:
-            await writer.write()
+            await asker.ask()
             done = time.perf_counter()
             times.append(done - began)
             began = done
 
     streams = [await trio.open_tcp_stream(address.host, address.port) for _ in range(clients)]
-    writers = [Writer(stream, number * _WRITES_OF_A_CLIENT) for number, stream in enumerate(streams)]
+    askers = [make(stream, client) for client, stream in enumerate(streams)]
     try:
         with trio.fail_after(seconds + _PATIENCE_S):
-            await writers[0].write()
+            await askers[0].ask()
             start = time.perf_counter()
             end = start + seconds
             async with trio.open_nursery() as loops:
-                for writer in writers:
-                    loops.start_soon(one, writer)
+                for asker in askers:
+                    loops.start_soon(one, asker)
             spent = time.perf_counter() - start
     finally:
         for stream in streams:
@@ -178,7 +227,7 @@ async def closed_loop(address: Address, *, clients: int, seconds: float) -> Resu
     times.sort()
     return Result(
         clients=clients,
-        writes_per_s=len(times) / spent,
+        per_s=len(times) / spent,
         p50_ms=statistics.median(times) * 1000,
         p99_ms=times[int(len(times) * 0.99)] * 1000,
     )

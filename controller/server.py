@@ -191,9 +191,11 @@ class ControllerServer:
 
     def _active_controller(self) -> LeaderAndEpoch:
         """As far as is known. This node names itself only once it is active: until then its image may lack the
-        last records that former leaders acknowledged."""
+        last records that former leaders acknowledged. And no more as soon as it does not lead: those whose reads could
+        not be confirmed are answered in the very turn that ends its leadership, before the machine hears of it."""
         leader = self._machine.leader
-        if leader.leader_id == self._node.core.id and self._node.claimed_epoch != leader.epoch:
+        is_active = self._node.core.leads and self._node.claimed_epoch == leader.epoch
+        if leader.leader_id == self._node.core.id and not is_active:
             return LeaderAndEpoch(leader.epoch)
         return leader
 

@@ -234,12 +234,13 @@ def test_reads_are_answered_at_once_from_the_image(
     assert (behind.received, behind.submitted) == ([], [])
 
 
-def leads(behind: Behind) -> None:
+def leads(behind: Behind) -> Bench:
     bench = Bench()
     bench.become_leader()
     behind.core = bench.core
-    behind.leader = LeaderAndEpoch(bench.epoch, bench.core.id)
+    behind.leader = LeaderAndEpoch(bench.epoch, bench.core.id, Endpoint("CONTROLLER", "host-1", 9001))
     behind.claimed_epoch = bench.epoch
+    return bench
 
 
 @pytest.mark.parametrize("request_", [METADATA, DESCRIBE_CONFIGS])
@@ -269,16 +270,32 @@ def test_who_was_replaced_meanwhile_does_not_answer_as_the_active_controller(
     assert [one.error_code for one in configs_.answer.results] == [ErrorCode.not_controller]
 
 
+def test_who_learns_in_this_very_turn_that_it_is_replaced_names_itself_no_more(
+    server: ControllerServer, behind: Behind
+) -> None:
+    """The core tells those who read before the turn's end, when the machine hears of the new epoch."""
+    bench = leads(behind)
+    sent = Sent(METADATA)
+    server.handle(sent.call)
+    bench.receive(bench.vote_request(2, epoch=bench.epoch + 1))
+    (tell,) = behind.reads
+    tell(False)
+
+    assert sent.answer.controller_id == -1
+
+
 def test_a_leader_names_itself_only_once_it_is_active(server: ControllerServer, behind: Behind) -> None:
     """Before that its image may lack what former leaders acknowledged."""
-    behind.leader = LeaderAndEpoch(Epoch(4), behind.core.id, Endpoint("CONTROLLER", "host-1", 9001))
-    before = Sent(cluster.DescribeClusterRequest(endpoint_type=2))
-    server.handle(before.call)
-    behind.claimed_epoch = Epoch(4)
-    after = Sent(cluster.DescribeClusterRequest(endpoint_type=2))
-    server.handle(after.call)
+    leads(behind)
+    epoch = behind.claimed_epoch
+    answers = []
+    for behind.claimed_epoch in (None, epoch):
+        sent = Sent(METADATA)
+        server.handle(sent.call)
+        behind.reads.pop()(True)
+        answers.append(sent.answer.controller_id)
 
-    assert (before.answer.controller_id, after.answer.controller_id) == (-1, 1)
+    assert answers == [-1, behind.core.id]
 
 
 SERVED = [APIS[key] for key in sorted(serving(Behind()).serves) if key != ENVELOPE]

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -26,9 +26,12 @@ MakeCluster = Callable[..., AbstractAsyncContextManager[Cluster[NodeProcess]]]
 
 def needs(program: str) -> None:
     """Skips the test where a program is missing; fails it where no skip is allowed."""
-    if shutil.which(program):
-        return
-    reason = f"{program} is not installed"
+    if not shutil.which(program):
+        skip(f"{program} is not installed")
+
+
+def skip(reason: str) -> NoReturn:
+    """Skips the test, or fails it where no skip is allowed."""
     if os.environ.get("TESTS_NO_SKIP"):
         pytest.fail(f"{reason}, and nothing may be skipped here")
     pytest.skip(reason)

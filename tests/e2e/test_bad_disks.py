@@ -1,9 +1,7 @@
 """Disks that fill up, and disks that fail: under a writing client, and nothing that was acknowledged is lost."""
 
-import os
 import pathlib
 import random
-import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Final
@@ -20,12 +18,12 @@ from quorate.metadata.addresses import Address
 from quorate.metadata.checks import ErrorCode
 from quorate.metadata.connection import Failure
 from quorate.metadata.wire.topics import CreatableTopic, CreateTopicsRequest, CreateTopicsResponse
-from tests.e2e.conftest import WITHIN_S, MakeCluster, needs
+from tests.e2e.conftest import WITHIN_S, MakeCluster, skip
+from tests.e2e.disks import MEBIBYTE, FaultyFsync, Impossible, SmallDisks, fill
 from tests.e2e.texts import check_golden, last_text
 
 pytestmark = pytest.mark.e2e
 
-_MEBIBYTE: Final = 1024 * 1024
 _DISK_MIB: Final = 64
 _FLOOR_MIB: Final = 8
 
@@ -34,49 +32,29 @@ _FLOOR_MIB: Final = 8
 
 
 @pytest.fixture
-def small_disk(tmp_path: pathlib.Path) -> Iterator[Callable[[NodeFiles], None]]:
+def small_disk() -> Iterator[Callable[[NodeFiles], None]]:
     """Puts a node's directory on a file system of its own, before the node is started."""
-    mounted: list[pathlib.Path] = []
+    disks = SmallDisks(_DISK_MIB)
 
     def put(node: NodeFiles) -> None:
-        aside = node.data.with_name(node.data.name + ".aside")
-        node.data.rename(aside)
-        node.data.mkdir()
-        options = ["-t", "tmpfs", "-o", f"size={_DISK_MIB}m", "quorate-test", str(node.data)]
-        made = subprocess.run(["mount", *options], capture_output=True, text=True, check=False)
-        if made.returncode != 0:
-            _skip(f"no file system can be mounted here: {made.stderr.strip()}")
-        mounted.append(node.data)
-        for file in aside.iterdir():
-            (node.data / file.name).write_bytes(file.read_bytes())
+        try:
+            disks.put(node)
+        except Impossible as reason:
+            skip(str(reason))
 
-    needs("mount")
     yield put
-    for path in mounted:
-        subprocess.run(["umount", str(path)], check=True)
-
-
-def _skip(reason: str) -> None:
-    """As `needs` does, for what is no program."""
-    if os.environ.get("TESTS_NO_SKIP"):
-        pytest.fail(f"{reason}, and nothing may be skipped here")
-    pytest.skip(reason)
+    disks.unmount()
 
 
 def _fill(node: NodeFiles) -> pathlib.Path:
-    """Somebody else's file takes the room of a node down to half of its floor."""
-    found = os.statvfs(node.data)
-    wanted = found.f_bavail * found.f_frsize - _FLOOR_MIB * _MEBIBYTE // 2
-    path = node.data / "somebody-elses-file"
-    with path.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, wanted)
-    return path
+    """Down to half of the floor."""
+    return fill(node.data, _FLOOR_MIB * MEBIBYTE // 2)
 
 
 async def test_a_full_disk_refuses_writes_and_loses_none(
     tmp_path: pathlib.Path, small_disk: Callable[[NodeFiles], None]
 ) -> None:
-    floor = {"quorate.free.space.floor.bytes": str(_FLOOR_MIB * _MEBIBYTE)}
+    floor = {"quorate.free.space.floor.bytes": str(_FLOOR_MIB * MEBIBYTE)}
     wanted = Wanted(controllers=3, brokers=2, controller_settings=floor)
     with HeldPorts() as ports:
         files = lay_out(tmp_path / "cluster", ports, random.Random(), wanted)
@@ -147,18 +125,16 @@ async def _refusal(controllers: tuple[NodeFiles, ...]) -> str:
 @pytest.fixture
 def fail_fsync(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[NodeProcess], None]:
     """Makes every further fsync and fdatasync of a node's process fail. Nodes must be started after this fixture."""
-    needs("gcc")
-    library = tmp_path / "faulty_fsync.so"
-    source = pathlib.Path(__file__).parent / "faulty_fsync.c"
-    subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-o", str(library), str(source)], check=True)
-    told = tmp_path / "failing"
-    told.mkdir()
-    monkeypatch.setenv("LD_PRELOAD", str(library))
-    monkeypatch.setenv("FAIL_FSYNC_OF", str(told))
+    try:
+        faulty = FaultyFsync.build(tmp_path)
+    except Impossible as reason:
+        skip(str(reason))
+    for name, value in faulty.environment.items():
+        monkeypatch.setenv(name, value)
 
     def fail(node: NodeProcess) -> None:
         assert node.pid is not None
-        (told / str(node.pid)).touch()
+        faulty.fail(node.pid)
 
     return fail
 

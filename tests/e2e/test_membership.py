@@ -1,9 +1,6 @@
 """Who votes, changed by commands while a client writes: a quorum grows, shrinks, moves, and replaces a lost disk."""
 
-import json
 import random
-import shutil
-import sys
 from typing import Any
 
 import attrs
@@ -11,9 +8,11 @@ import pytest
 import trio
 
 from quorate.admin.cluster import Cluster, NodeProcess
-from quorate.admin.cluster_files import format_spare, with_spare_controller
+from quorate.admin.cluster_files import with_spare_controller
 from quorate.admin.demo_parts import Writer, create_topics, replicated_to, values_in_log
 from quorate.admin.ports import HeldPorts
+from tests.e2e import commands
+from tests.e2e.commands import directory_id, put_new_disk
 from tests.e2e.conftest import WITHIN_S, MakeCluster
 from tests.e2e.test_failover import caught_up, progress
 
@@ -22,12 +21,9 @@ pytestmark = pytest.mark.e2e
 
 async def quorum(cluster: Cluster[NodeProcess], *words: str, code: int = 0) -> dict[str, Any]:
     """A `quorate quorum` command, its document, and the exit code that it must have."""
-    command = [sys.executable, "-m", "quorate.admin", "quorum", *words]
-    command += ["--bootstrap", cluster.files.bootstrap_controllers, "--output", "json", "--timeout", "30"]
     with trio.fail_after(WITHIN_S):
-        done = await trio.run_process(command, capture_stdout=True, capture_stderr=True, check=False)
-    assert done.returncode == code, done.stderr.decode()
-    document: dict[str, Any] = json.loads(done.stdout)
+        found, document = await commands.quorum(cluster, *words)
+    assert found == code, document
     return document
 
 
@@ -92,19 +88,18 @@ async def test_a_controller_with_a_new_disk_is_replaced_by_one_command(make_clus
             writer.go()
             await progress(writer)
             lost = cluster.node(2)
-            before = (lost.files.data / "meta.properties").read_text()
+            before = directory_id(lost)
             lost.kill()
             await lost.wait()
             refused = await quorum(cluster, "replace-controller", "2", code=1)
             assert "No new disk" in refused["error"]["what"]
-            shutil.rmtree(lost.files.data)
-            format_spare(lost.files, cluster.files.cluster_id, random.Random())
+            put_new_disk(cluster, lost, random.Random())
             await lost.start()
             await caught_up(cluster)
             document = await quorum(cluster, "replace-controller", "2")
             assert [(one["change"], one["id"]) for one in document["changes"]] == [("remove", 2), ("add", 2)]
             new = next(one["directory_id"] for one in document["voters"] if one["id"] == 2)
-            assert new not in before
+            assert new == directory_id(lost) != before
             # It counts: with another voter gone the quorum needs it.
             other = cluster.node(3)
             other.kill()

@@ -25,6 +25,37 @@ UNIQUE_KEY = "retention.ms"
 """The config that clients write, each value once in a world's life."""
 
 
+class ClientChanges:
+    """What a log holds of what clients asked for, as `history` understands it."""
+
+    def __init__(self) -> None:
+        self.written: Counter[str] = Counter()
+        """How often each client's value stands in the log."""
+        self.effects: dict[str, list[str]] = {}
+        """By topic: its changes in the order of the log."""
+        self.written_at: dict[str, int] = {}
+        """Where each client's value stands."""
+        self._names: dict[uuid.UUID, str] = {}
+
+    def on_record(self, record: AnyRecord, offset: int) -> None:
+        match record:
+            case TopicRecord(name=name, topic_id=topic_id):
+                self._names[topic_id] = name
+                self.effects.setdefault(name, []).append("created")
+            case RemoveTopicRecord(topic_id=topic_id):
+                self.effects[self._names[topic_id]].append("deleted")
+            case PartitionRecord(topic_id=topic_id):
+                self.effects[self._names[topic_id]].append("partition")
+            case ConfigRecord(resource_name=name, value=str(value)) if record.name == UNIQUE_KEY:
+                self.effects.setdefault(name, []).append(value)
+                self.written[value] += 1
+                self.written_at[value] = offset
+                once = self.written[value] == 1
+                check(once, f"what a client asked for once was carried out twice: value {value}")
+            case _:
+                pass
+
+
 @attrs.define
 class _Watcher:
     """Somebody at one life of one broker who believes in changes alone."""
@@ -43,14 +74,8 @@ class ImageLaws:
         """None of them may be fenced again."""
         self.image = MetadataImage.EMPTY
         """At the end of all that is committed."""
-        self.written: Counter[str] = Counter()
-        """How often each client's value stands in the log."""
-        self.written_at: dict[str, Offset] = {}
-        """Where each of them stands."""
-        self.effects: dict[str, list[str]] = {}
-        """By topic: its changes in the order of the log, as `history` understands them."""
+        self.changes = ClientChanges()
         self.by_consequences_only = False
-        self._names: dict[uuid.UUID, str] = {}
         self._at: dict[Offset, MetadataImage] = {FIRST_OFFSET: MetadataImage.EMPTY}
         self._watchers: dict[tuple[str, int], _Watcher] = {}
         self._marks = marks
@@ -61,7 +86,7 @@ class ImageLaws:
         if not batch.is_control:
             for offset, record in enumerate(batch.records(), batch.base_offset):
                 delta.replay(record, offset)
-                self._on_record(record, Offset(offset))
+                self.changes.on_record(record, offset)
         if self.brokers_are_well:
             for broker_id, broker in delta.changed_brokers.items():
                 before = self.image.cluster.brokers.get(broker_id)
@@ -69,27 +94,6 @@ class ImageLaws:
                 check(not fenced, f"broker {broker_id} is fenced at {batch.base_offset}, and it is well")
         at = Provenance(offset=batch.end_offset - 1, epoch=batch.epoch, append_time_ms=batch.append_time_ms)
         self.image = self._at[batch.end_offset] = delta.apply(at)
-
-    def _on_record(self, record: AnyRecord, offset: Offset) -> None:
-        """What it means to the clients."""
-        match record:
-            case TopicRecord(name=name, topic_id=topic_id):
-                self._names[topic_id] = name
-                self.effects.setdefault(name, []).append("created")
-            case RemoveTopicRecord(topic_id=topic_id):
-                self.effects[self._names[topic_id]].append("deleted")
-            case PartitionRecord(topic_id=topic_id):
-                self.effects[self._names[topic_id]].append("partition")
-            case ConfigRecord(resource_name=name, value=str(value)) if record.name == UNIQUE_KEY:
-                self.effects.setdefault(name, []).append(value)
-                self._on_written(value)
-                self.written_at[value] = offset
-            case _:
-                pass
-
-    def _on_written(self, value: str) -> None:
-        self.written[value] += 1
-        check(self.written[value] == 1, f"what a client asked for once was carried out twice: value {value}")
 
     def on_image(self, who: str, image: MetadataImage, end: Offset) -> None:
         """Somebody has taken in everything below `end`."""
@@ -120,7 +124,7 @@ class ImageLaws:
     def on_told(self, who: str, image: MetadataImage, request: Any) -> None:
         """A broker tells its client that a change was made: a read there must show it from now on."""
         for value in _values_of(request):
-            at = self.written_at.get(value)
+            at = self.changes.written_at.get(value)
             check(
                 at is None or image.offset >= at,
                 f"{who} tells a client that {value} is written, at offset {at}, and shows the log up to {image.offset}",

@@ -240,7 +240,7 @@ class Sessions:
         """An acknowledged change is in the log."""
         if operation.kind in (Kind.CREATE, Kind.SET):
             check(
-                self._images.written[operation.value] == 1,
+                self._images.changes.written[operation.value] == 1,
                 f"{operation}: acknowledged, and not in the committed log",
             )
 
@@ -251,8 +251,8 @@ class Sessions:
         for operation in self.history.operations:
             if operation.ending in (Ending.NOTHING_DONE, Ending.REFUSED):
                 check(
-                    self._images.written[operation.value] == 0,
+                    self._images.changes.written[operation.value] == 0,
                     f"{operation}: the client was told that nothing was done, and it is in the log",
                 )
-        problem = self.history.problem(self._images.effects)
+        problem = self.history.problem(self._images.changes.effects)
         check(problem is None, f"the history is not linearizable: {problem}")

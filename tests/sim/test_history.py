@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tests.sim.history import Ending, History, Kind, Operation
+from tests.sim.history import Ending, History, Kind, Operation, Sight
 
 
 class Story:
@@ -134,3 +134,45 @@ def test_the_size_of_a_topic_is_looked_at_too() -> None:
     assert not story.is_fine(*created(create), "partition")
     story.history.operations.remove(late)
     assert story.is_fine(*created(create), "partition")
+
+
+def test_a_read_that_shows_half_of_a_topic_is_held_to_that_half() -> None:
+    for sight, seen, fine in (
+        (Sight.PARTITIONS, (2, "9"), True),
+        (Sight.PARTITIONS, (3, "9"), False),
+        (Sight.VALUE, (9, "100001"), True),
+        (Sight.VALUE, (9, "100002"), False),
+    ):
+        story = Story()
+        create = story.do(Kind.CREATE, count=2)
+        story.read(*seen, stale=False)
+        story.history.operations[-1].sight = sight
+
+        assert story.is_fine(*created(create)) is fine
+
+
+def test_a_probe_says_whether_the_topic_is_there_and_changes_nothing() -> None:
+    for ending, fine in ((Ending.REFUSED, True), (Ending.DONE, False)):
+        story = Story()
+        assert story.do(Kind.PROBE).ending is Ending.DONE
+        create = story.do(Kind.CREATE)
+        story.do(Kind.PROBE, ending)
+
+        assert story.is_fine(*created(create)) is fine
+
+
+def test_what_is_told_of_a_contradiction_is_what_lies_around_it() -> None:
+    story = Story()
+    create = story.do(Kind.CREATE)
+    changes = [story.do(Kind.SET) for _ in range(200)]
+    story.read(1, changes[100].value, stale=False)
+    old = story.history.operations[-1]
+    changes += [story.do(Kind.SET) for _ in range(200)]
+    effects = (*created(create), *(one.value for one in changes))
+
+    told = story.history.problem({"t": effects})
+    assert told is not None
+    assert f"cannot be: {old}" in told
+    assert len(told.splitlines()) < 20
+    story.history.operations.remove(old)
+    assert story.is_fine(*effects)
