@@ -23,9 +23,7 @@ from quorate.metadata.wire.acls import (
     DeleteAclsResponse,
 )
 
-_NO_AUTHORIZER: Final = (
-    "No Authorizer is configured, so ACLs would protect nothing. Set authorizer.class.name on the controllers."
-)
+_NO_AUTHORIZER: Final = "No Authorizer is configured, so ACLs would protect nothing. Set authorizer.class.name on the controllers."
 
 
 def create_acls(context: Context, request: CreateAclsRequest) -> ControllerResult[CreateAclsResponse]:
@@ -64,10 +62,7 @@ def delete_acls(context: Context, request: DeleteAclsRequest) -> ControllerResul
         gone.update((acl_id, None) for acl_id, _ in found)
         context.require_room((), len(gone), "this deletion of ACLs")
         results.append(DeleteAclsFilterResult(matching_acls=tuple(_matching(acl) for _, acl in found)))
-    records: list[AnyDataRecord] = [
-        RemoveAccessControlEntryRecord(id=acl_id)
-        for acl_id in gone
-    ]
+    records: list[AnyDataRecord] = [RemoveAccessControlEntryRecord(id=acl_id) for acl_id in gone]
     return ControllerResult(records, DeleteAclsResponse(filter_results=tuple(results)))
 
 

@@ -43,6 +43,9 @@ class ControllerConfig(NodeConfig):
         "delegation.token.expiry.check.interval.ms", unit="ms"
     )
 
+    has_authorizer: bool = False
+    """Whether ACLs are looked at."""
+
     max_records_per_operation: int = own_setting(
         "max.records.per.operation",
         ConfigType.INT,

@@ -4,7 +4,7 @@ import hashlib
 import hmac
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import Final
+from typing import Final, TypeAlias
 
 from quorate.controller.context import Context
 from quorate.controller.result import ControllerResult, reject
@@ -27,12 +27,14 @@ _HASHES: Final[Mapping[int, str]] = {SCRAM_SHA_256: "sha256", SCRAM_SHA_512: "sh
 FEWEST_ITERATIONS: Final = 4096
 MOST_ITERATIONS: Final = 16384
 
+_Change: TypeAlias = ScramCredentialDeletion | ScramCredentialUpsertion
+
 
 def alter_user_scram_credentials(
     context: Context, request: AlterUserScramCredentialsRequest
 ) -> ControllerResult[AlterUserScramCredentialsResponse]:
     """One result for each user; of a user with anything wrong nothing is changed."""
-    changes = (*request.deletions, *request.upsertions)
+    changes: tuple[_Change, ...] = (*request.deletions, *request.upsertions)
     counts = Counter((change.name, change.mechanism) for change in changes)
     refused: dict[str, RequestRejected] = {}
     records: dict[str, list[AnyDataRecord]] = {change.name: [] for change in changes}
@@ -47,7 +49,9 @@ def alter_user_scram_credentials(
     written = list(_written(records, refused))
     context.require_room(written, 0, "this change of credentials")
     results = tuple(
-        AlterUserScramCredentialsResult(user=user, error_code=refused[user].code, error_message=refused[user].message)
+        AlterUserScramCredentialsResult(
+            user=user, error_code=refused[user].code, error_message=refused[user].message
+        )
         if user in refused
         else AlterUserScramCredentialsResult(user=user)
         for user in records
@@ -63,12 +67,15 @@ def _written(
             yield from of_user
 
 
-def _check(change: ScramCredentialDeletion | ScramCredentialUpsertion) -> None:
+def _check(change: _Change) -> None:
     if not change.name:
         reject(ErrorCode.unacceptable_credential, "Username must not be empty.")
     if change.mechanism not in SCRAM_MECHANISMS:
         known = ", ".join(f"{number} {name}" for number, name in SCRAM_MECHANISMS.items())
-        reject(ErrorCode.unsupported_sasl_mechanism, f"Unknown SCRAM mechanism {change.mechanism}: there are {known}.")
+        reject(
+            ErrorCode.unsupported_sasl_mechanism,
+            f"Unknown SCRAM mechanism {change.mechanism}: there are {known}.",
+        )
     if isinstance(change, ScramCredentialDeletion):
         return
     if not FEWEST_ITERATIONS <= change.iterations <= MOST_ITERATIONS:
@@ -85,7 +92,7 @@ def _check(change: ScramCredentialDeletion | ScramCredentialUpsertion) -> None:
         )
 
 
-def _record(context: Context, change: ScramCredentialDeletion | ScramCredentialUpsertion) -> AnyDataRecord:
+def _record(context: Context, change: _Change) -> AnyDataRecord:
     if isinstance(change, ScramCredentialUpsertion):
         return scram_record(
             change.name,
@@ -115,5 +122,5 @@ def scram_record(
     )
 
 
-def _named(change: ScramCredentialDeletion | ScramCredentialUpsertion) -> str:
+def _named(change: _Change) -> str:
     return f"The {SCRAM_MECHANISMS[change.mechanism]} credential of user {change.name!r}"

@@ -3,16 +3,20 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
+from quorate.controller.acls import create_acls, delete_acls
 from quorate.controller.alter_partition import alter_partition
 from quorate.controller.configs import alter_configs, incremental_alter_configs
 from quorate.controller.context import Context
+from quorate.controller.credentials import alter_user_scram_credentials
 from quorate.controller.elections import elect_leaders
 from quorate.controller.heartbeats import broker_heartbeat
 from quorate.controller.partitions import create_partitions
 from quorate.controller.producer_ids import allocate_producer_ids
+from quorate.controller.quotas import alter_client_quotas
 from quorate.controller.registration import register_broker, register_controller, unregister_broker
 from quorate.controller.result import ControllerResult
 from quorate.controller.topics import create_topics, delete_topics
+from quorate.metadata.wire.acls import CreateAclsRequest, DeleteAclsRequest
 from quorate.metadata.wire.brokers import (
     AllocateProducerIdsRequest,
     AlterPartitionRequest,
@@ -22,6 +26,8 @@ from quorate.metadata.wire.brokers import (
     UnregisterBrokerRequest,
 )
 from quorate.metadata.wire.configs import AlterConfigsRequest, IncrementalAlterConfigsRequest
+from quorate.metadata.wire.credentials import AlterUserScramCredentialsRequest
+from quorate.metadata.wire.quotas import AlterClientQuotasRequest
 from quorate.metadata.wire.topics import (
     CreatePartitionsRequest,
     CreateTopicsRequest,
@@ -44,5 +50,9 @@ HANDLERS: Final[Mapping[type, Handler]] = {
     UnregisterBrokerRequest: unregister_broker,
     ControllerRegistrationRequest: register_controller,
     AllocateProducerIdsRequest: allocate_producer_ids,
+    CreateAclsRequest: create_acls,
+    DeleteAclsRequest: delete_acls,
+    AlterClientQuotasRequest: alter_client_quotas,
+    AlterUserScramCredentialsRequest: alter_user_scram_credentials,
 }
 """By the class of the request value."""

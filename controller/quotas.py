@@ -33,7 +33,11 @@ _OF_CLIENTS: Final[Mapping[str, bool]] = {
     "controller_mutation_rate": _FRACTION,
 }
 _OF_ADDRESSES: Final[Mapping[str, bool]] = {"connection_creation_rate": _WHOLE}
-_LARGEST: Final = {"producer_byte_rate": 2**63, "consumer_byte_rate": 2**63, "connection_creation_rate": 2**31 - 1}
+_LARGEST: Final = {
+    "producer_byte_rate": 2**63,
+    "consumer_byte_rate": 2**63,
+    "connection_creation_rate": 2**31 - 1,
+}
 """What Kafka's brokers keep them in: a long (as a double, so its largest neighbour), an int."""
 
 
@@ -47,11 +51,16 @@ def alter_client_quotas(
     for entry in request.entries:
         try:
             if counts[_key(entry.entity)] > 1:
-                reject(ErrorCode.invalid_request, f"The entity {_named(entry.entity)} is named twice in this request.")
+                reject(
+                    ErrorCode.invalid_request,
+                    f"The entity {_named(entry.entity)} is named twice in this request.",
+                )
             added = _changes(context, entry)
         except RequestRejected as refusal:
             results.append(
-                AlteredEntryResult(error_code=refusal.code, error_message=refusal.message, entity=entry.entity)
+                AlteredEntryResult(
+                    error_code=refusal.code, error_message=refusal.message, entity=entry.entity
+                )
             )
             continue
         context.require_room(records, len(added), "this change of quotas")
@@ -68,7 +77,9 @@ def _key(entity: tuple[EntityData, ...]) -> QuotaKey:
 
 def _changes(context: Context, entry: AlteredEntry) -> list[AnyDataRecord]:
     allowed = _check_entity(entry.entity)
-    entity = tuple(QuotaEntity(entity_type=part.entity_type, entity_name=part.entity_name) for part in entry.entity)
+    entity = tuple(
+        QuotaEntity(entity_type=part.entity_type, entity_name=part.entity_name) for part in entry.entity
+    )
     current = context.image.quotas.of(
         tuple(sorted((part.entity_type, part.entity_name) for part in entry.entity))
     )
@@ -76,7 +87,9 @@ def _changes(context: Context, entry: AlteredEntry) -> list[AnyDataRecord]:
     records: list[AnyDataRecord] = []
     for op in entry.ops:
         if op.key in seen:
-            reject(ErrorCode.invalid_request, f"The quota {op.key} is changed twice for {_named(entry.entity)}.")
+            reject(
+                ErrorCode.invalid_request, f"The quota {op.key} is changed twice for {_named(entry.entity)}."
+            )
         seen.add(op.key)
         _check_value(op, allowed, entry.entity)
         if current.get(op.key) != (None if op.remove else op.value):
@@ -102,7 +115,10 @@ def _check_entity(entity: tuple[EntityData, ...]) -> Mapping[str, bool]:
         )
     for part in entity:
         if part.entity_name == "":
-            reject(ErrorCode.invalid_request, f"Empty {part.entity_type}: leave the name out to mean the default.")
+            reject(
+                ErrorCode.invalid_request,
+                f"Empty {part.entity_type}: leave the name out to mean the default.",
+            )
         if part.entity_type == IP and part.entity_name is not None:
             _check_address(part.entity_name)
     return _OF_ADDRESSES if types == [IP] else _OF_CLIENTS
@@ -130,11 +146,14 @@ def _check_value(op: OpData, allowed: Mapping[str, bool], entity: tuple[EntityDa
     if whole and op.value != math.floor(op.value):
         reject(ErrorCode.invalid_request, f"Quota {op.key} must be a whole number, and is {op.value}.")
     if op.value > _LARGEST.get(op.key, math.inf):
-        reject(ErrorCode.invalid_request, f"Quota {op.key} may be {_LARGEST[op.key]} at most, and is {op.value}.")
+        reject(
+            ErrorCode.invalid_request, f"Quota {op.key} may be {_LARGEST[op.key]} at most, and is {op.value}."
+        )
 
 
 def _named(entity: tuple[EntityData, ...]) -> str:
     parts = (
-        f"{part.entity_type} {'default' if part.entity_name is None else repr(part.entity_name)}" for part in entity
+        f"{part.entity_type} {'default' if part.entity_name is None else repr(part.entity_name)}"
+        for part in entity
     )
     return ", ".join(parts) or "(nothing)"

@@ -1,5 +1,7 @@
 """Which ACLs a filter means (KIP-140, KIP-290), and whether a filter or a new ACL means anything at all."""
 
+import enum
+
 import attrs
 
 from quorate.metadata.checks import ErrorCode, RequestRejected
@@ -67,7 +69,9 @@ def check_new_acl(acl: Acl) -> None:
     _check_number("operation", acl.operation, Operation)
     _check_number("permission type", acl.permission_type, Permission)
     if acl.pattern_type not in (Pattern.LITERAL, Pattern.PREFIXED):
-        _refuse(f"Invalid pattern type {acl.pattern_type}: an ACL is for a literal name (3) or for a prefix (4).")
+        _refuse(
+            f"Invalid pattern type {acl.pattern_type}: an ACL is for a literal name (3) or for a prefix (4)."
+        )
     if not acl.resource_name:
         _refuse(f"Invalid empty resource name. The name {WILDCARD!r} stands for every resource of its type.")
     if acl.resource_type == Resource.CLUSTER and acl.resource_name != CLUSTER_NAME:
@@ -79,7 +83,7 @@ def check_new_acl(acl: Acl) -> None:
         _refuse(f"Invalid empty host. {WILDCARD!r} stands for every host.")
 
 
-def _check_number(what: str, number: int, kind: type[Resource | Pattern | Operation | Permission], *, or_any: bool = False) -> None:
+def _check_number(what: str, number: int, kind: type[enum.IntEnum], *, or_any: bool = False) -> None:
     if number in {one.value for one in kind} or (or_any and number == ANY):
         return
     known = ", ".join(f"{one.value} {one.name}" for one in kind)

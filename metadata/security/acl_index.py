@@ -28,7 +28,14 @@ from quorate.metadata.security.permissions import (
 
 _ALLOWED_BY: Final[Mapping[int, frozenset[int]]] = {
     Operation.DESCRIBE: frozenset(
-        {Operation.DESCRIBE, Operation.READ, Operation.WRITE, Operation.DELETE, Operation.ALTER, Operation.ALL}
+        {
+            Operation.DESCRIBE,
+            Operation.READ,
+            Operation.WRITE,
+            Operation.DELETE,
+            Operation.ALTER,
+            Operation.ALL,
+        }
     ),
     Operation.DESCRIBE_CONFIGS: frozenset(
         {Operation.DESCRIBE_CONFIGS, Operation.ALTER_CONFIGS, Operation.ALL}

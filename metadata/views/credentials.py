@@ -46,6 +46,7 @@ def _result(image: MetadataImage, user: str) -> DescribeUserScramCredentialsResu
     return DescribeUserScramCredentialsResult(
         user=user,
         credential_infos=tuple(
-            CredentialInfo(mechanism=mechanism, iterations=found[mechanism].iterations) for mechanism in sorted(found)
+            CredentialInfo(mechanism=mechanism, iterations=found[mechanism].iterations)
+            for mechanism in sorted(found)
         ),
     )

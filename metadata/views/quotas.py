@@ -52,7 +52,8 @@ def _checked(components: tuple[ComponentData, ...]) -> dict[str, ComponentData]:
             raise RequestRejected(ErrorCode.invalid_request, "Unexpected empty entity type.")
         if one.entity_type in found:
             raise RequestRejected(
-                ErrorCode.invalid_request, f"Entity type {one.entity_type} cannot appear more than once in the filter."
+                ErrorCode.invalid_request,
+                f"Entity type {one.entity_type} cannot appear more than once in the filter.",
             )
         if one.entity_type not in _TYPES:
             raise RequestRejected(
@@ -71,7 +72,8 @@ def _checked(components: tuple[ComponentData, ...]) -> dict[str, ComponentData]:
 def _check_match(one: ComponentData) -> None:
     if one.match_type not in {kind.value for kind in _Match}:
         raise RequestRejected(
-            ErrorCode.invalid_request, f"Unexpected match type {one.match_type}: 0 exact, 1 default, 2 any that has one."
+            ErrorCode.invalid_request,
+            f"Unexpected match type {one.match_type}: 0 exact, 1 default, 2 specified.",
         )
     if (one.match_type == _Match.EXACT) != (one.match is not None):
         what = "needs" if one.match_type == _Match.EXACT else "takes no"
