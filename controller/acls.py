@@ -23,7 +23,9 @@ from quorate.metadata.wire.acls import (
     DeleteAclsResponse,
 )
 
-_NO_AUTHORIZER: Final = "No Authorizer is configured, so ACLs would protect nothing. Set authorizer.class.name on the controllers."
+_NO_AUTHORIZER: Final = (
+    "No Authorizer is configured, so ACLs would protect nothing. Set authorizer.class.name on all nodes."
+)
 
 
 def create_acls(context: Context, request: CreateAclsRequest) -> ControllerResult[CreateAclsResponse]:

@@ -180,7 +180,7 @@ def _describe_quotas(
 def _alter_credentials(
     request: credentials.AlterUserScramCredentialsRequest, code: ErrorCode, message: str | None
 ) -> Any:
-    users = dict.fromkeys(change.name for change in (*request.deletions, *request.upsertions))
+    users = dict.fromkeys([one.name for one in request.deletions] + [one.name for one in request.upsertions])
     return credentials.AlterUserScramCredentialsResponse(
         results=tuple(
             credentials.AlterUserScramCredentialsResult(user=user, error_code=code, error_message=message)
