@@ -29,7 +29,7 @@ class Group:
 GROUPS: Final = (
     Group("demo", "A cluster in a moment; its leader is killed, nothing is lost."),
     Group("dev", "Run a cluster on loopback for development until stopped."),
-    Group("storage", "Give a node's directory its identity, or look at it."),
+    Group("storage", "Give a node's directory its identity; recover and restore it."),
     Group("controller", "Run a controller."),
     Group("broker", "Run a broker."),
     Group("quorum", "Who leads, who follows, how far behind; who votes."),
@@ -37,7 +37,8 @@ GROUPS: Final = (
     Group("brokers", "List, describe and unregister brokers."),
     Group("configs", "Describe and alter dynamic configs."),
     Group("features", "Feature levels: what is finalized and what is supported."),
-    Group("log", "Dump, follow and verify the log's records."),
+    Group("log", "Dump, follow, verify, compare and export the log's records."),
+    Group("snapshot", "Back a running cluster's metadata up, and check backups."),
     Group("image", "Browse the metadata as a tree."),
 )
 _BY_NAME: Final = {group.name: group for group in GROUPS}

@@ -11,17 +11,19 @@ both are made of. If a command fails before it has printed and --output is json,
 
 import contextlib
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Concatenate, Final, ParamSpec
 
 import attrs
 import trio
+import typer
 
 from quorate.admin import options
 from quorate.admin.client_settings import load_client_settings
-from quorate.admin.errors import WrongUsage
+from quorate.admin.errors import Refused, WrongUsage
 from quorate.admin.explain import translate
-from quorate.admin.output import Form, Printer
+from quorate.admin.output import Form, Printer, Table
 from quorate.metadata.addresses import Address, parse_servers
 from quorate.metadata.client import ClusterClient, open_client
 
@@ -96,6 +98,24 @@ def looks_offline(function: Callable[Concatenate[Printer, P], None]) -> Callable
         function(printer, **own)  # type: ignore[call-arg]  # as in asks_cluster
 
     return make_command(function, (_OUTPUT,), run)
+
+
+def confirm(report: Sequence[str | Table], question: str) -> None:
+    """Shows what is about to happen, and asks; both on stderr, since stdout is the answer's.
+
+    Raises:
+        WrongUsage: nobody is there to be asked. Refused: the answer was no.
+    """
+    if not sys.stdin.isatty():
+        raise WrongUsage(
+            "Nobody can be asked whether that is wanted.",
+            why="standard input is no terminal, and --yes is not given",
+            remedy="look at what --dry-run says, then add --yes",
+        )
+    for part in report:
+        sys.stderr.write("\n".join(part.lines() if isinstance(part, Table) else (part,)) + "\n")
+    if not typer.confirm(question, err=True):
+        raise Refused("Nothing was done.", why="the answer was no")
 
 
 def make_command(

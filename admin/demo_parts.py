@@ -271,7 +271,9 @@ async def replicated_to(files: ClusterFiles, ids: Sequence[NodeId], *, within_s:
         with trio.move_on_after(within_s):
             while True:
                 _, now = await describe_quorum(session, _TIMEOUT_MS)
-                ends = {one.replica_id: one.log_end_offset for one in (*now.current_voters, *now.observers)}
+                ends = {}
+                for one in (*now.current_voters, *now.observers):  # a disk that was lost may still be listed
+                    ends[one.replica_id] = max(one.log_end_offset, ends.get(one.replica_id, -1))
                 if all(ends.get(id, -1) >= goal for id in ids):
                     return goal
                 await trio.sleep(_LOOK_AGAIN_S)

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
+from quorate.admin.errors import INTERRUPTED
+
 VERSION: Final = "--version"
 DEBUG: Final = "--debug"
 
@@ -23,8 +25,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from quorate.admin.app import run  # not before the quick answers
 
         return run(words)
-    except (KeyboardInterrupt, Exception) as error:  # noqa: BLE001 - the one place where everything ends
-        return _end_with(error, debug=debug)
+    except (KeyboardInterrupt, BaseExceptionGroup, Exception) as error:  # noqa: BLE001 - the one place where everything ends
+        try:
+            return _end_with(error, debug=debug)
+        except KeyboardInterrupt:  # pressed twice
+            return INTERRUPTED
 
 
 def _say_version() -> int:
@@ -54,6 +59,8 @@ def _end_with(error: BaseException, *, debug: bool) -> int:
         # Whoever read our output has seen enough (`| head`). Python would complain once more at its exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    if isinstance(error, KeyboardInterrupt) and not debug:
+        return INTERRUPTED  # what words it would need takes long to import, and there are none
     if debug:
         import traceback
 

@@ -46,6 +46,11 @@ class ImageBuilder:
             return
         self._provenance = Provenance(offset=last, epoch=batch.epoch, append_time_ms=batch.append_time_ms)
 
+    @property
+    def transaction_open(self) -> bool:
+        """A transaction was begun whose end did not come: its records are not in `image`."""
+        return self._gate.is_open
+
     def image(self) -> MetadataImage:
         """All that was taken in; records of a transaction that has not ended are not."""
         return self._delta.apply(self._provenance)

@@ -12,17 +12,16 @@ import trio
 
 from quorate.admin.asking import Session
 from quorate.admin.errors import Refused
-from quorate.admin.quorum_view import describe_quorum
+from quorate.admin.quorum_view import NOBODY, describe_quorum
 from quorate.metadata.addresses import Address
 from quorate.metadata.batch import RecordBatch, decode_batches
 from quorate.metadata.checks import ErrorCode, RemoteProtocolError, RequestRejected
 from quorate.metadata.client import NoAnswer
-from quorate.metadata.ids import LOG_START, Epoch, NodeId, Offset, OffsetAndEpoch, ReplicaKey
+from quorate.metadata.ids import LOG_START, Epoch, Offset, OffsetAndEpoch
 from quorate.metadata.log.snapshot_format import SnapshotChecker
 from quorate.metadata.quorum import messages as raft
 from quorate.metadata.raft_wire import request_to_wire, response_from_wire
 
-NOBODY: Final = ReplicaKey(NodeId(-1))
 _MAX_BYTES: Final = 8 * 1024 * 1024
 _REST_S: Final = 0.2
 _RETRY_S: Final = 0.1

@@ -1,4 +1,4 @@
-"""`quorate log`: dump a directory's records, follow a log as it grows, verify that a directory is whole."""
+"""`quorate log`: dump or export a directory's records, follow a log as it grows, verify and compare directories."""
 
 import difflib
 import pathlib
@@ -11,16 +11,19 @@ import typer
 
 from quorate.admin import completing
 from quorate.admin.asking import looks_offline
-from quorate.admin.errors import WrongUsage
+from quorate.admin.comparing_logs import Parting, compare
+from quorate.admin.errors import CommandError, Refused, Unhealthy, WrongUsage
+from quorate.admin.explain import translate
+from quorate.admin.exporting import exported
 from quorate.admin.log_source import LogSource, newest, reads_log
 from quorate.admin.offline_log import Ends, LogFiles, Piece
 from quorate.admin.options import PathArgument, command_group
-from quorate.admin.output import Printer, plural
+from quorate.admin.output import Form, Printer, plural
 from quorate.admin.parsing import names
 from quorate.admin.record_text import (
     batch_document,
     batch_line,
-    record_document,
+    placed_record_document,
     record_line,
     time_text,
     type_name,
@@ -28,9 +31,13 @@ from quorate.admin.record_text import (
 )
 from quorate.admin.verifying import Verified, verify_directory
 from quorate.metadata.batch import RecordBatch
+from quorate.metadata.checks import InvariantViolated
+from quorate.metadata.image import ReplayError
+from quorate.metadata.log.directory import describe_directory
+from quorate.metadata.log.refusals import StorageRefused
 from quorate.metadata.records import AnyRecord
 
-app = command_group("Dump, follow and verify the log's records.")
+app = command_group("Dump, follow, verify, compare and export the log's records.")
 
 TypeOption = Annotated[
     list[str] | None,
@@ -113,19 +120,9 @@ def _dump_batch(printer: Printer, piece: Piece, records: list[tuple[int, AnyReco
             printer.line(document, "")
     for offset, record in records:
         printer.line(
-            {"file": piece.path.name, **_record_document(batch, offset, record)}, record_line(offset, record)
+            {"file": piece.path.name, **placed_record_document(batch, offset, record)},
+            record_line(offset, record),
         )
-
-
-def _record_document(batch: RecordBatch, offset: int, record: AnyRecord) -> dict[str, Any]:
-    return {
-        "offset": offset,
-        "base_offset": batch.base_offset,
-        "epoch": batch.epoch,
-        "time": time_text(batch.append_time_ms),
-        "control": batch.is_control,
-        **record_document(record),
-    }
 
 
 def _types(texts: list[str] | None) -> frozenset[str]:
@@ -171,7 +168,7 @@ async def tail(
 
 
 def _tail_record(source: LogSource, batch: RecordBatch, offset: int, record: AnyRecord) -> None:
-    source.printer.line(_record_document(batch, offset, record), _tail_line(batch, offset, record))
+    source.printer.line(placed_record_document(batch, offset, record), _tail_line(batch, offset, record))
 
 
 def _tail_line(batch: RecordBatch, offset: int, record: AnyRecord) -> str:
@@ -183,15 +180,40 @@ def _tail_line(batch: RecordBatch, offset: int, record: AnyRecord) -> str:
 
 @app.command("verify")
 @looks_offline
-def verify(printer: Printer, path: WholeDirectory) -> None:
-    """Reads a whole directory and says whether it is good.
+def verify(
+    printer: Printer,
+    paths: Annotated[
+        list[pathlib.Path],
+        typer.Argument(metavar="DIRECTORY…", help="The metadata.log.dir of one or more nodes."),
+    ],
+) -> None:
+    """Reads whole directories and says whether they are good.
 
     Checksums, order, epochs, snapshots and votes are checked, every record is replayed, and every snapshot that the
-    log still reaches is compared with the log. Nothing is changed. Exit code 1 if it cannot be trusted.
+    log still reaches is compared with the log. Nothing is changed. Exit code 1 if one cannot be trusted; the others
+    are read all the same. With --output json there is one directory per line.
     """
-    with printer.progress("Reading"):
-        found = verify_directory(path)
-    printer.show(_verified_document(found), *_verified_lines(found))
+    bad: list[pathlib.Path] = []
+    for path in paths:
+        try:
+            with printer.progress(f"Reading {path}"):
+                found = verify_directory(path)
+        except (StorageRefused, CommandError, InvariantViolated, ReplayError) as error:
+            if len(paths) == 1:
+                raise
+            bad.append(path)
+            told = translate(error)
+            printer.line(
+                {"directory": str(path), "error": told.document()}, f"{path}: NOT GOOD\n{told.text()}\n"
+            )
+            continue
+        text = "\n".join(_verified_lines(found)) + ("\n" if len(paths) > 1 else "")
+        printer.line(_verified_document(found), text)
+    if bad:
+        raise Refused(
+            f"{len(bad)} of {plural(len(paths), 'directory', 'directories')} cannot be trusted.",
+            where=", ".join(map(str, bad)),
+        )
 
 
 def _verified_document(found: Verified) -> dict[str, Any]:
@@ -229,6 +251,60 @@ def _verified_lines(found: Verified) -> list[str]:
         f"image      behind offset {found.offset}: digest {found.digest}",
         *(f"note       {line}" for line in log.lines()[1:]),
     ]
+
+
+# --- diff and export
+
+
+@app.command("diff")
+@looks_offline
+def diff(printer: Printer, left: WholeDirectory, right: WholeDirectory) -> None:
+    """Compares two nodes' logs: where do they part.
+
+    And what either has from there on. A log that merely ends earlier is no difference. Nothing is changed. Exit
+    code 10 if both go on, each its own way.
+    """
+    with printer.progress("Reading"):
+        parting = compare(left, right)
+    document = {"left": str(left), "right": str(right), "parting": parting.document()}
+    printer.show(document, *_parting_lines(left, right, parting))
+    if parting.diverge:
+        raise Unhealthy(
+            "The logs diverge.",
+            why=f"they are the same up to offset {parting.at.offset}; behind it each has records of its own",
+            remedy="what a majority of the voters has is committed; in a running quorum the others give theirs up by\n"
+            "themselves. Without a quorum see `quorate storage recover --dry-run`",
+        )
+
+
+def _parting_lines(left: pathlib.Path, right: pathlib.Path, parting: Parting) -> Iterator[str]:
+    if parting.compared_from is None:
+        yield "No offset can be read in both: one log begins, with a snapshot, behind the other's end."
+    elif parting.same:
+        yield f"The same records, from offset {parting.compared_from} to {parting.at.offset}."
+        return
+    else:
+        yield f"The same up to offset {parting.at.offset} (epoch {parting.at.epoch}), from {parting.compared_from} on."
+    for path, tail in ((left, parting.left), (right, parting.right)):
+        yield f"{path}: {tail.text()}"
+        yield from (record_line(offset, record) for offset, _, record in tail.shown)
+        if tail.count > len(tail.shown):
+            yield f"  … and {tail.count - len(tail.shown)} more (`quorate log dump --from {tail.shown[-1][0] + 1}`)"
+
+
+@app.command("export")
+@looks_offline
+def export(printer: Printer, path: WholeDirectory) -> None:
+    """Prints all that a directory holds as JSON.
+
+    One record per line: its newest snapshot, then the log behind it. Every line has a "kind": directory, snapshot,
+    record, and at last end; see docs/recovery.md. Secrets are left out.
+    """
+    info = describe_directory(path)
+    lines = Printer(Form.JSON)
+    printer.printed = True
+    for document in exported(path, info):
+        lines.line(document, "")
 
 
 def _say(printer: Printer, text: str) -> None:

@@ -105,6 +105,10 @@ class LogFiles:
         Raises:
             Refused: that point is not in this directory.
         """
+        return self.built(last).image()
+
+    def built(self, last: Offset | None = None) -> ImageBuilder:
+        """As `image`, with what is known besides."""
         wanted = None if last is None else Offset(last + 1)
         builder = ImageBuilder()
         usable = [one for one in self.snapshots if wanted is None or one.offset <= wanted]
@@ -124,7 +128,7 @@ class LogFiles:
                 last,
                 f"a state ends behind offset {end - 1}, the next one does not end there or is not here yet",
             )
-        return builder.image()
+        return builder
 
     def _beyond(self, last: Offset | None, why: str) -> Refused:
         return Refused(

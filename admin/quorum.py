@@ -13,7 +13,14 @@ from quorate.admin.errors import CommandError, NoAnswer, Unhealthy, WrongUsage
 from quorate.admin.explain import translate
 from quorate.admin.options import command_group
 from quorate.admin.output import Table
-from quorate.admin.quorum_view import QuorumView, Replica, describe_quorum, quorum_view, replicas_of
+from quorate.admin.quorum_view import (
+    QuorumView,
+    Replica,
+    describe_quorum,
+    quorum_view,
+    recovery_id,
+    replicas_of,
+)
 from quorate.metadata import client
 from quorate.metadata.addresses import parse_servers
 from quorate.metadata.checks import RequestRejected
@@ -40,9 +47,12 @@ _TITLES = ("NODE", "ROLE", "STATE", "ADDRESS", "LOG END", "LAG", "CAUGHT UP")
 def _headline(view: QuorumView) -> str:
     if view.leader_id is None:
         return f"Cluster {view.cluster_id or '(unknown)'} has no active controller."
+    recovered = (
+        "" if view.recovery_id is None else f"\nIts quorum was recovered: {uuid_to_text(view.recovery_id)}."
+    )
     return (
         f"Cluster {view.cluster_id}: controller {view.leader_id} leads epoch {view.leader_epoch}, "
-        f"high watermark {view.high_watermark}."
+        f"high watermark {view.high_watermark}.{recovered}"
     )
 
 
@@ -98,8 +108,10 @@ async def describe(
         for node in response.nodes
     }
     replicas = replicas_of(partition, addresses, {})
+    recovered = await recovery_id(session, partition, addresses.get(partition.leader_id))
     document = {
         "cluster_id": cluster_id,
+        "recovery_id": None if recovered is None else uuid_to_text(recovered),
         "leader_id": partition.leader_id,
         "leader_epoch": partition.leader_epoch,
         "high_watermark": partition.high_watermark,
@@ -115,7 +127,7 @@ async def describe(
 
 def _without_error(one: Replica) -> dict[str, Any]:
     document = one.document()
-    del document["error"], document["state"]
+    del document["error"], document["state"], document["flush_median_ms"]
     return document
 
 
@@ -152,6 +164,7 @@ def _status_lines(
     times = [one.caught_up_ms_ago for one in followers if one.caught_up_ms_ago is not None]
     lines = [
         f"ClusterId:              {document['cluster_id']}",
+        *(() if document["recovery_id"] is None else (f"RecoveryId:             {document['recovery_id']}",)),
         f"LeaderId:               {document['leader_id']}",
         f"LeaderEpoch:            {document['leader_epoch']}",
         f"HighWatermark:          {document['high_watermark']}",

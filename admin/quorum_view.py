@@ -13,12 +13,22 @@ import attrs
 import trio
 
 from quorate.admin.asking import Session
-from quorate.admin.talk import ask, failed
+from quorate.admin.talk import CLIENT_ID, ask, failed
 from quorate.metadata.addresses import Address
 from quorate.metadata.checks import ErrorCode, RequestRejected
 from quorate.metadata.client import NoAnswer
-from quorate.metadata.ids import METADATA_TOPIC, ZERO_UUID, uuid_to_text
+from quorate.metadata.config_keys import ResourceType
+from quorate.metadata.connection import Failure
+from quorate.metadata.disk_speed import OBSERVED_FLUSH, SLOW_FLUSH, is_slow, verdict
+from quorate.metadata.ids import METADATA_TOPIC, ZERO_UUID, Epoch, NodeId, Offset, ReplicaKey, uuid_to_text
+from quorate.metadata.quorum.messages import FetchRequest, FetchResponse
+from quorate.metadata.raft_wire import request_to_wire, response_from_wire
 from quorate.metadata.wire.cluster import DescribeClusterRequest, MetadataRequest
+from quorate.metadata.wire.configs import (
+    DescribeConfigsRequest,
+    DescribeConfigsResource,
+    DescribeConfigsResponse,
+)
 from quorate.metadata.wire.raft import (
     DescribeQuorumReplicaState,
     DescribeQuorumRequest,
@@ -36,9 +46,13 @@ DESCRIBE_QUORUM: Final = DescribeQuorumRequest(
         ),
     )
 )
+NOBODY: Final = ReplicaKey(NodeId(-1))
+"""Who reads the log and is no replica."""
 BEHIND_MS: Final = 5_000
 """A voter that has not been at the leader's end for so long is behind, and cannot take over well."""
 _PER_NODE_MS: Final = 3_000
+WHO_IS_THERE: Final = MetadataRequest(topics=(), allow_auto_topic_creation=False)
+"""What every node answers, whatever its role and state."""
 
 
 @attrs.frozen(kw_only=True)
@@ -54,6 +68,10 @@ class Replica:
     lag: int | None = None
     fetched_ms_ago: int | None = None
     caught_up_ms_ago: int | None = None
+    flush_median_ms: int | None = None
+    """How long its disk takes for a flush, as it says itself; None: it has not said."""
+    flush_slow_ms: int | None = None
+    """What it takes for slow."""
     error: str | None = None
 
     @property
@@ -63,6 +81,8 @@ class Replica:
             return "unreachable"
         if self.role == "asked":
             return "answers"
+        if self.fetched_ms_ago is not None and self.fetched_ms_ago > BEHIND_MS:
+            return "silent"
         if self.caught_up_ms_ago is None:
             return "catching up"
         return "lagging" if self.caught_up_ms_ago > BEHIND_MS else "in step"
@@ -80,6 +100,7 @@ class Replica:
             "lag": self.lag,
             "last_fetch_ms_ago": self.fetched_ms_ago,
             "last_caught_up_ms_ago": self.caught_up_ms_ago,
+            "flush_median_ms": self.flush_median_ms,
             "error": self.error,
         }
 
@@ -92,6 +113,8 @@ class QuorumView:
     leader_id: int | None
     leader_epoch: int | None
     high_watermark: int | None
+    recovery_id: uuid.UUID | None = None
+    """Which log of the cluster this is; None: its quorum was never recovered without a majority."""
     replicas: tuple[Replica, ...]
 
     @property
@@ -115,6 +138,9 @@ class QuorumView:
                 found.append(
                     f"{who} is {one.lag} records behind, for {(one.caught_up_ms_ago or 0) / 1000:.1f} s"
                 )
+            taken, slow_ms = one.flush_median_ms, one.flush_slow_ms
+            if taken is not None and slow_ms is not None and is_slow(taken, slow_ms):
+                found.append(f"{who} has a slow disk: {verdict(taken, slow_ms)}")
         return found
 
     def document(self) -> dict[str, Any]:
@@ -124,6 +150,7 @@ class QuorumView:
             "leader_id": self.leader_id,
             "leader_epoch": self.leader_epoch,
             "high_watermark": self.high_watermark,
+            "recovery_id": None if self.recovery_id is None else uuid_to_text(self.recovery_id),
             "healthy": not problems,
             "problems": problems,
             "nodes": [one.document() for one in self.replicas],
@@ -169,15 +196,43 @@ async def quorum_view(session: Session) -> QuorumView:
         if node.listeners
     }
     voters = [one.replica_id for one in partition.current_voters]
-    answers = await _ask_all(session, {id: addresses[id] for id in voters if id in addresses})
+    questions = {id: (addresses[id], flush_question(id)) for id in voters if id in addresses}
+    answers = await ask_all(questions, timeout_ms=session.timeout_ms, client_id=session.client_id)
     silent = {id: failed(answer) for id, answer in answers.items()}
     return QuorumView(
         cluster_id=await _cluster_id(session),
         leader_id=partition.leader_id,
         leader_epoch=partition.leader_epoch,
         high_watermark=partition.high_watermark,
-        replicas=replicas_of(partition, addresses, silent),
+        recovery_id=await recovery_id(session, partition, addresses.get(partition.leader_id)),
+        replicas=tuple(
+            with_flushes(one, answers[one.id]) if one.role == "voter" and one.id in answers else one
+            for one in replicas_of(partition, addresses, silent)
+        ),
     )
+
+
+async def recovery_id(
+    session: Session, partition: DescribeQuorumResponsePartitionData, leader: Address | None
+) -> uuid.UUID | None:
+    """The recovery that the leader's log has come out of: a Fetch that reads nothing is told which log it is."""
+    if leader is None:
+        return None
+    request = FetchRequest(
+        replica=NOBODY,
+        epoch=Epoch(partition.leader_epoch),
+        offset=Offset(max(0, partition.high_watermark)),
+        last_fetched_epoch=Epoch(partition.leader_epoch),
+        max_wait_ms=0,
+        max_bytes=1,
+    )
+    cluster_id = await _cluster_id(session)
+    message = request_to_wire(request, cluster_id or "")
+    answer = await ask(leader, message, timeout_ms=session.timeout_ms, client_id=session.client_id)
+    if failed(answer) is not None:
+        return None
+    response = response_from_wire(answer, "")
+    return response.recovery_id if isinstance(response, FetchResponse) else None
 
 
 def replicas_of(
@@ -219,7 +274,8 @@ def _ago(now_ms: int, then_ms: int) -> int | None:
 
 async def _leaderless(session: Session) -> QuorumView:
     """Nobody leads, or nobody who was asked knows: each address speaks for itself."""
-    answers = await _ask_all(session, {str(address): address for address in session.servers})
+    questions = {str(address): (address, WHO_IS_THERE) for address in session.servers}
+    answers = await ask_all(questions, timeout_ms=session.timeout_ms, client_id=session.client_id)
     heard = [answer for answer in answers.values() if failed(answer) is None]
     return QuorumView(
         cluster_id=heard[0].cluster_id if heard else None,
@@ -233,18 +289,45 @@ async def _leaderless(session: Session) -> QuorumView:
     )
 
 
-async def _ask_all(session: Session, addresses: Mapping[Any, Address]) -> dict[Any, Any]:
-    """Each one's Metadata answer, or the failure, in the order of the addresses."""
-    timeout_ms = min(_PER_NODE_MS, session.timeout_ms)
-    answers: dict[Any, Any] = dict.fromkeys(addresses)
+def flush_question(node_id: int) -> DescribeConfigsRequest:
+    """Whether the node is there, and how quick its disk is."""
+    resource = DescribeConfigsResource(
+        resource_type=ResourceType.BROKER,
+        resource_name=str(node_id),
+        configuration_keys=(SLOW_FLUSH, OBSERVED_FLUSH),
+    )
+    return DescribeConfigsRequest(resources=(resource,))
 
-    async def ask_one(key: Any, address: Address) -> None:
-        request = MetadataRequest(topics=(), allow_auto_topic_creation=False)
-        answers[key] = await ask(address, request, timeout_ms=timeout_ms, client_id=session.client_id)
+
+def with_flushes(replica: Replica, answer: DescribeConfigsResponse | Failure) -> Replica:
+    """With what it says of its disk; who has flushed too little so far, or is older, says nothing."""
+    if isinstance(answer, Failure):
+        return replica
+    values = {one.name: one.value for result in answer.results for one in result.configs}
+    taken, slow = values.get(OBSERVED_FLUSH), values.get(SLOW_FLUSH)
+    return attrs.evolve(
+        replica,
+        flush_median_ms=int(taken) if taken else None,
+        flush_slow_ms=int(slow) if slow else None,
+    )
+
+
+async def ask_all(
+    questions: Mapping[Any, tuple[Address, Any]],
+    *,
+    timeout_ms: int = _PER_NODE_MS,
+    client_id: str = CLIENT_ID,
+) -> dict[Any, Any]:
+    """Each one's answer, or the failure, in the order of the questions."""
+    timeout_ms = min(_PER_NODE_MS, timeout_ms)
+    answers: dict[Any, Any] = dict.fromkeys(questions)
+
+    async def ask_one(key: Any, address: Address, request: Any) -> None:
+        answers[key] = await ask(address, request, timeout_ms=timeout_ms, client_id=client_id)
 
     async with trio.open_nursery() as nursery:
-        for key, address in addresses.items():
-            nursery.start_soon(ask_one, key, address)
+        for key, (address, request) in questions.items():
+            nursery.start_soon(ask_one, key, address, request)
     return answers
 
 

@@ -48,6 +48,18 @@ def record_document(record: AnyRecord) -> dict[str, Any]:
     return {"type": type_name(record), "version": record.version, "data": _data(record)}
 
 
+def placed_record_document(batch: RecordBatch, offset: int, record: AnyRecord) -> dict[str, Any]:
+    """A record with its place in the log."""
+    return {
+        "offset": offset,
+        "base_offset": batch.base_offset,
+        "epoch": batch.epoch,
+        "time": time_text(batch.append_time_ms),
+        "control": batch.is_control,
+        **record_document(record),
+    }
+
+
 def batch_document(batch: RecordBatch) -> dict[str, Any]:
     """What stands in a batch's head."""
     return {

@@ -1,4 +1,7 @@
-"""`quorate storage`: give a node's directory its identity, look at it, draw an id; the options are kafka-storage's."""
+"""`quorate storage`: give a node's directory its identity, look at it, draw an id; the options are kafka-storage's.
+
+And what Kafka has no tool for: a new quorum from what is left of an old one, or from a backup.
+"""
 
 import pathlib
 import random
@@ -7,12 +10,13 @@ from typing import Annotated, Any
 
 import typer
 
-from quorate.admin import parsing
-from quorate.admin.asking import looks_offline
+from quorate.admin import parsing, recovering, restoring
+from quorate.admin.asking import confirm, looks_offline
 from quorate.admin.errors import WrongUsage
-from quorate.admin.node_files import load_either
+from quorate.admin.node_files import load_controller, load_either
 from quorate.admin.options import ConfigArgument, command_group
 from quorate.admin.output import Printer
+from quorate.admin.recovery_text import choice_document, choice_lines, done_lines
 from quorate.controller.config import ControllerConfig
 from quorate.metadata.features import (
     DEFAULT_METADATA_VERSION,
@@ -33,7 +37,7 @@ from quorate.metadata.log.directory import (
 )
 from quorate.metadata.node_config import NodeConfig
 
-app = command_group("Give a node's directory its identity, or look at it.")
+app = command_group("Give a node's directory its identity, look at it, recover and restore it.")
 
 
 # --- format
@@ -254,6 +258,7 @@ def _info_document(directory: pathlib.Path, info: DirectoryInfo) -> dict[str, An
         "cluster_id": info.meta.cluster_id,
         "node_id": info.meta.node_id,
         "directory_id": uuid_to_text(info.meta.directory_id),
+        "recovery_id": None if info.meta.recovery_id is None else uuid_to_text(info.meta.recovery_id),
         "election": None
         if election is None
         else {
@@ -262,7 +267,7 @@ def _info_document(directory: pathlib.Path, info: DirectoryInfo) -> dict[str, An
             "voted": None if election.voted is None else str(election.voted),
         },
         "kraft_version": info.kraft_version,
-        "voters": [str(voter) for voter in info.voters],
+        "voters": _voters(info),
         "log_start": info.log.start,
         "log_end": info.log.end.offset,
         "last_epoch": info.log.end.epoch,
@@ -272,6 +277,10 @@ def _info_document(directory: pathlib.Path, info: DirectoryInfo) -> dict[str, An
         "snapshots": [str(snapshot) for snapshot in info.log.snapshots],
         "findings": list(info.log.lines()[1:]),
     }
+
+
+def _voters(info: DirectoryInfo) -> list[str]:
+    return [str(key) for key in info.voters.keys.values()]
 
 
 def _info_lines(directory: pathlib.Path, info: DirectoryInfo) -> list[str]:
@@ -285,8 +294,13 @@ def _info_lines(directory: pathlib.Path, info: DirectoryInfo) -> list[str]:
         f"Directory      {directory}",
         f"Cluster        {info.meta.cluster_id}",
         f"Node           {info.meta.node_id}, directory id {uuid_to_text(info.meta.directory_id)}",
+        *(
+            ()
+            if info.meta.recovery_id is None
+            else (f"Recovery       {uuid_to_text(info.meta.recovery_id)} (docs/recovery.md)",)
+        ),
         f"Quorum state   {memory}",
-        f"Voters         {', '.join(map(str, info.voters)) or 'none known here'} (kraft.version {info.kraft_version})",
+        f"Voters         {', '.join(_voters(info)) or 'none known here'} (kraft.version {info.kraft_version})",
         f"Log            {_log_text(info)}",
         f"Snapshots      {snapshots}",
         *(f"At next start  {line}" for line in info.log.lines()[1:]),
@@ -297,6 +311,112 @@ def _log_text(info: DirectoryInfo) -> str:
     log = info.log
     batches = f"{log.batches} batches in {log.segments} segments"
     return f"offsets {log.start} to {log.end.offset}, last epoch {log.end.epoch}; {batches}"
+
+
+# --- recover and restore
+
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; for scripts.")]
+EpochAboveOption = Annotated[
+    int,
+    typer.Option(
+        "--epoch-above",
+        metavar="N",
+        min=0,
+        help="An epoch that is known from elsewhere to have been reached.",
+    ),
+]
+
+
+@app.command("recover")
+@looks_offline
+def recover_storage(
+    printer: Printer,
+    directories: Annotated[
+        list[pathlib.Path],
+        typer.Argument(
+            metavar="DIRECTORY…",
+            help="Every metadata.log.dir that is left: controllers', brokers' as evidence.",
+        ),
+    ],
+    chosen: Annotated[
+        pathlib.Path | None,
+        typer.Option("--from", metavar="DIRECTORY", help="Choose this one instead of the longest log."),
+    ] = None,
+    into: Annotated[
+        pathlib.Path | None,
+        typer.Option("--into", metavar="DIRECTORY", help="Make it here; the chosen one stays where it is."),
+    ] = None,
+    epoch_above: EpochAboveOption = 0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Report, and make nothing.")] = False,
+    yes: YesOption = False,
+    although_voters_answer: Annotated[
+        bool,
+        typer.Option(
+            "--although-voters-answer",
+            help="Even if a voter of the old quorum answers. Two quorums may then serve one cluster.",
+        ),
+    ] = False,
+) -> None:
+    """Makes a new quorum of one where no majority is left.
+
+    It goes on with the log of one controller. Says which log is the longest and what each choice loses against the
+    others. The chosen directory is copied, never changed: without --into the copy takes its name, and it is kept
+    under another. See docs/recovery.md.
+    """
+    shown = recovering.look_at(directories)
+    with printer.progress("Reading"):
+        choice = recovering.choose(shown, chosen, epoch_above)
+    report = choice_lines(choice)
+    if dry_run:
+        printer.show(choice_document(choice, dry_run=True, done=None), *report)
+        return
+    recovering.check_nobody_runs(shown)
+    if not although_voters_answer:
+        recovering.check_no_voter_answers(shown)
+    if not yes:
+        confirm(report, f"Make a new quorum from {choice.chosen.directory}?")
+    done = recovering.recover(choice, into, random.SystemRandom())
+    document = choice_document(choice, dry_run=False, done=done)
+    printer.show(document, *(report if yes else ()), *done_lines(choice, done))
+
+
+@app.command("restore")
+@looks_offline
+def restore_storage(
+    printer: Printer,
+    backup: Annotated[
+        pathlib.Path, typer.Argument(metavar="FILE", help="What `quorate snapshot save` wrote.")
+    ],
+    config: Annotated[
+        pathlib.Path,
+        typer.Argument(metavar="CONFIG", help="The configuration of a controller of the new quorum."),
+    ],
+    initial_controllers: InitialControllersOption = None,
+    cluster_id: Annotated[
+        str | None,
+        typer.Option("--cluster-id", "-t", metavar="ID", help="A new cluster id, instead of the backup's."),
+    ] = None,
+    epoch_above: EpochAboveOption = 0,
+) -> None:
+    """Makes a controller's directory from a backup.
+
+    The directory is the metadata.log.dir of CONFIG, which must be missing or empty. This controller is the only voter,
+    unless --initial-controllers names several: then give the same list, FILE and options for each of them.
+    """
+    if cluster_id is not None:
+        _check_cluster_id(cluster_id)
+    node = load_controller(config)
+    done = restoring.restore(
+        restoring.read_backup(backup),
+        directory=node.metadata_log_dir,
+        node_id=node.node_id,
+        endpoint=_controller_endpoint(node),
+        initial=_initial(initial_controllers),
+        cluster_id=cluster_id,
+        epoch_above=epoch_above,
+        rng=random.SystemRandom(),
+    )
+    printer.show(restoring.document(done), *restoring.lines(done))
 
 
 @app.command("random-uuid")

@@ -1,7 +1,7 @@
 """A broker's process: composes disk, observer, life cycle and listeners, and takes them down in order (shell)."""
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
@@ -27,8 +27,10 @@ from quorate.metadata.assembly import (
     assemble,
     bind_listeners,
     bind_metrics,
-    listener_limits,
+    let_go,
     open_node_directory,
+    room_for_clients,
+    through_recoveries,
 )
 from quorate.metadata.ids import Endpoint, random_uuid
 from quorate.metadata.listener import Listener
@@ -73,11 +75,18 @@ async def run_broker(
     It is started when its listeners are bound. Clients that connect are answered once the cluster has unfenced it:
     until then they wait in the backlog, as with Kafka's brokers.
 
+    When the quorum was recovered from another log it begins anew, with an empty copy of the log, by itself.
+
     Raises:
         CannotListen, StorageRefused: it cannot start.
         CannotJoin: the cluster did not register it in time.
         StorageFailed, InvariantViolated: the process must end: its disk or its state can no longer be trusted.
     """
+    await through_recoveries(config, partial(_live, config, stop), task_status)
+
+
+async def _live(config: BrokerConfig, stop: trio.Event, tell: Callable[[Running], None]) -> None:
+    """One life: from an open directory to a closed one."""
     bound = await bind_listeners(config)
     metrics = await bind_metrics(config, bound)
     try:
@@ -86,7 +95,7 @@ async def run_broker(
             broker = _Broker(config, directory, bound, metrics)
             async with trio.open_nursery() as nursery:
                 await broker.start(nursery)
-                task_status.started(
+                tell(
                     Running(
                         cluster_id=directory.meta.cluster_id,
                         endpoints={one.name: one.advertised for one in bound},
@@ -98,9 +107,7 @@ async def run_broker(
         finally:
             directory.close()
     finally:
-        sources = [source for one in bound for source in one.sources]
-        for source in (*sources, *(() if metrics is None else metrics.sources)):
-            await trio.aclose_forcefully(source)
+        await let_go(bound, metrics)
     _log.info("stopped", node=config.node_id)
     broker.check_ending()
 
@@ -144,7 +151,8 @@ class _Broker:
             kraft_version=lambda: self._parts.node.core.log.voters.kraft_version,
             controller_versions=self._versions_of_controller,
         )
-        self._listeners = [Listener(one.name, self._server, limits=listener_limits(config)) for one in bound]
+        room = room_for_clients(config)
+        self._listeners = [Listener(one.name, self._server, room=room) for one in bound]
 
     async def start(self, nursery: trio.Nursery) -> None:
         """Everything but the listeners. Metrics are served from here on: who cannot join is worth looking at."""

@@ -42,6 +42,7 @@ from quorate.controller.events import (
 )
 from quorate.controller.faults import Situation, rejection
 from quorate.controller.operations import HANDLERS
+from quorate.controller.permissions import permit_everything
 from quorate.controller.purgatory import Parked, Purgatory
 from quorate.controller.requests import Answer, PendingRequest
 from quorate.controller.result import ControllerResult
@@ -56,7 +57,6 @@ from quorate.metadata.image.delta import MetadataDelta
 from quorate.metadata.image.image import MetadataImage
 from quorate.metadata.quorum.messages import LeaderAndEpoch
 from quorate.metadata.records import AnyDataRecord
-from quorate.metadata.security.permissions import permit_everything
 from quorate.metadata.wire.brokers import BrokerHeartbeatRequest
 
 MAX_OPERATIONS_PER_TURN: Final = 512

@@ -20,6 +20,8 @@ class ControllerConfig(NodeConfig):
 
     ROLE: ClassVar[str] = "controller"
 
+    auto_join: bool = setting("controller.quorum.auto.join.enable")
+    """Whether this controller makes itself a voter, once in the life of its disk."""
     broker_session_timeout_ms: int = setting("broker.session.timeout.ms", allowed=at_least(1), unit="ms")
     max_idle_interval_ms: int = setting("metadata.max.idle.interval.ms", unit="ms")
     """How often the active controller writes a NoOp; 0: never."""
@@ -42,9 +44,6 @@ class ControllerConfig(NodeConfig):
     delegation_token_expiry_check_interval_ms: int = setting(
         "delegation.token.expiry.check.interval.ms", unit="ms"
     )
-
-    has_authorizer: bool = False
-    """Whether ACLs are looked at."""
 
     max_records_per_operation: int = own_setting(
         "max.records.per.operation",

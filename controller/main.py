@@ -1,7 +1,7 @@
 """A controller's process: composes disk, core, controller, listeners, and takes them down in order (shell)."""
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import chain
 from typing import Final
@@ -27,12 +27,15 @@ from quorate.metadata.assembly import (
     assemble,
     bind_listeners,
     bind_metrics,
-    listener_limits,
+    let_go,
     open_node_directory,
+    room_for_clients,
+    through_recoveries,
     wall_offset_ms,
 )
 from quorate.metadata.ids import Endpoint, random_uuid
 from quorate.metadata.listener import Listener
+from quorate.metadata.log.directory import OpenDirectory
 from quorate.metadata.metrics.serving import serve_metrics
 from quorate.metadata.node import now_ms
 from quorate.metadata.slow_reads import SlowReads
@@ -65,50 +68,78 @@ async def run_controller(
 ) -> None:
     """Runs a controller until `stop` is set, then takes it down in order: a leader hands over first.
 
+    One that does not vote begins anew, with an empty copy of the log, when the quorum was recovered from another log.
+
     Raises:
         CannotListen, StorageRefused: it cannot start.
         StorageFailed, InvariantViolated: the process must end: its disk or its state can no longer be trusted.
     """
+    await through_recoveries(config, partial(_live, config, stop), task_status)
+    _log.info("stopped", node=config.node_id)
+
+
+async def _live(config: ControllerConfig, stop: trio.Event, tell: Callable[[Running], None]) -> None:
+    """One life: from bound listeners and an open directory until both are let go."""
     bound = await bind_listeners(config)
     metrics = await bind_metrics(config, bound)
-    rng = random.Random()
-    directory = open_node_directory(config, is_controller=True)
     try:
-        active = ActiveController(config=config, cluster_id=directory.meta.cluster_id, rng=rng)
-        machine = ControllerMachine(active, wall_offset_ms=wall_offset_ms())
-        parts = assemble(
-            config, directory, machine, is_controller=True, rng=rng, endpoints=_voter_endpoints(config, bound)
-        )
-        machine.node = parts.node
-        active.step(BootstrapRead(directory.bootstrap), now_ms())
-        slow = SlowReads()
-        server = ControllerServer(
-            config=config, machine=machine, node=parts.node, slow=slow, cluster_id=parts.cluster_id
-        )
-        listeners = [Listener(one.name, server, limits=listener_limits(config)) for one in bound]
-        running = Running(
-            cluster_id=parts.cluster_id,
-            endpoints={one.name: one.advertised for one in bound},
-            metrics=None if metrics is None else metrics.address,
-        )
-        async with trio.open_nursery() as nursery:
-            await nursery.start(parts.links.run, parts.node.submit)
-            await nursery.start(parts.node.run)
-            nursery.start_soon(slow.run)
-            for listener, one in zip(listeners, bound, strict=True):
-                await nursery.start(listener.serve, one.sources)
-            registration = _registration(config, bound, rng)
-            nursery.start_soon(keep_registered, machine, registration, rng)
-            if metrics is not None:
-                await _serve_metrics(nursery, metrics, parts, machine, listeners)
-            _log.info("listening", node=config.node_id, on=[str(one.advertised) for one in bound])
-            task_status.started(running)
-            await stop.wait()
-            await _take_down(config, parts, listeners)
-            nursery.cancel_scope.cancel()
+        directory = open_node_directory(config, is_controller=True)
+        try:
+            await _run(config, directory, bound, metrics, stop, tell)
+        finally:
+            directory.close()
     finally:
-        directory.close()
-    _log.info("stopped", node=config.node_id)
+        await let_go(bound, metrics)
+
+
+async def _run(
+    config: ControllerConfig,
+    directory: OpenDirectory,
+    bound: list[BoundListener],
+    metrics: BoundMetrics | None,
+    stop: trio.Event,
+    tell: Callable[[Running], None],
+) -> None:
+    rng = random.Random()
+    active = ActiveController(config=config, cluster_id=directory.meta.cluster_id, rng=rng)
+    machine = ControllerMachine(active, wall_offset_ms=wall_offset_ms())
+    parts = assemble(
+        config,
+        directory,
+        machine,
+        is_controller=True,
+        rng=rng,
+        endpoints=_voter_endpoints(config, bound),
+        auto_join=config.auto_join,
+    )
+    machine.node = parts.node
+    active.step(BootstrapRead(directory.bootstrap), now_ms())
+    slow = SlowReads()
+    server = ControllerServer(
+        config=config, machine=machine, node=parts.node, slow=slow, cluster_id=parts.cluster_id
+    )
+    room = room_for_clients(config)
+    listeners = [Listener(one.name, server, room=room) for one in bound]
+    running = Running(
+        cluster_id=parts.cluster_id,
+        endpoints={one.name: one.advertised for one in bound},
+        metrics=None if metrics is None else metrics.address,
+    )
+    async with trio.open_nursery() as nursery:
+        await nursery.start(parts.links.run, parts.node.submit)
+        await nursery.start(parts.node.run)
+        nursery.start_soon(slow.run)
+        for listener, one in zip(listeners, bound, strict=True):
+            await nursery.start(listener.serve, one.sources)
+        registration = _registration(config, bound, rng)
+        nursery.start_soon(keep_registered, machine, registration, rng)
+        if metrics is not None:
+            await _serve_metrics(nursery, metrics, parts, machine, listeners)
+        _log.info("listening", node=config.node_id, on=[str(one.advertised) for one in bound])
+        tell(running)
+        await stop.wait()
+        await _take_down(config, parts, listeners)
+        nursery.cancel_scope.cancel()
 
 
 async def _serve_metrics(

@@ -96,7 +96,7 @@ def change_partition(
         version=version,
         partition_id=partition_id,
         topic_id=topic_id,
-        isr=isr if isr and isr != partition.isr else UNCHANGED,
+        isr=_if_changed(isr, partition.isr),
         leader=UNCHANGED if leader is None else leader,
         replicas=_if_changed(goal.replicas, partition.replicas),
         removing_replicas=_if_changed(goal.removing, partition.removing_replicas),
@@ -138,7 +138,7 @@ def directories_for(
 def _goal(partition: PartitionRegistration, target: Target) -> _Assignment:
     return _Assignment(
         partition.replicas if target.replicas is None else target.replicas,
-        partition.isr if target.isr is None else target.isr,
+        target.isr or partition.isr,  # it never becomes empty: who was in it last is still judged by
         partition.removing_replicas if target.removing is None else target.removing,
         partition.adding_replicas if target.adding is None else target.adding,
     )

@@ -86,7 +86,10 @@ class ControllerServer:
         self._cluster_id = cluster_id
         self._fetched = _FetchAnswers()
         self._describing = DescribingNode(
-            node_id=config.node_id, static=config.static, own_keys=type(config).own_keys()
+            node_id=config.node_id,
+            static=config.static,
+            own_keys=type(config).own_keys(),
+            observed=lambda: node.flushes.speed.observed(),
         )
         self._reads: Mapping[type, Callable[[Call, MetadataImage], Any]] = {
             cluster.MetadataRequest: self._metadata,

@@ -21,13 +21,13 @@ from quorate.controller.assignments import (
 )
 from quorate.controller.configs import check_topic_configs, config_record
 from quorate.controller.context import Context
+from quorate.controller.permissions import CLUSTER_NAME, Operation, Resource
 from quorate.controller.result import ControllerResult, reject
 from quorate.metadata.checks import ErrorCode, RequestRejected
 from quorate.metadata.config_keys import ResourceType, effective_topic_configs
 from quorate.metadata.ids import METADATA_TOPIC, ZERO_UUID, random_uuid
 from quorate.metadata.image.topics import TopicImage, TopicsImage
 from quorate.metadata.records import AnyDataRecord, RemoveTopicRecord, TopicRecord
-from quorate.metadata.security.permissions import CLUSTER_NAME, Operation, Resource
 from quorate.metadata.wire.topics import (
     CreatableTopic,
     CreatableTopicConfigs,

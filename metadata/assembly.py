@@ -7,26 +7,31 @@ is the same, and here.
 import random
 import time
 import uuid
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, TypeVar
 
 import attrs
 import structlog
 import trio
 
 from quorate.metadata.addresses import Address
+from quorate.metadata.disk_speed import DiskSpeed
 from quorate.metadata.features import KRAFT_VERSION, SUPPORTED
-from quorate.metadata.ids import Endpoint, ReplicaKey
-from quorate.metadata.listener import Limits
-from quorate.metadata.log.directory import OpenDirectory, open_directory
+from quorate.metadata.ids import Endpoint, ReplicaKey, quorum_name, uuid_to_text
+from quorate.metadata.log.directory import OpenDirectory, discard_copy, open_directory
 from quorate.metadata.log.segments import LogConfig
-from quorate.metadata.node import RaftNode, StateMachine
+from quorate.metadata.node import RaftNode, StateMachine, Superseded
 from quorate.metadata.node_config import NodeConfig
 from quorate.metadata.quorum.core import QuorumConfig, RaftCore
+from quorate.metadata.quorum.retention import RetentionLimits
 from quorate.metadata.quorum.snapshots import SnapshotSchedule
+from quorate.metadata.room import Limits, Room
 from quorate.metadata.transport import PeerLinks
 
 _log = structlog.get_logger("node")
+
+RunningT = TypeVar("RunningT")
 
 
 class CannotListen(Exception):
@@ -67,6 +72,50 @@ class Assembled:
         return self.directory.meta.directory_id
 
 
+async def through_recoveries(
+    config: NodeConfig,
+    live: Callable[[Callable[[RunningT], None]], Awaitable[None]],
+    task_status: trio.TaskStatus[RunningT],
+) -> None:
+    """Lets a node live; and once more, without its copy of the log, each time a recovery has given that log up.
+
+    All that was derived from the old log goes with the old life: images, epochs, sessions. `live` tells what
+    `task_status` hears, once in each life.
+    """
+    told = False
+
+    def tell(running: RunningT) -> None:
+        nonlocal told
+        if not told:
+            told = True
+            task_status.started(running)
+
+    while True:
+        given_up: list[Superseded] = []
+        try:
+            await live(tell)
+        except* Superseded as group:
+            given_up = list(_leaves(group))
+        if not given_up:
+            return
+        recovery_id = given_up[0].recovery_id
+        _log.warning(
+            "the quorum was recovered from another log: this node discards its copy and begins anew",
+            node=config.node_id,
+            directory=str(config.metadata_log_dir),
+            recovery=uuid_to_text(recovery_id),
+        )
+        await trio.to_thread.run_sync(partial(discard_copy, config.metadata_log_dir, recovery_id))
+
+
+def _leaves(group: BaseExceptionGroup[Superseded]) -> Iterator[Superseded]:
+    for one in group.exceptions:
+        if isinstance(one, BaseExceptionGroup):
+            yield from _leaves(one)
+        else:
+            yield one
+
+
 def wall_offset_ms() -> int:
     """Wall clock minus the node's clock, in milliseconds: makes times in records out of `node.now_ms`."""
     return int(time.time() * 1000) - int(trio.current_time() * 1000)
@@ -95,6 +144,7 @@ def assemble(
     is_controller: bool,
     rng: random.Random,
     endpoints: tuple[Endpoint, ...] = (),
+    auto_join: bool = False,
 ) -> Assembled:
     """Core, node and links over an open directory. `endpoints`: where other controllers reach this one."""
     meta = directory.meta
@@ -103,10 +153,12 @@ def assemble(
     quorum = QuorumConfig(
         replica=ReplicaKey(config.node_id, meta.directory_id),
         cluster_id=meta.cluster_id,
+        recovery_id=meta.recovery_id,
         listener=listener,
         endpoints=endpoints,
         kraft_versions=(spoken.lowest, spoken.highest),
         bootstrap=config.bootstrap_endpoints,
+        auto_join=auto_join,
         durable=is_controller,
         wall_offset_ms=wall_offset_ms(),
         election_timeout_ms=config.election_timeout_ms,
@@ -119,7 +171,7 @@ def assemble(
     )
     links = PeerLinks(
         node_id=config.node_id,
-        cluster_id=meta.cluster_id,
+        cluster_id=quorum_name(meta.cluster_id, meta.recovery_id),
         listener=listener,
         request_timeout_ms=config.request_timeout_ms,
     )
@@ -131,17 +183,24 @@ def assemble(
         machine=machine,
         schedule=SnapshotSchedule(config.snapshot_after_bytes, config.snapshot_interval_ms),
         free_space_floor_bytes=config.free_space_floor_bytes,
+        disk_speed=DiskSpeed(config.slow_flush_ms),
+        retention_limits=RetentionLimits.of(config.retention_bytes, config.retention_ms),
     )
     return Assembled(directory=directory, node=node, links=links)
 
 
-def listener_limits(config: NodeConfig) -> Limits:
-    """The configured limits of every listener of this node."""
-    return Limits(
-        frame_bytes=config.max_frame_bytes,
-        connections=config.max_connections,
-        pipelined=config.max_in_flight_requests,
-        idle_ms=config.connections_max_idle_ms if config.connections_max_idle_ms > 0 else 2**31,
+def room_for_clients(config: NodeConfig) -> Room:
+    """The configured limits, and what the node's listeners share of them."""
+    return Room(
+        Limits(
+            frame_bytes=config.max_frame_bytes,
+            connections=config.max_connections,
+            connections_per_address=config.max_connections_per_ip,
+            connections_per_second=config.max_connection_creation_rate,
+            pipelined=config.max_in_flight_requests,
+            unread_bytes_of_all=config.max_unread_bytes,
+            idle_ms=config.connections_max_idle_ms if config.connections_max_idle_ms > 0 else 2**31,
+        )
     )
 
 
@@ -162,7 +221,7 @@ async def bind_listeners(config: NodeConfig) -> list[BoundListener]:
             reached = Endpoint(listener.name, known.host, known.port or port)
             bound.append(BoundListener(name=listener.name, advertised=reached, sources=sources))
     except BaseException:
-        await _let_go(bound)
+        await let_go(bound)
         raise
     return bound
 
@@ -179,15 +238,17 @@ async def bind_metrics(config: NodeConfig, bound: Sequence[BoundListener]) -> Bo
     try:
         sources = await _bind(config, where, "metrics", "quorate.metrics.listener")
     except BaseException:
-        await _let_go(bound)
+        await let_go(bound)
         raise
     return BoundMetrics(address=Address(where.host, sources[0].socket.getsockname()[1]), sources=sources)
 
 
-async def _let_go(bound: Sequence[BoundListener]) -> None:
-    for one in bound:
-        for source in one.sources:
-            await trio.aclose_forcefully(source)
+async def let_go(bound: Sequence[BoundListener], metrics: BoundMetrics | None = None) -> None:
+    """Unbinds what nobody serves (any more), so that the same addresses can be bound again. Harmless twice."""
+    with trio.CancelScope(shield=True):  # who is cancelled would close the first one only
+        for one in (*bound, *(() if metrics is None else (metrics,))):
+            for source in one.sources:
+                await trio.aclose_forcefully(source)
 
 
 async def _bind(config: NodeConfig, where: Address, what: str, setting: str) -> list[trio.SocketListener]:

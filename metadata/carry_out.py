@@ -4,6 +4,7 @@ The order is that of the fields of `Effects`, and it is the safety argument (see
 the process: the core has already moved on, and a core that is ahead of its disk must never speak again.
 """
 
+import uuid
 from typing import Protocol
 
 import attrs
@@ -57,6 +58,10 @@ class World(Protocol):
         """A read may be answered, once so much is applied; or not by this node."""
         ...
 
+    def superseded(self, recovery_id: uuid.UUID) -> None:
+        """This node's log was given up. It raises: the core is not stepped again, the node begins anew."""
+        ...
+
     def note(self, text: str) -> None: ...
 
 
@@ -98,6 +103,8 @@ def carry_out(effects: Effects, world: World) -> SnapshotInstalled | None:
         world.answer_read(answer)
     if effects.drop_prefix is not None:
         world.log.drop_prefix(effects.drop_prefix.start, effects.drop_prefix.snapshots)
+    if effects.superseded_by is not None:
+        world.superseded(effects.superseded_by)
     return installed
 
 
@@ -110,6 +117,7 @@ def _with_data(log: Log, response: Response) -> Response:
                 high_watermark=response.high_watermark,
                 log_start=response.log_start,
                 batches=tuple(log.read(read.start, read.end, read.max_bytes)),
+                recovery_id=response.recovery_id,
             )
         case FetchSnapshotResponse(read=read) if read is not None:
             try:

@@ -18,11 +18,14 @@ from typing import Final
 import trio
 
 from quorate.metadata.checks import check
+from quorate.metadata.disk_speed import DiskSpeed
 from quorate.metadata.metrics.histogram import Histogram
 from quorate.metadata.quorum.effects import Flush
 
 _PATIENCE_S: Final = 0.003
 _DISTRUST_FLUSHES: Final = 50
+_SLOW_MS: Final = 100
+"""Where no configuration says it (`quorate.slow.flush.ms`)."""
 _BOUNDS_S: Final = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
 
@@ -35,12 +38,15 @@ class FlushThread:
         on_flushed: Callable[[Flush], None],
         *,
         patience_s: float = _PATIENCE_S,
+        speed: DiskSpeed | None = None,
     ) -> None:
         """`on_flushed` is told, in the node's task, of each flush whose end `start` did not wait for."""
         self.running = False
         """From `start` until its caller, or `on_flushed`, knows the end."""
         self.seconds = Histogram(_BOUNDS_S)
         """How long flushes took. Counted by the thread, and read by anybody."""
+        self.speed = DiskSpeed(_SLOW_MS) if speed is None else speed
+        """The verdict on the last of them."""
         self.slow = 0
         """Flushes that took longer than a follower waits for one."""
         self._flush_log = flush_log
@@ -110,6 +116,7 @@ class FlushThread:
             spent = time.perf_counter() - began
             slow = spent > self._patience_s
             self.seconds.add(spent)
+            self.speed.add(spent)
             self.slow += slow
             self._distrust = _DISTRUST_FLUSHES if slow else max(0, self._distrust - 1)
             with self._handshake:

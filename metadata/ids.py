@@ -128,6 +128,19 @@ def uuid_from_text(text: str) -> uuid.UUID:
     return uuid.UUID(bytes=raw)
 
 
+def quorum_name(cluster_id: str, recovery_id: uuid.UUID | None) -> str:
+    """What replicas call their quorum among themselves, in the place of Kafka's cluster id.
+
+    As long as a cluster was never recovered without a majority, that is its id and nothing else.
+    """
+    return cluster_id if recovery_id is None else f"{cluster_id}/{uuid_to_text(recovery_id)}"
+
+
+def cluster_of(quorum: str) -> str:
+    """The cluster id in the name of a quorum: no id has a slash in it."""
+    return quorum.partition("/")[0]
+
+
 @lru_cache(_UUIDS_KEPT)
 def uuid_from_bytes(raw: bytes) -> uuid.UUID:
     """The id of 16 bytes. The same few (directories, topics) are asked for again and again, and making one is slow."""

@@ -9,7 +9,8 @@ fields there are at a version, in which order, of which type, tagged or not, all
     batch         Kafka's record batch, magic 2, never compressed, one offset per record
 
 Flexible encoding throughout (KIP-482): lengths are unsigned varints plus one, 0 is null. A tagged field that has its
-default is left out. Fields of our own (in snapshot headers and footers) do not exist here and come back as defaults.
+default is left out. Fields of our own (in snapshot headers and footers) do not exist here and come back as defaults;
+for a record of our own a NoOp stands at its offset.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,6 +28,7 @@ from quorate.metadata.records import (
     AnyDataRecord,
     AnyRecord,
     ControlRecord,
+    NoOpRecord,
     Record,
 )
 from quorate.metadata.records.declare import UNCHANGED, ArrayOf, Field, Kind, Scalar, StructOf
@@ -271,10 +273,15 @@ _BODIES: Final[Mapping[tuple[int, int], _Body]] = {
 
 def encode_record(record: AnyDataRecord) -> bytes:
     """The value of a data record in Kafka's log. The record is one that `codec` accepts."""
+    if not record.in_kafka:
+        return _NO_OP
     out = bytearray((FRAME_VERSION, record.api_key))
     _write_varint(out, record.version)
     _BODIES[record.type_number, record.version].write(out, record)
     return bytes(out)
+
+
+_NO_OP: Final = encode_record(NoOpRecord())
 
 
 def decode_record(value: bytes) -> AnyDataRecord:
@@ -286,7 +293,7 @@ def decode_record(value: bytes) -> AnyDataRecord:
     r = _Reader(value)
     frame, api_key, version = r.varint(), r.varint(), r.varint()
     made = DATA_RECORDS.get(api_key)
-    if frame != FRAME_VERSION or made is None:
+    if frame != FRAME_VERSION or made is None or not made.in_kafka:
         raise MalformedRecord(f"unknown record: frame {frame} api key {api_key} version {version}")
     return cast(AnyDataRecord, _decode(made, version, r))
 

@@ -5,7 +5,7 @@
 Each connection has one reader and one writer; no task belongs to a request. A burst of requests is handled in one
 go, and the answers that are ready then leave in one write. An answer that is ready before an earlier one waits for
 its turn, as Kafka's clients expect. A client that does not read its answers, or pipelines too many requests, is
-not read from until it has caught up: nothing grows without a limit.
+not read from until it has caught up: nothing grows without a limit (`room`).
 
 What a client does wrong costs it its connection, never more.
 """
@@ -23,6 +23,7 @@ import trio
 from quorate.metadata.calls import ANONYMOUS, Call, Service
 from quorate.metadata.checks import RemoteProtocolError
 from quorate.metadata.direct_socket import READ_BYTES, DirectSocket
+from quorate.metadata.room import Limits, Room
 from quorate.metadata.wire.framing import FrameBuffer
 from quorate.metadata.wire.table import (
     API_VERSIONS,
@@ -36,21 +37,6 @@ _ACCEPT_PAUSE_S: Final = 0.1
 _LINGER_S: Final = 0.25
 
 _log = structlog.get_logger(__name__)
-
-
-@attrs.frozen(kw_only=True)
-class Limits:
-    """What one listener allows. Every one of them costs the client its connection or makes it wait."""
-
-    frame_bytes: int = 8 * 1024 * 1024
-    """The largest request (Kafka: socket.request.max.bytes)."""
-    connections: int = 2_000
-    pipelined: int = 256
-    """Requests of one connection that wait for an answer; beyond it nothing more is read."""
-    idle_ms: int = 600_000
-    """Without a byte in either direction for so long, a connection is closed (connections.max.idle.ms)."""
-    admission_ms: int = 10_000
-    """Time for the security step."""
 
 
 @attrs.frozen
@@ -87,8 +73,9 @@ class Listener:
     """Accepts connections under one listener name and serves them until stopped."""
 
     def __init__(
-        self, name: str, service: Service, *, security: Security | None = None, limits: Limits | None = None
+        self, name: str, service: Service, *, security: Security | None = None, room: Room | None = None
     ) -> None:
+        """`room`: what all listeners of the node share."""
         self.name = name
         self.refused = 0
         """Connections closed at once because there were too many."""
@@ -96,10 +83,9 @@ class Listener:
         """Connections closed because of what their client sent."""
         self._service = service
         self._security: Security = Plaintext() if security is None else security
-        self._limits = Limits() if limits is None else limits
+        self._room = Room(Limits()) if room is None else room
         self._connections: set[_Connection] = set()
         self._ids = itertools.count(1)
-        self._full = False
         self._accepting = trio.CancelScope()
         self._serving = trio.CancelScope()
         self._stopping = False
@@ -149,6 +135,7 @@ class Listener:
     async def _accept(self, source: trio.abc.Listener[Any], nursery: trio.Nursery) -> None:
         async with source:
             while True:
+                await trio.sleep(self._room.wait_ms(_now_ms()) / 1000)
                 try:
                     stream = await source.accept()
                 except OSError as error:
@@ -157,24 +144,22 @@ class Listener:
                     _log.error("cannot accept connections", listener=self.name, why=str(error))
                     await trio.sleep(_ACCEPT_PAUSE_S)
                     continue
-                if self._has_room():
-                    connection = _Connection(next(self._ids), stream, self.name, self._service, self._limits)
+                connection = _Connection(next(self._ids), stream, self.name, self._service, self._room)
+                if self._refuses(connection.client_host):
+                    await trio.aclose_forcefully(stream)
+                else:
+                    self._room.enter(connection, connection.client_host)
                     self._connections.add(connection)
                     nursery.start_soon(self._serve_connection, connection)
-                else:
-                    self.refused += 1
-                    await trio.aclose_forcefully(stream)
 
-    def _has_room(self) -> bool:
-        full = len(self._connections) >= self._limits.connections
-        if full and not self._full:
-            _log.warning(
-                "too many connections; new ones are closed",
-                listener=self.name,
-                limit=self._limits.connections,
-            )
-        self._full = full
-        return not full
+    def _refuses(self, client_host: str) -> bool:
+        refusal = self._room.refusal(client_host)
+        if refusal is None:
+            return False
+        self.refused += 1
+        if refusal.first:
+            _log.warning(refusal.what, listener=self.name, client=client_host, limit=refusal.limit)
+        return True
 
     async def _serve_connection(self, connection: "_Connection") -> None:
         try:
@@ -186,14 +171,16 @@ class Listener:
             )
         finally:
             self._connections.discard(connection)
+            self._room.leave(connection)
             if self._stopping and not self._connections:
                 self._emptied.set()
 
     async def _sweep(self) -> None:
         """One task asks all connections; a timer for each would cost every one of their reads."""
         while True:
-            await trio.sleep(self._limits.idle_ms / 10_000)
-            before = _now_ms() - self._limits.idle_ms
+            idle_ms = self._room.limits.idle_ms
+            await trio.sleep(idle_ms / 10_000)
+            before = _now_ms() - idle_ms
             for connection in self._connections:
                 if connection.active_ms <= before:
                     connection.close()
@@ -203,7 +190,7 @@ class _Connection:
     """One client's connection."""
 
     def __init__(
-        self, number: int, stream: trio.abc.Stream, listener_name: str, service: Service, limits: Limits
+        self, number: int, stream: trio.abc.Stream, listener_name: str, service: Service, room: Room
     ) -> None:
         self.client_host = host_of(stream)
         self.active_ms = _now_ms()
@@ -213,8 +200,11 @@ class _Connection:
         self._listener_name = listener_name
         self._service = service
         self._serves = service.serves
-        self._limits = limits
+        self._shared = room
+        self._limits = limits = room.limits
         self._buffer = FrameBuffer(limits.frame_bytes)
+        self.unread_bytes = 0
+        """Of answers that could not be written yet: the room's to count."""
         self._pending: deque[Call | _Written] = (
             deque()
         )  # in request order; answered ones wait here for their turn
@@ -235,6 +225,11 @@ class _Connection:
         self._finishing = True
         self._reading.cancel()
         self._ready.unpark()
+
+    def cut(self, why: str) -> None:
+        """Ends now, and tells that it was the client's fault."""
+        self._fault = RemoteProtocolError(why)
+        self._life.cancel()
 
     def close(self) -> None:
         """Ends now."""
@@ -268,8 +263,11 @@ class _Connection:
 
     def deliver(self, call: Call, response: Any, data: bytes) -> None:
         """The answer of one of our calls; it leaves when its turn comes."""
-        call.data = data
+        if self._life.cancel_called:
+            return  # nobody will read it
         if not self._pending or self._pending[0] is not call:
+            call.data = data
+            self._shared.hold(self, len(data))
             return
         if len(self._pending) == 1 and self._idle and not self._bursting:
             taken = self._direct.write(data)
@@ -280,7 +278,9 @@ class _Connection:
                 if self._finishing:
                     self._ready.unpark()
                 return
-            call.data = data[taken:]
+            data = data[taken:]
+        call.data = data
+        self._shared.hold(self, len(data))
         self._ready.unpark()
 
     async def _speak(self) -> None:
@@ -307,10 +307,10 @@ class _Connection:
         try:
             while True:
                 while (frame := self._buffer.next_frame()) is not None:
+                    while self._clogged:
+                        await self._room.park()
                     self._bursting = len(self._buffer) > 0
                     self._take(frame)
-                    while len(self._pending) >= self._limits.pipelined:
-                        await self._room.park()
                 self._bursting = False
                 data = await self._direct.read()
                 if not data:
@@ -339,6 +339,7 @@ class _Connection:
             # Written as v0: all that a client can be sure to read before it knows what we speak (KIP-511).
             data = encode_response(API_VERSIONS, 0, error.header.correlation_id, unsupported_api_versions())
             self._pending.append(_Written(data))
+            self._shared.hold(self, len(data))
             self._ready.unpark()
             return
         if call.api_key == API_VERSIONS:
@@ -350,16 +351,24 @@ class _Connection:
         else:
             raise RemoteProtocolError(f"{call} asks for an API that is not offered here")
 
+    @property
+    def _clogged(self) -> bool:
+        """Its client has asked for so much, or left so much unread, that nothing more is taken from it."""
+        return len(self._pending) >= self._limits.pipelined or self.unread_bytes > self._limits.unread_bytes
+
     async def _write(self) -> None:
         try:
             while True:
                 ready = self._take_ready()
                 if ready:
-                    if len(self._pending) < self._limits.pipelined:
+                    if not self._clogged:
                         self._room.unpark()
                     self._idle = False
                     await self._stream.send_all(ready)
                     self._idle = True
+                    self._shared.took(self, len(ready))
+                    if not self._clogged:
+                        self._room.unpark()
                     self.active_ms = _now_ms()
                 elif self._finishing and not self._pending:
                     return

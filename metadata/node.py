@@ -11,6 +11,7 @@ The state machine (the controller, or a broker's metadata loader) is told of com
 import gc
 import itertools
 import math
+import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, Protocol
@@ -22,11 +23,12 @@ import trio
 from quorate.metadata.batch import RecordBatch
 from quorate.metadata.carry_out import carry_out
 from quorate.metadata.checks import check
+from quorate.metadata.disk_speed import DiskSpeed
 from quorate.metadata.flushing import FlushThread
-from quorate.metadata.ids import FIRST_OFFSET, Epoch, NodeId, Offset, OffsetAndEpoch
+from quorate.metadata.ids import FIRST_OFFSET, Epoch, NodeId, Offset, OffsetAndEpoch, uuid_to_text
 from quorate.metadata.log.interface import Log
 from quorate.metadata.log.snapshot_format import SnapshotComposer
-from quorate.metadata.quorum import snapshots
+from quorate.metadata.quorum import retention, snapshots
 from quorate.metadata.quorum.core import RaftCore
 from quorate.metadata.quorum.effects import Flush, ReadAnswer, SendRequest
 from quorate.metadata.quorum.election_state import ElectionState
@@ -38,6 +40,7 @@ from quorate.metadata.quorum.events import (
     ReadRequested,
     RequestReceived,
     ResignRequested,
+    RetentionReached,
     ShutdownRequested,
     SnapshotCreated,
     SpaceChanged,
@@ -46,6 +49,7 @@ from quorate.metadata.quorum.events import (
     Token,
 )
 from quorate.metadata.quorum.messages import LeaderAndEpoch, Request, Response
+from quorate.metadata.quorum.retention import RetentionLimits
 from quorate.metadata.quorum.roles import Leader
 from quorate.metadata.quorum.snapshots import SnapshotSchedule
 from quorate.metadata.records import AnyRecord, KRaftVersionRecord
@@ -59,6 +63,8 @@ _SNAPSHOT_SHARE: Final = 4
 _SNAPSHOT_BATCH_RECORDS: Final = 256
 _SNAPSHOT_RETRY_MS: Final = 1000
 _SPACE_CHECK_S: Final = 1.0
+_RETENTION_CHECK_S: Final = 60.0
+"""As in Kafka; also after each snapshot of our own."""
 _ROUNDING_S: Final = 1e-5
 
 Reply = Callable[[Response | None], None]
@@ -75,6 +81,14 @@ class SnapshotSource:
     records: Iterator[AnyRecord]
 
 
+class Superseded(Exception):
+    """Another recovery of the quorum has given this node's log up; the node must begin anew without its copy."""
+
+    def __init__(self, recovery_id: uuid.UUID) -> None:
+        self.recovery_id = recovery_id
+        super().__init__(f"the log was given up by recovery {uuid_to_text(recovery_id)}")
+
+
 class StateMachine(Protocol):
     """What the log is for. All methods are called by the node's one task and must not block."""
 
@@ -83,7 +97,8 @@ class StateMachine(Protocol):
         ...
 
     def load_snapshot(self, snapshot_id: OffsetAndEpoch, batches: Iterable[RecordBatch]) -> Iterator[None]:
-        """Replaces the whole state; yields between slices. Nothing else is called before it is exhausted."""
+        """Replaces the whole state; yields between slices. Before it is exhausted nothing is committed or claimed;
+        news of other leaders do come, and so do the questions below."""
         ...
 
     def on_leader_change(self, leader: LeaderAndEpoch) -> None:
@@ -139,6 +154,8 @@ class RaftNode:
         machine: StateMachine,
         schedule: SnapshotSchedule,
         free_space_floor_bytes: int = 0,
+        retention_limits: RetentionLimits | None = None,
+        disk_speed: DiskSpeed | None = None,
     ) -> None:
         self.core = core
         self.log = log
@@ -149,6 +166,7 @@ class RaftNode:
         self._machine = machine
         self._schedule = schedule
         self._floor_bytes = free_space_floor_bytes
+        self._retention_limits = retention_limits or RetentionLimits()
         self._clock: Callable[[], float] = trio.current_time
         self._inbox: deque[Event] = deque()
         self._wake = trio.Event()
@@ -175,7 +193,7 @@ class RaftNode:
         self._loading_end = FIRST_OFFSET
         self._leader_told = LeaderAndEpoch(Epoch(-1))
         self._claimed: Epoch | None = None
-        self._flushes = FlushThread(log.flush, self._on_flushed)
+        self._flushes = FlushThread(log.flush, self._on_flushed, speed=disk_speed)
         self._snapshot_wanted = trio.Event()
         self._snapshot_running = False
         self._snapshot_after_ms = 0
@@ -247,7 +265,11 @@ class RaftNode:
     # ---- the tasks -----------------------------------------------------------------------------------
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Steps the core until `stop`. Any exception in here means that the process must end."""
+        """Steps the core until `stop`. Any exception in here means that the process must end, but for one.
+
+        Raises:
+            Superseded: this node's copy of the log is worth nothing; it may begin anew without it.
+        """
         async with trio.open_nursery() as nursery:
             await nursery.start(self._flushes.run)
             nursery.start_soon(self._snapshotter)
@@ -257,6 +279,7 @@ class RaftNode:
             self._step(Started())
             self._look_at_space()
             nursery.start_soon(self._watch_space)
+            nursery.start_soon(self._watch_retention)
             task_status.started()
             while not self._stopped.is_set():
                 until = self._rests_until_ms
@@ -395,6 +418,9 @@ class RaftNode:
         else:
             self._confirmed.append((answer.index, tell))
 
+    def superseded(self, recovery_id: uuid.UUID) -> None:
+        raise Superseded(recovery_id)
+
     def note(self, text: str) -> None:
         self._notes.info(text)
 
@@ -404,6 +430,9 @@ class RaftNode:
         while True:
             await trio.sleep(_SPACE_CHECK_S)
             self._look_at_space()
+            news = self._flushes.speed.news(self._now_ms())
+            if news is not None:
+                self._notes.warning(news)
 
     def _look_at_space(self) -> None:
         """Below the floor a node neither leads for long nor fetches; above it by a quarter, it is as before."""
@@ -418,6 +447,17 @@ class RaftNode:
             self.submit(SpaceChanged(low=True))
         elif low and free >= self._floor_bytes * 5 // 4:
             self.submit(SpaceChanged(low=False))
+
+    async def _watch_retention(self) -> None:
+        while True:
+            self._let_go()
+            await trio.sleep(_RETENTION_CHECK_S)
+
+    def _let_go(self) -> None:
+        wall_ms = self.core.wall_ms(self._now_ms())
+        oldest = retention.oldest_kept(self.log.use(), self._retention_limits, wall_ms)
+        if oldest is not None:
+            self.submit(RetentionReached(oldest))
 
     # ---- applying ------------------------------------------------------------------------------------
 
@@ -514,6 +554,7 @@ class RaftNode:
     async def _write_snapshot(self, source: SnapshotSource) -> None:
         await write_snapshot(self.core, self.log, source)
         self.submit(SnapshotCreated(source.snapshot_id))
+        self._let_go()
 
 
 async def write_snapshot(core: RaftCore, log: Log, source: SnapshotSource) -> None:

@@ -110,6 +110,16 @@ class NodeConfig:
         "How many connections this node accepts at once, all listeners together. Further ones are closed.",
         allowed=at_least(1),
     )
+    max_connections_per_ip: int = setting("max.connections.per.ip")
+    max_connection_creation_rate: int = setting("max.connection.creation.rate", allowed=at_least(1))
+    max_unread_bytes: int = own_setting(
+        "max.unread.bytes",
+        ConfigType.LONG,
+        str(512 * _MEBIBYTE),
+        "How many bytes of answers may wait for clients that do not read them. Beyond it the slowest is closed.",
+        allowed=at_least(_MEBIBYTE),
+        unit="bytes",
+    )
     max_in_flight_requests: int = own_setting(
         "max.in.flight.requests.per.connection",
         ConfigType.INT,
@@ -132,6 +142,14 @@ class NodeConfig:
         "Below this much free room on the metadata disk a leader refuses writes and hands over.",
         allowed=at_least(0),
         unit="bytes",
+    )
+    slow_flush_ms: int = own_setting(
+        "slow.flush.ms",
+        ConfigType.INT,
+        "100",
+        "A disk whose flushes take longer, by the median of the last 20, is called slow in log and status.",
+        allowed=at_least(1),
+        unit="ms",
     )
     shutdown_timeout_ms: int = own_setting(
         "shutdown.timeout.ms",
@@ -479,7 +497,6 @@ REFUSED_KEYS: Final[Mapping[str, str]] = {
 
 _IGNORED_BECAUSE: Final[Mapping[str, str]] = {
     "controller.quorum.append.linger.ms": "records are gathered while the disk flushes; there is no linger",
-    "controller.quorum.auto.join.enable": "controllers join with `quorate quorum add-controller`",
     "max.connections": "set quorate.max.connections",
     "socket.request.max.bytes": "set quorate.max.frame.bytes",
     "queued.max.requests": "set quorate.max.in.flight.requests.per.connection",

@@ -1,7 +1,9 @@
 """The quorum's flat messages, and their shape in Kafka's protocol (KIP-595, KIP-630, KIP-853).
 
 Kafka's requests speak of many topics and partitions; there is exactly one here, and everything else is refused at this
-border. Incoming requests are checked for shape only: what they mean is the core's business.
+border. Incoming requests are checked for shape only: what they mean is the core's business. A log that was recovered
+without a majority has its recovery id as topic id in the answers to Fetch: so does Kafka tell a topic that was created
+anew from its former self of the same name.
 """
 
 import uuid
@@ -383,7 +385,9 @@ def _fetched_to_wire(
         snapshot_id=_snapshot_id(response.snapshot_id),
         records=b"".join(batch.data for batch in response.batches),
     )
-    topic = wire.FetchableTopicResponse(topic_id=QUORATE_TOPIC_ID, partitions=(partition,))
+    topic = wire.FetchableTopicResponse(
+        topic_id=response.recovery_id or QUORATE_TOPIC_ID, partitions=(partition,)
+    )
     return wire.FetchResponse(responses=(topic,), node_endpoints=nodes)
 
 
@@ -440,7 +444,8 @@ def response_from_wire(response: WireResponse, listener: str) -> raft.Response:
 
 
 def _fetched_from_wire(response: wire.FetchResponse, listener: str) -> raft.FetchResponse:
-    data = _answered(_answered(response.responses).partitions)
+    topic = _answered(response.responses)
+    data = _answered(topic.partitions)
     current, diverging, snapshot = data.current_leader, data.diverging_epoch, data.snapshot_id
     try:
         batches = tuple(decode_batches(data.records or b""))
@@ -458,6 +463,7 @@ def _fetched_from_wire(response: wire.FetchResponse, listener: str) -> raft.Fetc
         if snapshot.epoch < 0
         else OffsetAndEpoch(Offset(snapshot.end_offset), Epoch(snapshot.epoch)),
         batches=batches,
+        recovery_id=None if topic.topic_id == QUORATE_TOPIC_ID else topic.topic_id,
     )
 
 

@@ -30,7 +30,7 @@ from quorate.metadata.quorum.messages import LeaderAndEpoch, VersionsRequest, Ve
 from quorate.metadata.raft_wire import request_to_wire, response_from_wire
 
 _IDLE_S: Final = 60.0
-"""A link that nobody used for so long is given up: peers change addresses."""
+"""A link that has no connection, and that nobody wants for so long, is forgotten: peers change addresses."""
 
 _FAILURES: Final = {
     FailureKind.REFUSED: Failure.REFUSED,
@@ -149,7 +149,8 @@ class PeerLinks:
         if reply.error_code is ErrorCode.inconsistent_cluster_id:
             why = (
                 f"it belongs to another cluster than this node, whose directory is of cluster {self._cluster_id}; "
-                "controller.quorum.bootstrap.servers or metadata.log.dir is wrong"
+                "controller.quorum.bootstrap.servers or metadata.log.dir is wrong, or the quorum was recovered without "
+                "this directory, which then has to be formatted anew (docs/recovery.md)"
             )
         where = (peer.host, peer.port)
         if self._complained.get(where) != why:

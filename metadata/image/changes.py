@@ -48,6 +48,7 @@ class Changes:
     changed_tokens: Mapping[str, DelegationToken | None]
     producer_ids_changed: bool
     migration_changed: bool
+    recoveries_changed: bool
 
     @property
     def metadata_version_changed(self) -> bool:
@@ -75,6 +76,7 @@ def difference(before: MetadataImage, after: MetadataImage) -> Changes:
         changed_tokens=_flat(before.tokens.by_id, after.tokens.by_id),
         producer_ids_changed=before.producer_ids != after.producer_ids,
         migration_changed=before.migration != after.migration,
+        recoveries_changed=before.recoveries != after.recoveries,
     )
 
 

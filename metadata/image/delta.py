@@ -38,6 +38,7 @@ from quorate.metadata.records import (
     PartitionChangeRecord,
     PartitionRecord,
     ProducerIdsRecord,
+    QuorumRecoveryRecord,
     RegisterBrokerRecord,
     RegisterControllerRecord,
     RemoveAccessControlEntryRecord,
@@ -64,6 +65,7 @@ class MetadataDelta:
         "_migration",
         "_producer_ids",
         "_quotas",
+        "_recoveries",
         "_tokens",
         "_topics",
         "image",
@@ -82,6 +84,7 @@ class MetadataDelta:
         self._tokens: TokensDelta | None = None
         self._producer_ids = image.producer_ids
         self._migration = image.migration
+        self._recoveries = image.recoveries
 
     def replay(self, record: AnyRecord, offset: int | None = None) -> None:
         """Takes one more record in.
@@ -121,6 +124,7 @@ class MetadataDelta:
             credentials=before.credentials if self._credentials is None else self._credentials.apply(),
             tokens=before.tokens if self._tokens is None else self._tokens.apply(),
             migration=self._migration,
+            recoveries=self._recoveries,
         )
 
     @property
@@ -175,6 +179,7 @@ class MetadataDelta:
             changed_tokens={} if self._tokens is None else self._tokens.changed,
             producer_ids_changed=self._producer_ids != self.image.producer_ids,
             migration_changed=self._migration != self.image.migration,
+            recoveries_changed=self._recoveries != self.image.recoveries,
         )
 
     # What each record means. One method per record that does more than hand it on.
@@ -191,6 +196,11 @@ class MetadataDelta:
             self._migration = MigrationState(record.zk_migration_state)
         except ValueError:
             raise ReplayError(f"{record} has an unknown migration state") from None
+
+    def _recovered(self, record: QuorumRecoveryRecord) -> None:
+        if any(one.recovery_id == record.recovery_id for one in self._recoveries):
+            raise ReplayError(f"{record} names a recovery id that was used before")
+        self._recoveries = (*self._recoveries, record)
 
     def _features_delta(self) -> FeaturesDelta:
         if self._features is None:
@@ -262,4 +272,5 @@ _INTERPRETERS: Final[Mapping[type, Callable[[MetadataDelta, Any], object]]] = {
     RemoveDelegationTokenRecord: lambda d, r: d._tokens_delta().replay_remove(r),
     RegisterControllerRecord: lambda d, r: d._cluster_delta().replay_register_controller(r),
     ClearElrRecord: lambda d, r: d._topics_delta().replay_clear_elr(r),
+    QuorumRecoveryRecord: _D._recovered,
 }

@@ -14,7 +14,7 @@ from quorate.metadata.image.configs import ConfigsImage
 from quorate.metadata.image.security import AclsImage, CredentialsImage, TokensImage
 from quorate.metadata.image.settings import FeaturesImage, ProducerIdsImage, QuotasImage
 from quorate.metadata.image.topics import TopicsImage
-from quorate.metadata.records import MigrationState
+from quorate.metadata.records import MigrationState, QuorumRecoveryRecord
 
 
 @attrs.frozen(kw_only=True)
@@ -48,6 +48,8 @@ class MetadataImage:
     credentials: CredentialsImage
     tokens: TokensImage
     migration: MigrationState
+    recoveries: tuple[QuorumRecoveryRecord, ...]
+    """How often, and how, the quorum was made anew without a majority of the old one; the last one counts."""
 
     @property
     def offset(self) -> int:
@@ -71,4 +73,5 @@ MetadataImage.EMPTY = MetadataImage(
     credentials=CredentialsImage.EMPTY,
     tokens=TokensImage.EMPTY,
     migration=MigrationState.NONE,
+    recoveries=(),
 )

@@ -14,6 +14,7 @@ Paths are those of kafka-metadata-shell's `/image`, so that an operator finds th
     scram/<mechanism>/<user>
     delegationToken/<id>
     migration
+    recoveries/<recovery id>
 
 Secrets never appear: SCRAM keys and the values of sensitive configuration keys read `[redacted]`.
 Directories are lazy: looking at one topic does not unpack the others.
@@ -34,6 +35,7 @@ from quorate.metadata.image.rows import PartitionRegistration
 from quorate.metadata.image.security import SCRAM_MECHANISMS, Acl, DelegationToken, ScramCredential
 from quorate.metadata.image.settings import QuotaKey
 from quorate.metadata.image.topics import TopicImage
+from quorate.metadata.records import QuorumRecoveryRecord
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 
@@ -88,6 +90,7 @@ def browse(image: MetadataImage, sensitive: Sensitive) -> Directory:
             "scram": lambda: _scram(image),
             "delegationToken": lambda: _tokens(image),
             "migration": lambda: Leaf(image.migration.name),
+            "recoveries": lambda: _recoveries(image),
         }
     )
 
@@ -417,4 +420,29 @@ def _token_json(token: DelegationToken) -> dict[str, Json]:
         "issueTimestamp": token.issue_timestamp,
         "maxTimestamp": token.max_timestamp,
         "expirationTimestamp": token.expiration_timestamp,
+    }
+
+
+def _recoveries(image: MetadataImage) -> Directory:
+    """By recovery id, in the order in which they happened."""
+    return _values({uuid_to_text(one.recovery_id): recovery_json(one) for one in image.recoveries})
+
+
+def recovery_json(recovery: QuorumRecoveryRecord) -> dict[str, Json]:
+    """The audit record of a recovery as a JSON value."""
+    return {
+        "recoveryId": uuid_to_text(recovery.recovery_id),
+        "previousRecoveryId": uuid_to_text(recovery.previous_recovery_id)
+        if recovery.previous_recovery_id.int
+        else None,
+        "kind": recovery.kind,
+        "timeMs": recovery.time_ms,
+        "operator": recovery.operator,
+        "source": recovery.source,
+        "sourceDirectoryId": uuid_to_text(recovery.source_directory_id),
+        "sourceEndOffset": recovery.source_end_offset,
+        "sourceEpoch": recovery.source_epoch,
+        "epoch": recovery.epoch,
+        "digest": recovery.digest.hex(),
+        "shown": list(recovery.shown),
     }

@@ -79,6 +79,7 @@ def _small_parts(image: MetadataImage) -> Iterator[AnyDataRecord]:
     yield from _acls(image)
     yield from _credentials(image)
     yield from _tokens(image)
+    yield from image.recoveries
 
 
 def _features(features: FeaturesImage) -> Iterator[AnyDataRecord]:

@@ -19,19 +19,27 @@ from quorate.metadata import features
 from quorate.metadata.batch import CorruptBatch
 from quorate.metadata.codec import MalformedRecord
 from quorate.metadata.ids import (
+    FIRST_OFFSET,
     LOG_START,
     Endpoint,
     NodeId,
-    ReplicaKey,
     random_uuid,
     uuid_from_text,
     uuid_to_text,
 )
 from quorate.metadata.log.files import Files, RealFiles, failing_storage, replace_file
 from quorate.metadata.log.identity import DirectoryLock, MetaProperties, check_identity, read_meta
-from quorate.metadata.log.layout import ASIDE_SUFFIX, BOOTSTRAP, META_PROPERTIES, QUORUM_STATE, snapshot_name
+from quorate.metadata.log.layout import (
+    ASIDE_SUFFIX,
+    BOOTSTRAP,
+    META_PROPERTIES,
+    QUORUM_STATE,
+    segment_base,
+    snapshot_id_of,
+    snapshot_name,
+)
 from quorate.metadata.log.quorum_state_file import QuorumStateFile, check_against_log
-from quorate.metadata.log.recovery import RecoveryReport, Survey, survey
+from quorate.metadata.log.recovery import RecoveryReport, Survey, survey, write_mark
 from quorate.metadata.log.refusals import (
     AlreadyFormatted,
     FormatRefused,
@@ -44,7 +52,7 @@ from quorate.metadata.log.segments import LogConfig, SegmentedLog
 from quorate.metadata.log.snapshot_files import read_batches
 from quorate.metadata.log.snapshot_format import BadSnapshot, SnapshotChecker, SnapshotComposer
 from quorate.metadata.quorum.election_state import ElectionState
-from quorate.metadata.quorum.voters import VoterHistory
+from quorate.metadata.quorum.voters import VoterHistory, VoterSet
 from quorate.metadata.records import (
     AnyDataRecord,
     DataRecord,
@@ -54,7 +62,7 @@ from quorate.metadata.records import (
     VotersRecord,
 )
 
-_KRAFT_VERSIONS: Final = VersionRange(min_supported_version=0, max_supported_version=1)
+KRAFT_VERSIONS: Final = VersionRange(min_supported_version=0, max_supported_version=1)
 
 
 class Quorum(enum.Enum):
@@ -126,7 +134,7 @@ def format_directory(plan: FormatPlan, rng: random.Random, files: Files | None =
     known = _known(files, plan.directory)
     if known is not None:
         return _already(plan, known)
-    directory_id, voters = _first_voters(plan, rng)
+    directory_id, voters = first_voters(plan, rng)
     meta = MetaProperties(cluster_id=plan.cluster_id, node_id=plan.node_id, directory_id=directory_id)
     with failing_storage("Formatting the directory", plan.directory):
         files.make_directory(plan.directory)
@@ -138,10 +146,10 @@ def format_directory(plan: FormatPlan, rng: random.Random, files: Files | None =
             _remove_leftovers(files, plan.directory)
             if plan.is_controller:
                 records = features.format_records(plan.metadata_version, dict(plan.other_features))
-                replace_file(files, plan.directory / BOOTSTRAP, _snapshot_bytes(None, records))
+                replace_file(files, plan.directory / BOOTSTRAP, first_snapshot(None, records))
                 if voters is not None:
                     first = plan.directory / snapshot_name(LOG_START)
-                    replace_file(files, first, _snapshot_bytes(voters, ()))
+                    replace_file(files, first, first_snapshot(voters, ()))
             QuorumStateFile(files, plan.directory).write(ElectionState.primordial())
             replace_file(files, plan.directory / META_PROPERTIES, meta.encode())
         finally:
@@ -194,7 +202,7 @@ def _check_directory_id(plan: FormatPlan, known: MetaProperties, where: Path) ->
             )
 
 
-def _first_voters(plan: FormatPlan, rng: random.Random) -> tuple[uuid.UUID, VotersRecord | None]:
+def first_voters(plan: FormatPlan, rng: random.Random) -> tuple[uuid.UUID, VotersRecord | None]:
     """This node's directory id, and the voters that are formatted in, if any."""
     match plan.quorum:
         case Quorum.NONE:
@@ -224,7 +232,7 @@ def _voter(node_id: NodeId, directory_id: uuid.UUID, endpoint: Endpoint) -> Vote
         voter_id=node_id,
         voter_directory_id=directory_id,
         endpoints=(endpoint,),
-        kraft_version_feature=_KRAFT_VERSIONS,
+        kraft_version_feature=KRAFT_VERSIONS,
     )
 
 
@@ -238,7 +246,8 @@ def _refused(plan: FormatPlan, why: str) -> FormatRefused:
     )
 
 
-def _snapshot_bytes(voters: VotersRecord | None, records: Sequence[AnyDataRecord]) -> bytes:
+def first_snapshot(voters: VotersRecord | None, records: Sequence[AnyDataRecord]) -> bytes:
+    """The bytes of a snapshot 0-0: of the first voters, or of the cluster's first records."""
     composer = SnapshotComposer(LOG_START, wall_ms=0)
     kraft_version = None if voters is None else KRaftVersionRecord(k_raft_version=1)
     batches = [composer.header(last_contained_log_timestamp=0, kraft_version=kraft_version, voters=voters)]
@@ -317,6 +326,34 @@ def open_directory(
     )
 
 
+def discard_copy(directory: Path, recovery_id: uuid.UUID, files: Files | None = None) -> None:
+    """Throws an observer's log and snapshots away, and notes for which recovery of the quorum.
+
+    The identity is written last: after a crash in between the node is told once more that its log was given up. The
+    snapshot 0-0 goes too: its voters are those of a quorum that is no more.
+
+    Raises:
+        StorageRefused: not a directory of ours, or one that a process runs on. StorageFailed: the disk does not answer.
+    """
+    files = files or RealFiles()
+    meta = read_meta(files, directory)
+    lock = DirectoryLock.take(files, directory)
+    try:
+        with failing_storage("Discarding the log", directory):
+            names = files.names(directory)
+            # The mark first, and from the end on: what a crash leaves of the log is then a shorter log, and no damage.
+            write_mark(files, directory, FIRST_OFFSET, durable=True)
+            segments = [name for name in names if segment_base(name) is not None]
+            snapshots = [name for name in names if snapshot_id_of(name) is not None]
+            for name in (*reversed(segments), *snapshots):
+                files.remove(directory / name)
+                files.sync_directory(directory)
+            content = attrs.evolve(meta, recovery_id=recovery_id).encode()
+            replace_file(files, directory / META_PROPERTIES, content)
+    finally:
+        lock.release()
+
+
 def _election(files: Files, log: Survey, directory: Path, *, is_controller: bool) -> ElectionState | None:
     """What the replica knew last; None: nothing, and it may begin anew.
 
@@ -377,7 +414,7 @@ class DirectoryInfo:
     """None: the file is missing or damaged."""
     log: RecoveryReport
     kraft_version: int
-    voters: tuple[ReplicaKey, ...]
+    voters: VoterSet
 
 
 def describe_directory(directory: Path, files: Files | None = None) -> DirectoryInfo:
@@ -400,7 +437,7 @@ def describe_directory(directory: Path, files: Files | None = None) -> Directory
         election=election,
         log=found.report(),
         kraft_version=history.kraft_version,
-        voters=tuple(history.last.key(node_id) for node_id in history.last.ids),
+        voters=history.last,
     )
 
 
@@ -413,6 +450,8 @@ __all__ = [
     "OpenDirectory",
     "Quorum",
     "describe_directory",
+    "discard_copy",
+    "first_snapshot",
     "format_directory",
     "open_directory",
 ]

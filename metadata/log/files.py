@@ -54,8 +54,11 @@ class File(Protocol):
 
     def size(self) -> int: ...
 
-    def try_lock(self) -> bool:
-        """Takes the file's exclusive lock, until it is closed; False if somebody else has it."""
+    def try_lock(self, *, shared: bool = False) -> bool:
+        """Takes the file's exclusive lock, until it is closed; False if somebody else has it.
+
+        shared: only looks whether somebody has it exclusively; a file that is open for reading will do.
+        """
         ...
 
     def close(self) -> None: ...
@@ -123,11 +126,12 @@ class RealFile:
     def size(self) -> int:
         return os.fstat(self._fd).st_size
 
-    def try_lock(self) -> bool:
+    def try_lock(self, *, shared: bool = False) -> bool:
+        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
         # flock, for locks between two users in one process; lockf, because that is the lock Kafka's programs take.
         try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._fd, kind | fcntl.LOCK_NB)
+            fcntl.lockf(self._fd, kind | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno not in (errno.EACCES, errno.EAGAIN):
                 raise

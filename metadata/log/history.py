@@ -13,7 +13,8 @@ import attrs
 from quorate.metadata.batch import RecordBatch
 from quorate.metadata.checks import InvariantViolated, check
 from quorate.metadata.ids import Epoch, Offset, OffsetAndEpoch
-from quorate.metadata.log.interface import EpochStart, LogSummary
+from quorate.metadata.log.interface import EpochStart, LogSummary, SnapshotUse
+from quorate.metadata.log.snapshot_format import CheckedSnapshot
 from quorate.metadata.quorum.epochs import EpochHistory
 from quorate.metadata.records import AnyRecord, KRaftVersionRecord, VotersRecord
 
@@ -24,6 +25,13 @@ class HeldSnapshot:
 
     id: OffsetAndEpoch
     control: tuple[AnyRecord, ...]
+    byte_count: int
+    time_ms: int
+    """Wall clock, of the last record in it."""
+
+    @classmethod
+    def of(cls, checked: CheckedSnapshot, byte_count: int) -> Self:
+        return cls(checked.id, checked.control, byte_count, checked.last_contained_log_timestamp)
 
 
 def quorum_records(batch: RecordBatch) -> list[tuple[Offset, AnyRecord]]:
@@ -70,6 +78,9 @@ class LogHistory:
             return self._epochs.last_epoch
         newest = self.newest_snapshot
         return newest.epoch if newest else Epoch(0)
+
+    def snapshot_use(self) -> tuple[SnapshotUse, ...]:
+        return tuple(SnapshotUse(held.id, held.byte_count, held.time_ms) for held in self._snapshots)
 
     def holds_snapshot(self, snapshot_id: OffsetAndEpoch) -> bool:
         return any(held.id == snapshot_id for held in self._snapshots)
@@ -122,7 +133,7 @@ class LogHistory:
     def on_drop(self, start: Offset) -> None:
         """What lies below `start` can no longer be read."""
         self.start = start
-        self._epochs = self._epochs.from_start(start) if start < self.end_offset else EpochHistory()
+        self._epochs = self._epochs.from_start(start, self.end_offset)
         self._control = [entry for entry in self._control if entry[0] >= start]
         self._summary = None
 

@@ -26,6 +26,7 @@ from quorate.metadata.log.refusals import (
 
 FORMAT: Final = "1"
 _FORMAT_KEY: Final = "quorate.format"
+_RECOVERY_KEY: Final = "quorate.recovery.id"
 
 
 @attrs.frozen(kw_only=True)
@@ -35,6 +36,8 @@ class MetaProperties:
     cluster_id: str
     node_id: NodeId
     directory_id: uuid.UUID
+    recovery_id: uuid.UUID | None = None
+    """Which log of the cluster lies here: None unless its quorum was made anew without a majority of the old one."""
 
     def encode(self) -> bytes:
         lines = (
@@ -43,6 +46,7 @@ class MetaProperties:
             f"node.id={self.node_id}",
             f"directory.id={uuid_to_text(self.directory_id)}",
             f"{_FORMAT_KEY}={FORMAT}",
+            *(() if self.recovery_id is None else (f"{_RECOVERY_KEY}={uuid_to_text(self.recovery_id)}",)),
         )
         return ("\n".join(lines) + "\n").encode()
 
@@ -128,6 +132,7 @@ def _parse(content: bytes, path: Path) -> MetaProperties:
             cluster_id=pairs["cluster.id"],
             node_id=NodeId(int(pairs["node.id"])),
             directory_id=uuid_from_text(pairs["directory.id"]),
+            recovery_id=uuid_from_text(pairs[_RECOVERY_KEY]) if _RECOVERY_KEY in pairs else None,
         )
     except (KeyError, ValueError) as problem:
         missing = f"{problem} is missing" if isinstance(problem, KeyError) else str(problem)
@@ -163,6 +168,24 @@ def check_identity(meta: MetaProperties, directory: Path, *, node_id: NodeId, cl
         )
 
 
+def locked_by(files: Files, directory: Path) -> str | None:
+    """The process that runs on a directory, as it wrote itself down; None: nobody does. Changes nothing."""
+    path = directory / LOCK
+    with failing_storage("Looking at the lock", path):
+        try:
+            file = files.open(path, "read")
+        except FileNotFoundError:
+            return None
+        try:
+            return None if file.try_lock(shared=True) else _holder(file)
+        finally:
+            file.close()
+
+
+def _holder(file: File) -> str:
+    return read_fully(file, 32, 0).decode("ascii", "replace").strip("\0\n ") or "unknown"
+
+
 class DirectoryLock:
     """Held while a process runs on the directory; the system releases it when the process ends, however it ends."""
 
@@ -180,12 +203,12 @@ class DirectoryLock:
         with failing_storage("Locking the directory", path):
             file = files.open(path, "update")
             if not file.try_lock():
-                holder = read_fully(file, 32, 0).decode("ascii", "replace").strip("\0\n ")
+                holder = _holder(file)
                 file.close()
                 raise DirectoryLocked(
                     "Another process runs on this directory",
                     where=path,
-                    why=f"its lock is held by process {holder}" if holder else "its lock is held",
+                    why=f"its lock is held by process {holder}",
                     remedy="stop that process, or give this node another directory (metadata.log.dir)",
                 )
             file.ftruncate(0)

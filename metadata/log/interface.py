@@ -51,6 +51,36 @@ class LogSummary:
     """KRaftVersion and Voters records: those of the newest snapshot (at its end offset - 1), then the log's."""
 
 
+@attrs.frozen
+class SnapshotUse:
+    """What a snapshot takes on the disk. `time_ms`: wall clock, of the last record in it."""
+
+    id: OffsetAndEpoch
+    byte_count: int
+    time_ms: int
+
+
+@attrs.frozen
+class LogPart:
+    """A piece of the log that can only go as a whole: a segment on files."""
+
+    end: Offset
+    byte_count: int
+
+
+@attrs.frozen(kw_only=True)
+class LogUse:
+    """What the log and its snapshots take on the disk, oldest first: what retention decides by."""
+
+    start: Offset
+    parts: tuple[LogPart, ...]
+    snapshots: tuple[SnapshotUse, ...]
+
+    @property
+    def byte_count(self) -> int:
+        return sum(one.byte_count for one in self.parts) + sum(one.byte_count for one in self.snapshots)
+
+
 class SnapshotWriter(Protocol):
     """A snapshot being written aside. Header first, footer last; the caller brings both as batches."""
 
@@ -141,6 +171,10 @@ class Log(Protocol):
 
     def drop_prefix(self, start: Offset, snapshots: Sequence[OffsetAndEpoch]) -> None:
         """Lets go what retention allows: these snapshots, and segments that lie wholly below `start`."""
+        ...
+
+    def use(self) -> LogUse:
+        """What is held, in bytes."""
         ...
 
     def free_bytes(self) -> int:

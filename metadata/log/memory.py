@@ -13,10 +13,15 @@ from quorate.metadata.batch import CorruptBatch, RecordBatch, decode_batches
 from quorate.metadata.checks import InvariantViolated, check
 from quorate.metadata.ids import LOG_START, Offset, OffsetAndEpoch
 from quorate.metadata.log.history import HeldSnapshot, LogHistory
-from quorate.metadata.log.interface import LogSummary, SnapshotNotFound, SnapshotWriter
+from quorate.metadata.log.interface import LogPart, LogSummary, LogUse, SnapshotNotFound, SnapshotWriter
 from quorate.metadata.log.run import BatchRun
-from quorate.metadata.log.snapshot_format import BadSnapshot, SnapshotChecker, SnapshotComposer
-from quorate.metadata.records import AnyRecord, KRaftVersionRecord, VotersRecord
+from quorate.metadata.log.snapshot_format import (
+    BadSnapshot,
+    CheckedSnapshot,
+    SnapshotChecker,
+    SnapshotComposer,
+)
+from quorate.metadata.records import KRaftVersionRecord, VotersRecord
 
 _PLENTY: Final = 1 << 40
 
@@ -100,10 +105,10 @@ class MemoryLog:
         try:
             for batch in decode_batches(data):
                 checker.add(batch)
-            control = checker.finish().control
+            checked = checker.finish()
         except BadSnapshot as error:
             raise CorruptBatch(f"fetched snapshot {snapshot_id}: {error}") from error
-        self._hold(snapshot_id, control, data)
+        self._hold(checked, data)
         self._restart_at(snapshot_id.offset)
 
     def drop_prefix(self, start: Offset, snapshots: Sequence[OffsetAndEpoch]) -> None:
@@ -115,6 +120,13 @@ class MemoryLog:
         self._history.on_drop(max(start, self._history.start))
         for snapshot_id in snapshots:
             self._snapshots.pop(snapshot_id, None)
+
+    def use(self) -> LogUse:
+        return LogUse(
+            start=self.start,
+            parts=tuple(LogPart(one.end_offset, len(one.data)) for one in self._batches.batches),
+            snapshots=self._history.snapshot_use(),
+        )
 
     def free_bytes(self) -> int:
         return self.room
@@ -141,7 +153,10 @@ class MemoryLog:
         """As `storage format` leaves a first voter: with the 0-0 snapshot, which is never shipped."""
         composer = SnapshotComposer(LOG_START, wall_ms=0)
         header = composer.header(last_contained_log_timestamp=0, kraft_version=version, voters=voters)
-        self._hold(LOG_START, (version, voters), header.data + composer.footer().data)
+        checked = CheckedSnapshot(
+            id=LOG_START, control=(version, voters), last_contained_log_timestamp=0, data_records=0
+        )
+        self._hold(checked, header.data + composer.footer().data)
 
     def flush_to(self, end: Offset) -> None:
         """The end of a flush that began when the log ended at `end`; what was cut off since stays cut off."""
@@ -166,9 +181,9 @@ class MemoryLog:
                 self.truncate_to(end)
         self._flushed_end = self.end_offset
 
-    def _hold(self, snapshot_id: OffsetAndEpoch, control: Sequence[AnyRecord], data: bytes) -> None:
-        self._snapshots[snapshot_id] = data
-        self._history.add_snapshot(HeldSnapshot(snapshot_id, tuple(control)))
+    def _hold(self, checked: CheckedSnapshot, data: bytes) -> None:
+        self._snapshots[checked.id] = data
+        self._history.add_snapshot(HeldSnapshot.of(checked, len(data)))
 
     def _restart_at(self, offset: Offset) -> None:
         self._batches.clear()
@@ -209,10 +224,10 @@ class _MemorySnapshotWriter:
         if self._data is None:
             raise InvariantViolated("a snapshot is finished once")
         try:
-            control = self._checker.finish().control
+            checked = self._checker.finish()
         except BadSnapshot as error:
             raise InvariantViolated(f"snapshot {self._id} is put together wrongly: {error}") from error
-        self._log._hold(self._id, control, bytes(self._data))
+        self._log._hold(checked, bytes(self._data))
         self._data = None
 
     def abort(self) -> None:

@@ -99,6 +99,8 @@ def _encode(election: ElectionState) -> bytes:
         "votedId": -1 if voted is None else voted.id,
         "votedDirectoryId": None if directory is None else uuid_to_text(directory),
     }
+    if election.was_voter:
+        fields["wasVoter"] = True
     return json.dumps({**fields, "crc32c": _crc(fields)}, separators=(",", ":")).encode() + b"\n"
 
 
@@ -121,4 +123,9 @@ def _decode(content: bytes) -> ElectionState:
     key = None
     if voted >= 0:
         key = ReplicaKey(NodeId(voted), None if directory is None else uuid_from_text(directory))
-    return ElectionState(Epoch(fields["leaderEpoch"]), NodeId(leader) if leader >= 0 else None, key)
+    return ElectionState(
+        Epoch(fields["leaderEpoch"]),
+        NodeId(leader) if leader >= 0 else None,
+        key,
+        was_voter=fields.get("wasVoter", False),
+    )

@@ -23,7 +23,7 @@ from quorate.metadata.checks import InvariantViolated, check
 from quorate.metadata.ids import Offset, OffsetAndEpoch
 from quorate.metadata.log.files import Files, failing_storage, storage_failed, write_fully
 from quorate.metadata.log.history import HeldSnapshot
-from quorate.metadata.log.interface import LogSummary, SnapshotWriter, StorageFailed
+from quorate.metadata.log.interface import LogPart, LogSummary, LogUse, SnapshotWriter, StorageFailed
 from quorate.metadata.log.layout import FLUSHED, PREFIX_BYTES, pack_mark, snapshot_name
 from quorate.metadata.log.recovery import (
     RecoveryReport,
@@ -49,6 +49,9 @@ class LogConfig:
     """metadata.log.segment.bytes: a segment that would grow beyond is followed by a new one."""
     segment_ms: int = 7 * 24 * 3600 * 1000
     """metadata.log.segment.ms: likewise, by the append times of its first batch and the next."""
+    segment_outlived_bytes: int = 1024 * 1024
+    """A segment of so much, the beginning of which was let go, is followed by a new one: else retention could free
+    nothing before it is full."""
     preallocate_bytes: int = 16 * 1024 * 1024
     """Room is taken in steps of this; the next step is taken when half of the last is used."""
     reserve_bytes: int = 8 * 1024 * 1024
@@ -65,6 +68,8 @@ class SegmentedLog:
         self._config = config
         self._segments = recovered.segments
         self._history = recovered.history
+        self._to_be_let_go = False
+        """The active segment holds much that retention let go: the next batch begins a new one."""
         self._tail = BatchRun()
         self._snapshots = SnapshotReader(files, directory)
         self._fetched = FetchedPart(files, directory, self._failing)
@@ -121,6 +126,10 @@ class SegmentedLog:
         group: list[RecordBatch] = []
         position = active.size
         first_time_ms = active.first_time_ms
+        if self._to_be_let_go and batches:
+            self._to_be_let_go = False
+            active = self._roll(batches[0].base_offset)
+            position, first_time_ms = 0, None
         for batch in batches:
             size = PREFIX_BYTES + len(batch.data)
             if position and (
@@ -338,6 +347,8 @@ class SegmentedLog:
                 if self._history.holds_snapshot(snapshot_id):
                     self._files.remove(self._directory / snapshot_name(snapshot_id))
         self._close_dropped(gone)
+        active = self._segments[-1]
+        self._to_be_let_go = active.base < start and active.size >= self._config.segment_outlived_bytes
         with self._lock:
             self._history.remove_snapshots(snapshots)
         # After a restart the log begins earlier, where the oldest segment that is left begins: harmless.
@@ -358,6 +369,13 @@ class SegmentedLog:
                 segment.close()
 
     # The rest
+
+    def use(self) -> LogUse:
+        return LogUse(
+            start=self._history.start,
+            parts=tuple(LogPart(segment.end_offset, segment.size) for segment in self._segments),
+            snapshots=self._history.snapshot_use(),
+        )
 
     def free_bytes(self) -> int:
         with failing_storage("Asking for the room that is left", self._directory):

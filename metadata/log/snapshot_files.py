@@ -60,7 +60,7 @@ def check_snapshot_file(file: File, snapshot_id: OffsetAndEpoch) -> HeldSnapshot
     checker = SnapshotChecker(snapshot_id)
     for _, batch in read_batches(file):
         checker.add(batch)
-    return HeldSnapshot(snapshot_id, checker.finish().control)
+    return HeldSnapshot.of(checker.finish(), file.size())
 
 
 def held_snapshots(files: Files, directory: Path, names: Sequence[str]) -> list[HeldSnapshot]:
@@ -134,7 +134,7 @@ class FileSnapshotWriter:
             self._file = None
             self._files.rename(self._part, self._target)
             self._files.sync_directory(self._target.parent)
-        self._on_finished(HeldSnapshot(self._id, checked.control))
+        self._on_finished(HeldSnapshot.of(checked, self._position))
 
     def abort(self) -> None:
         if self._file is not None:

@@ -16,6 +16,9 @@ FLUSH_TIME: Final = histogram(
 FLUSHES_SLOW: Final = counter(
     "log_slow_flushes", "Flushes that took longer than the 3 ms for which a follower waits."
 )
+DISK_SLOW: Final = gauge(
+    "disk_slow", "1 while the median of the last 20 flushes is more than quorate.slow.flush.ms."
+)
 APPLIED: Final = gauge(
     "metadata_last_applied_offset",
     "The last offset that was applied to this node's state; -1 before any.",
@@ -67,6 +70,7 @@ CUT: Final = counter(
 FAMILIES: Final[tuple[Family, ...]] = (
     FLUSH_TIME,
     FLUSHES_SLOW,
+    DISK_SLOW,
     APPLIED,
     APPLY_LAG,
     SNAPSHOT_AGE,
@@ -100,6 +104,7 @@ def node_samples(node: RaftNode) -> Iterator[Sample]:
     yield from quorum_samples(node.core, now)
     yield FLUSH_TIME.of(node.flushes.seconds)
     yield FLUSHES_SLOW.of(node.flushes.slow)
+    yield DISK_SLOW.of(node.flushes.speed.slow)
     yield APPLIED.of(node.applied - 1)
     if node.high_watermark is not None:
         yield APPLY_LAG.of(max(0, node.high_watermark - node.applied))

@@ -8,21 +8,33 @@
 - `snapshots`   how a replica that is too far behind gets there (FetchSnapshot), what may be dropped
 - `reads`       is this leader still the one (the read index)
 - `membership`  who votes (AddRaftVoter, RemoveRaftVoter, UpdateRaftVoter)
+- `joining`     a controller that makes itself a voter
+- `recoveries`  is this the same log (after a recovery without a majority)
 - `transitions` which role may follow which · `invariants` what must hold after every step
 
 This file keeps the state, hands events to those parts, and collects the effects of one step.
 """
 
 import random
+import uuid
 from typing import Final, assert_never
 
 import attrs
 
 from quorate.metadata.batch import RecordBatch
 from quorate.metadata.checks import ErrorCode, RequestRejected, check
-from quorate.metadata.ids import FIRST_OFFSET, Endpoint, Epoch, NodeId, Offset, OffsetAndEpoch, ReplicaKey
+from quorate.metadata.ids import (
+    FIRST_OFFSET,
+    Endpoint,
+    Epoch,
+    NodeId,
+    Offset,
+    OffsetAndEpoch,
+    ReplicaKey,
+    quorum_name,
+)
 from quorate.metadata.log.interface import LogSummary
-from quorate.metadata.quorum import elections, membership, reads, replication, snapshots
+from quorate.metadata.quorum import elections, joining, membership, reads, recoveries, replication, snapshots
 from quorate.metadata.quorum.effects import (
     DropPrefix,
     Effects,
@@ -30,7 +42,6 @@ from quorate.metadata.quorum.effects import (
     Outgoing,
     Peer,
     ReadAnswer,
-    RejectClusterId,
     SendRequest,
     SendResponse,
     SnapshotChunk,
@@ -48,6 +59,7 @@ from quorate.metadata.quorum.events import (
     RequestReceived,
     ResignRequested,
     ResponseReceived,
+    RetentionReached,
     ShutdownRequested,
     SnapshotCreated,
     SnapshotInstalled,
@@ -86,6 +98,8 @@ class QuorumConfig:
 
     replica: ReplicaKey
     cluster_id: str
+    recovery_id: uuid.UUID | None = None
+    """Which log of that cluster this replica holds: None unless the quorum was made anew (`recoveries`)."""
     listener: str = "CONTROLLER"
     """The listener of the voters' endpoints that this replica dials."""
     endpoints: tuple[Endpoint, ...] = ()
@@ -93,6 +107,8 @@ class QuorumConfig:
     kraft_versions: tuple[int, int] = (0, 1)
     """The lowest and the highest that this replica speaks."""
     bootstrap: tuple[Endpoint, ...] = ()
+    auto_join: bool = False
+    """Whether it asks by itself to become a voter (controller.quorum.auto.join.enable)."""
     durable: bool = True
     """False for brokers: their log is a cache, so a Fetch need not wait for a flush."""
     wall_offset_ms: int = 0
@@ -105,6 +121,10 @@ class QuorumConfig:
     fetch_max_wait_ms: int = 500
     fetch_max_bytes: int = 8 * 1024 * 1024
     snapshot_max_bytes: int = 1024 * 1024
+    answer_max_bytes: int = 8 * 1024 * 1024
+    """The most that one Fetch or FetchSnapshot is answered with, whatever it asks for: it is read into memory."""
+    replicas_max: int = 10_000
+    """How many replicas a leader remembers: who invents new ones with each request must not fill its memory."""
     suspicion_interval_ms: int = 250
     suspicion_delay_ms: tuple[int, int] = (10, 150)
 
@@ -164,6 +184,7 @@ class _Step:
     committed: Offset | None = None
     reads: list[ReadAnswer] = attrs.Factory(list)
     drop_prefix: DropPrefix | None = None
+    superseded_by: uuid.UUID | None = None
     notes: list[str] = attrs.Factory(list)
 
     def effects(self, flushed_to: Offset) -> Effects:
@@ -179,6 +200,7 @@ class _Step:
             committed=self.committed,
             reads=tuple(self.reads),
             drop_prefix=self.drop_prefix,
+            superseded_by=self.superseded_by,
             notes=tuple(self.notes),
         )
 
@@ -192,6 +214,9 @@ class RaftCore:
         """From what the disk holds; `Started` must be the first event."""
         self.config = config
         self.id: NodeId = config.replica.id
+        self.quorum_name: Final = quorum_name(config.cluster_id, config.recovery_id)
+        self.said_once: set[str] = set()
+        """What was said of other logs of this cluster, so that it is not said again."""
         self.rng = rng
         self.election = election
         self.log = LogState.of(log)
@@ -206,6 +231,8 @@ class RaftCore:
         self.installing: OffsetAndEpoch | None = None
         self.disk_low = False
         """Below the free-space floor: it neither fetches nor stands for election, but still votes."""
+        self.joining_said = ""
+        """What was noted last about becoming a voter."""
         self.shutting_down = False
         self.handed_over = False
         """While shutting down: its successors know, or had their time."""
@@ -242,6 +269,7 @@ class RaftCore:
         if not isinstance(role, Leader) and replication.may_fetch(self):
             deadlines.append(self.fetch_at_ms)
         deadlines += membership.deadlines(self)
+        deadlines += joining.deadlines(self)
         match role:
             case Unattached():
                 deadlines.append(role.election_deadline_ms if self.may_stand else None)
@@ -260,7 +288,9 @@ class RaftCore:
                 if self.may_stand:
                     deadlines += [role.fetch_deadline_ms, role.suspect_at_ms]
             case Resigned():
-                waits = self.may_stand or not self.is_voter or (self.shutting_down and not self.handed_over)
+                waits = (
+                    self.may_stand or not self.is_electable or (self.shutting_down and not self.handed_over)
+                )
                 deadlines += [role.election_deadline_ms if waits else None, *role.resend_at_ms.values()]
             case _:
                 assert_never(role)
@@ -314,9 +344,28 @@ class RaftCore:
         return known
 
     @property
+    def is_electable(self) -> bool:
+        """A voter; or one whose removal is in its log and not committed, as far as it knows (Ongaro's thesis, 4.2.2).
+
+        The voters that lack that record may need its vote, and would never get it: its log is longer than theirs. So it
+        stands itself, without counting itself, and resigns once the record is committed.
+        """
+        if self.is_voter:
+            return True
+        sets = self.log.voters.sets
+        if len(sets) < 2 or self.log.voters.last_offset < (self.high_watermark or 0):
+            return False
+        return sets[-2][1].contains(self.config.replica)
+
+    @property
+    def own_votes(self) -> set[NodeId]:
+        """What it starts with as a candidate: its own vote, if that counts."""
+        return {self.id} if self.is_voter else set()
+
+    @property
     def may_stand(self) -> bool:
         """Whether it may try to become leader: one without room for its log, or about to go, would be none."""
-        return self.is_voter and not self.disk_low and not self.shutting_down
+        return self.is_electable and not self.disk_low and not self.shutting_down
 
     @property
     def leads(self) -> bool:
@@ -353,6 +402,8 @@ class RaftCore:
                 snapshots.on_installed(self, event.summary, now_ms)
             case SnapshotCreated():
                 snapshots.on_created(self, event.snapshot_id)
+            case RetentionReached():
+                snapshots.let_go(self, event.oldest_kept, now_ms)
             case ResignRequested():
                 if self.leads and self.election.epoch == event.epoch:
                     elections.resign(self, now_ms, event.reason)
@@ -373,15 +424,14 @@ class RaftCore:
                 self._on_failure(correlation, Failure.TIMED_OUT, now_ms)
         elections.poll(self, now_ms)
         membership.poll(self, now_ms)
+        joining.remember(self)
+        joining.poll(self, now_ms)
         reads.poll(self, now_ms)
         replication.poll(self, now_ms)
 
     def _on_request(self, event: RequestReceived, now_ms: int) -> None:
-        if event.cluster_id is not None and event.cluster_id != self.config.cluster_id:
-            self.note(
-                f"refuses a request for cluster {event.cluster_id}: this is cluster {self.config.cluster_id}"
-            )
-            self._step.send.append(RejectClusterId(event.token))
+        if not recoveries.is_meant(self, event):
+            recoveries.refuse(self, event)
             return
         request, token = event.request, event.token
         match request:
@@ -423,11 +473,11 @@ class RaftCore:
             case FetchSnapshotRequest() as request:
                 snapshots.on_fetch_snapshot_response(self, request, response, now_ms)
             case VersionsRequest():
-                membership.on_versions(self, pending.peer, response, now_ms)
+                membership.on_versions(self, correlation, response, now_ms)
             case UpdateVoterRequest():
                 elections.observe(self, response.leader, now_ms)
-            case AddVoterRequest() | RemoveVoterRequest():
-                pass  # never asked by a replica
+            case (AddVoterRequest() | RemoveVoterRequest()) as request:
+                joining.on_response(self, request, response, now_ms)
             case _:
                 assert_never(pending.request)
 
@@ -445,7 +495,7 @@ class RaftCore:
             case FetchRequest() | FetchSnapshotRequest():
                 replication.on_fetch_failure(self, pending.peer, failure, now_ms)
             case VersionsRequest():
-                membership.on_versions_failure(self, pending.peer, failure)
+                membership.on_versions_failure(self, correlation, pending.peer, failure)
             case UpdateVoterRequest() | AddVoterRequest() | RemoveVoterRequest():
                 pass  # asked again after a while, if there is still cause
             case _:
@@ -466,6 +516,7 @@ class RaftCore:
     def become(self, why: Why, role: Role, election: ElectionState, now_ms: int) -> None:
         """The one place where a role changes: table, persistence, and what the old role leaves behind."""
         old = self.role
+        election = attrs.evolve(election, was_voter=self.election.was_voter)
         check(next_role(old.name, why) is role.name, f"{why.name} does not make a {role.name.value} replica")
         check(
             election.epoch >= self.election.epoch, f"epoch {election.epoch} is behind {self.election.epoch}"

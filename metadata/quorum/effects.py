@@ -7,6 +7,8 @@ in the same value; no other code can send. Nothing in `send` promises that this 
 If any of them fails the process ends: a core that is ahead of its disk must never speak again.
 """
 
+import uuid
+
 import attrs
 
 from quorate.metadata.batch import RecordBatch
@@ -91,5 +93,7 @@ class Effects:
     """The new high watermark: everything below is committed and may be applied."""
     reads: tuple[ReadAnswer, ...] = ()
     drop_prefix: DropPrefix | None = None
+    superseded_by: uuid.UUID | None = None
+    """This node's log was given up by the recovery of that id: the node ends here, and begins anew without its copy."""
     notes: tuple[str, ...] = ()
     """What was decided and why, for logs and transcripts."""

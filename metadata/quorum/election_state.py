@@ -16,6 +16,9 @@ class ElectionState:
     epoch: Epoch
     leader_id: NodeId | None = None
     voted: ReplicaKey | None = None
+    was_voter: bool = attrs.field(default=False, eq=False)
+    """Whether this disk has ever been among the voters: if it is none now, somebody removed it (`joining`). It is kept
+    here and not compared: it says nothing of an election."""
 
     @classmethod
     def primordial(cls) -> "ElectionState":

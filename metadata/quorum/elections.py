@@ -70,7 +70,7 @@ def start(core: "RaftCore", now_ms: int) -> None:
     if leader_id is not None and leader_id != core.id and endpoint is not None:
         core.role = Follower(leader_id, endpoint, now_ms + core.config.fetch_timeout_ms)
     else:
-        core.role = Unattached(soon if core.is_voter else None)
+        core.role = Unattached(soon if core.is_electable else None)
     core.note(f"starts as {core.role.name.value} in epoch {core.election.epoch}, log ends at {core.log.end}")
 
 
@@ -96,7 +96,7 @@ def poll(core: "RaftCore", now_ms: int) -> None:
 
 
 def _poll_unattached(core: "RaftCore", role: Unattached, deadline: int | None, now_ms: int) -> None:
-    if not core.is_voter:
+    if not core.is_electable:
         role.election_deadline_ms = None
     elif not core.may_stand:
         return
@@ -147,7 +147,7 @@ def _poll_resigned(core: "RaftCore", role: Resigned, now_ms: int) -> None:
     over = role.election_deadline_ms <= now_ms
     if core.shutting_down:
         core.handed_over = core.handed_over or over or not role.unacknowledged
-    if over and not core.is_voter:
+    if over and not core.is_electable:
         # The epoch is raised so that nobody is told of this leader any more.
         _to_unattached(core, Why.NO_LONGER_VOTER, core.next_epoch(), now_ms)
     elif over and core.may_stand:
@@ -181,7 +181,7 @@ def _vote_request(core: "RaftCore", peer: Peer, *, pre_vote: bool) -> VoteReques
 def _ask_for_pre_votes(core: "RaftCore", why: Why, now_ms: int) -> None:
     """Turns Prospective in the same epoch and asks all other voters, a leader it had included."""
     old = core.role
-    role = Prospective(now_ms + core.election_timeout(), {core.id})
+    role = Prospective(now_ms + core.election_timeout(), core.own_votes)
     if isinstance(old, Follower):
         role.leader = (old.leader_id, old.endpoint)
         role.awaits_leader = True
@@ -205,7 +205,7 @@ def _maybe_stand(core: "RaftCore", role: Prospective, now_ms: int) -> None:
 
 def _stand(core: "RaftCore", why: Why, now_ms: int) -> None:
     """Raises the epoch, votes for itself, and asks the others."""
-    role = Candidate(now_ms + core.election_timeout(), {core.id})
+    role = Candidate(now_ms + core.election_timeout(), core.own_votes)
     election = ElectionState(core.next_epoch(), None, core.config.replica)
     core.become(why, role, election, now_ms)
     for peer in core.other_voters():
@@ -220,7 +220,9 @@ def _maybe_lead(core: "RaftCore", role: Candidate, now_ms: int) -> None:
     leader = Leader(
         epoch_start=core.log.end.offset,
         begin_quorum_at_ms=now_ms,
-        check_quorum_at_ms=None if len(core.voters) == 1 else now_ms + config.fetch_timeout_ms * 3 // 2,
+        check_quorum_at_ms=None
+        if core.voters.ids == (core.id,)
+        else now_ms + config.fetch_timeout_ms * 3 // 2,
     )
     election = ElectionState(core.election.epoch, core.id, core.election.voted)
     core.become(Why.VOTES_WON, leader, election, now_ms)
@@ -325,7 +327,9 @@ def on_vote_request(core: "RaftCore", token: Token, request: VoteRequest, now_ms
     if not request.voter.matches(core.config.replica):
         core.note(f"was asked for the vote of {request.voter}, but is {core.config.replica}")
         return _answer_vote(core, token, error=ErrorCode.invalid_voter_key)
-    granted = _grants_pre_vote(core, request) if request.pre_vote else _grants_vote(core, request, now_ms)
+    granted = (
+        _grants_pre_vote(core, request, now_ms) if request.pre_vote else _grants_vote(core, request, now_ms)
+    )
     kind = "pre-vote" if request.pre_vote else "vote"
     core.note(
         f"{'grants' if granted else 'refuses'} {request.candidate.id} its {kind} in epoch {request.epoch}"
@@ -361,10 +365,16 @@ def _answer_vote(
     core.reply(token, VoteResponse(leader=core.leader_and_epoch, granted=granted, error=error))
 
 
-def _grants_pre_vote(core: "RaftCore", request: VoteRequest) -> bool:
-    """Not persisted, may be given to many. A leader never grants; nor does a follower that hears its leader."""
+def _grants_pre_vote(core: "RaftCore", request: VoteRequest, now_ms: int) -> bool:
+    """Not persisted, may be given to many. A leader never grants; nor does a follower that hears its leader.
+
+    One that does not stand itself (an observer, or a voter without room) stays a follower when its leader falls silent:
+    it must grant all the same, for it may be a voter by the log of who asks.
+    """
     role = core.role
-    if isinstance(role, Leader) or (isinstance(role, Follower) and role.has_fetched):
+    if isinstance(role, Leader):
+        return False
+    if isinstance(role, Follower) and role.has_fetched and now_ms < role.fetch_deadline_ms:
         return False
     if not request.last.at_least(core.log.end):
         return False
@@ -387,7 +397,7 @@ def _grants_vote(core: "RaftCore", request: VoteRequest, now_ms: int) -> bool:
     if not request.last.at_least(core.log.end):
         return False
     election = ElectionState(core.election.epoch, None, request.candidate)
-    role = Unattached(now_ms + core.election_timeout() if core.is_voter else None)
+    role = Unattached(now_ms + core.election_timeout() if core.is_electable else None)
     core.become(Why.VOTE_GIVEN, role, election, now_ms)
     return True
 
@@ -425,10 +435,10 @@ def on_begin_quorum_epoch(
     core: "RaftCore", token: Token, request: BeginQuorumEpochRequest, now_ms: int
 ) -> None:
     error = ErrorCode.none
-    if request.leader_id < 0 or request.leader_id == core.id:
-        error = ErrorCode.invalid_request
-    elif request.epoch < core.election.epoch:
+    if request.epoch < core.election.epoch:
         error = ErrorCode.fenced_leader_epoch
+    elif request.leader_id < 0 or request.leader_id == core.id:
+        error = ErrorCode.invalid_request
     else:
         endpoint = next((one for one in request.endpoints if one.name == core.config.listener), None)
         observe(core, LeaderAndEpoch(request.epoch, request.leader_id, endpoint), now_ms)
@@ -449,15 +459,15 @@ def _leader_speaks(core: "RaftCore", leader_id: NodeId, told: Endpoint | None, n
 def on_end_quorum_epoch(core: "RaftCore", token: Token, request: EndQuorumEpochRequest, now_ms: int) -> None:
     """The leader steps down. Its first successor stands at once; the others leave it the time to win."""
     error = ErrorCode.none
-    if request.leader_id < 0 or request.leader_id == core.id:
-        error = ErrorCode.invalid_request
-    elif request.epoch < core.election.epoch:
+    if request.epoch < core.election.epoch:
         error = ErrorCode.fenced_leader_epoch
+    elif request.leader_id < 0 or request.leader_id == core.id:
+        error = ErrorCode.invalid_request
     else:
         observe(core, LeaderAndEpoch(request.epoch, request.leader_id), now_ms)
     core.reply(token, EndQuorumEpochResponse(leader=core.leader_and_epoch, error=error))
     role = core.role
-    if error is not ErrorCode.none or not isinstance(role, Follower) or not core.is_voter:
+    if error is not ErrorCode.none or not isinstance(role, Follower) or not core.is_electable:
         return
     role.has_fetched = False
     position = _position(request.preferred, core.config.replica)
@@ -592,7 +602,7 @@ def _to_unattached(core: "RaftCore", why: Why, epoch: Epoch, now_ms: int) -> Non
     """Keeps what is left of a running election timer: bumped epochs must not postpone our own election for ever."""
     old = core.role
     deadline: int | None = None
-    if core.is_voter:
+    if core.is_electable:
         deadline = now_ms + core.election_timeout()
         if isinstance(old, Unattached | Candidate) and old.election_deadline_ms is not None:
             deadline = max(now_ms + 1, min(deadline, old.election_deadline_ms))

@@ -102,6 +102,13 @@ class SnapshotCreated:
 
 
 @attrs.frozen
+class RetentionReached:
+    """Log and snapshots are more than is to be kept: they should begin with this snapshot (`retention`)."""
+
+    oldest_kept: OffsetAndEpoch
+
+
+@attrs.frozen
 class ResignRequested:
     """The controller cannot go on as leader of this epoch (a fault after an append, a full disk)."""
 
@@ -132,6 +139,7 @@ Event = (
     | LogFlushed
     | SnapshotInstalled
     | SnapshotCreated
+    | RetentionReached
     | ResignRequested
     | SpaceChanged
     | ShutdownRequested

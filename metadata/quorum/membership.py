@@ -18,7 +18,7 @@ from quorate.metadata.checks import ErrorCode, InvariantViolated
 from quorate.metadata.ids import ZERO_UUID, Endpoint, NodeId, Offset, ReplicaKey
 from quorate.metadata.quorum import elections, replication
 from quorate.metadata.quorum.effects import Peer
-from quorate.metadata.quorum.events import Failure, Token
+from quorate.metadata.quorum.events import Correlation, Failure, Token
 from quorate.metadata.quorum.messages import (
     AddVoterRequest,
     AddVoterResponse,
@@ -56,18 +56,18 @@ def on_add_voter(core: "RaftCore", token: Token, request: AddVoterRequest, now_m
         core.reply(token, AddVoterResponse(leader=core.leader_and_epoch, error=code, message=why))
         return
     deadline_ms = now_ms + _patience_ms(core, request.timeout_ms)
-    role.change = VoterChange(token, request, deadline_ms)
     core.note(f"is asked to add voter {request.voter}: asks it what it speaks")
-    core.send(Peer(request.voter.id, endpoint), VersionsRequest(), now_ms)
+    asked = core.send(Peer(request.voter.id, endpoint), VersionsRequest(), now_ms)
+    role.change = VoterChange(token, request, deadline_ms, asked=asked)
 
 
-def on_versions(core: "RaftCore", peer: Peer, response: Response, now_ms: int) -> None:
+def on_versions(core: "RaftCore", asked: Correlation, response: Response, now_ms: int) -> None:
     """The replica to be added has answered; append if it speaks our kraft.version and has caught up."""
     role = core.role
     change = role.change if isinstance(role, Leader) else None
-    if change is None or change.offset is not None or not isinstance(change.request, AddVoterRequest):
-        return  # it took too long, and was told so
-    if not isinstance(role, Leader) or change.request.voter.id != peer.id:
+    if not isinstance(role, Leader) or change is None or change.asked != asked:
+        return  # it took too long, and its operator was told so
+    if not isinstance(change.request, AddVoterRequest):
         return
     spoken = response.kraft_versions if isinstance(response, VersionsResponse) else None
     refused = _not_now(core, change) or _cannot_join(core, role, change.request, spoken, now_ms)
@@ -83,10 +83,10 @@ def on_versions(core: "RaftCore", peer: Peer, response: Response, now_ms: int) -
     _after_append(core, role, now_ms)
 
 
-def on_versions_failure(core: "RaftCore", peer: Peer, failure: Failure) -> None:
+def on_versions_failure(core: "RaftCore", asked: Correlation, peer: Peer, failure: Failure) -> None:
     role = core.role
     change = role.change if isinstance(role, Leader) else None
-    if not isinstance(role, Leader) or change is None or change.offset is not None:
+    if not isinstance(role, Leader) or change is None or change.asked != asked:
         return
     _end_change(
         core,

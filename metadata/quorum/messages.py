@@ -5,6 +5,8 @@ or snapshot bytes names what to read (`LogRead`, `SnapshotRead`): the core never
 out the effects reads it at that moment, after the appends of the same step.
 """
 
+import uuid
+
 import attrs
 
 from quorate.metadata.batch import RecordBatch
@@ -110,6 +112,8 @@ class FetchResponse:
     batches: tuple[RecordBatch, ...] = attrs.field(
         default=(), repr=lambda batches: f"<{len(batches)} batches>"
     )
+    recovery_id: uuid.UUID | None = None
+    """Which log of the cluster this is: None as long as the quorum was never made anew without a majority."""
 
 
 @attrs.frozen(kw_only=True)

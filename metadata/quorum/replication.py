@@ -13,11 +13,11 @@ import attrs
 from quorate.metadata.batch import RecordBatch
 from quorate.metadata.checks import ErrorCode, InvariantViolated, check
 from quorate.metadata.ids import Epoch, NodeId, Offset, OffsetAndEpoch, ReplicaKey
-from quorate.metadata.quorum import elections, membership, snapshots
+from quorate.metadata.quorum import elections, joining, membership, recoveries, snapshots
 from quorate.metadata.quorum.effects import Flush, Peer
 from quorate.metadata.quorum.events import Failure, LogFlushed, Token
 from quorate.metadata.quorum.messages import FetchRequest, FetchResponse, LogRead, Response
-from quorate.metadata.quorum.roles import Follower, Leader, Parked, Progress, Unattached
+from quorate.metadata.quorum.roles import Follower, Leader, Parked, Progress, SnapshotReading, Unattached
 from quorate.metadata.quorum.voters import BOOTSTRAP_OFFSET, VoterSet
 from quorate.metadata.records import LeaderChangeRecord, LeaderChangeVoter, VotersRecord
 
@@ -45,8 +45,10 @@ def append(core: "RaftCore", batches: Iterable[RecordBatch]) -> None:
             raise InvariantViolated(f"a batch of epoch {batch.epoch} in epoch {core.election.epoch}")
         log.epochs = log.epochs.with_append(batch.epoch, batch.base_offset)
         if batch.is_control:
-            for index, record in enumerate(batch.records()):
-                if isinstance(record, VotersRecord):
+            records = batch.records()
+            by_hand = recoveries.is_beginning(records)
+            for index, record in enumerate(records):
+                if isinstance(record, VotersRecord) and not by_hand:
                     membership.check_overlap(core, VoterSet.of(record.voters))
                 log.voters = log.voters.with_record(Offset(batch.base_offset + index), record)
         log.end = batch.end
@@ -171,6 +173,9 @@ def on_fetch_response(
     check(isinstance(response, FetchResponse), "a Fetch was answered with something else")
     if not isinstance(response, FetchResponse):
         return
+    if response.recovery_id != core.config.recovery_id:
+        recoveries.on_other_log(core, peer, response, now_ms)
+        return
     epoch_before = core.election.epoch
     elections.observe(core, response.leader, now_ms)
     role = core.role
@@ -183,6 +188,8 @@ def on_fetch_response(
         if isinstance(role, Follower) and peer.id == role.leader_id and denied:
             elections.on_leader_denies(core, role, now_ms)
             role.reconnecting = role.reconnecting or not core.is_voter  # an observer asks somebody else next
+        elif isinstance(role, Follower) and response.leader.leader_id == role.leader_id:
+            role.reconnecting = False  # somebody else says that it leads: its silence may be over
         return
     if not isinstance(role, Follower) or request.offset != core.log.end.offset:
         return
@@ -268,6 +275,7 @@ def _truncate(core: "RaftCore", diverging: OffsetAndEpoch) -> None:
     )
     if cut >= log.end.offset:
         return
+    was_voter = core.is_voter
     core.note(f"cuts its log from {log.end} back to {cut}: the leader has another history")
     log.epochs = log.epochs.truncated_to(cut)
     log.voters = log.voters.truncated_to(cut)
@@ -275,6 +283,8 @@ def _truncate(core: "RaftCore", diverging: OffsetAndEpoch) -> None:
     log.flushed_end = min(log.flushed_end, cut)
     log.generation += 1
     core.effects.truncate_to = cut
+    if was_voter and not core.is_voter:
+        joining.forget(core)
 
 
 def _epoch_before(core: "RaftCore", end: Offset) -> Epoch:
@@ -303,7 +313,7 @@ def on_fetch(core: "RaftCore", token: Token, request: FetchRequest, now_ms: int)
         error = ErrorCode.invalid_request
     role = core.role
     if error is not ErrorCode.none or not isinstance(role, Leader):
-        core.reply(token, FetchResponse(leader=core.leader_and_epoch, error=error))
+        core.reply(token, refused(core, error))
         return
     progress = _progress(core, role, request.replica)
     if progress is not None:
@@ -327,24 +337,32 @@ def on_fetch(core: "RaftCore", token: Token, request: FetchRequest, now_ms: int)
 
 
 def _progress(core: "RaftCore", role: Leader, replica: ReplicaKey) -> Progress | None:
-    """What we know of a replica; None for readers that are none (a negative id). A voter is known by its set's key."""
+    """What we know of a replica; None for readers that are none (a negative id), and for observers beyond the limit.
+
+    A voter is known by its set's key.
+    """
     if replica.id < 0 or replica.id == core.id:
         return None
     voters = core.voters
     key = voters.key(replica.id) if voters.contains(replica) else replica
     progress = role.progress.get(key)
     if progress is None:
+        if key is replica and len(role.progress) >= core.config.replicas_max:
+            return None
         progress = role.progress[key] = Progress(key)
     return progress
 
 
-def note_presence(core: "RaftCore", replica: ReplicaKey, now_ms: int) -> None:
-    """A FetchSnapshot is as good a sign of life as a Fetch."""
+def note_reading(core: "RaftCore", replica: ReplicaKey, snapshot_id: OffsetAndEpoch, now_ms: int) -> None:
+    """A FetchSnapshot is as good a sign of life as a Fetch, and says what the replica still needs."""
     role = core.role
-    if isinstance(role, Leader):
-        progress = _progress(core, role, replica)
-        if progress is not None:
-            _seen(core, role, progress, now_ms)
+    progress = _progress(core, role, replica) if isinstance(role, Leader) else None
+    if progress is None or not isinstance(role, Leader):
+        return
+    _seen(core, role, progress, now_ms)
+    if progress.reads is None or progress.reads.snapshot_id != snapshot_id:
+        progress.reads = SnapshotReading(snapshot_id, began_ms=now_ms, last_ms=now_ms)
+    progress.reads.last_ms = now_ms
 
 
 def _seen(core: "RaftCore", role: Leader, progress: Progress, now_ms: int) -> None:
@@ -416,21 +434,29 @@ def _told_high_watermark(core: "RaftCore", role: Leader) -> Offset | None:
     return core.high_watermark if role.high_watermark_known else None
 
 
+def refused(core: "RaftCore", error: ErrorCode) -> FetchResponse:
+    """No records, but who leads, and which log this is."""
+    return FetchResponse(leader=core.leader_and_epoch, error=error, recovery_id=core.config.recovery_id)
+
+
 def _empty_answer(core: "RaftCore", role: Leader) -> FetchResponse:
     return FetchResponse(
         leader=core.leader_and_epoch,
         high_watermark=_told_high_watermark(core, role),
         log_start=core.log.start,
+        recovery_id=core.config.recovery_id,
     )
 
 
 def _answer(core: "RaftCore", role: Leader, request: FetchRequest) -> FetchResponse:
     limit = _limit(core, request.replica)
+    max_bytes = min(request.max_bytes, core.config.answer_max_bytes)
     return FetchResponse(
         leader=core.leader_and_epoch,
         high_watermark=_told_high_watermark(core, role),
         log_start=core.log.start,
-        read=LogRead(request.offset, limit, request.max_bytes) if request.offset < limit else None,
+        read=LogRead(request.offset, limit, max_bytes) if request.offset < limit else None,
+        recovery_id=core.config.recovery_id,
     )
 
 
@@ -471,8 +497,7 @@ def fail_parked(core: "RaftCore", role: Leader) -> None:
     """Leadership is over: who waits is told where to turn."""
     for progress in role.progress.values():
         if progress.parked is not None:
-            answer = FetchResponse(leader=core.leader_and_epoch, error=ErrorCode.not_leader_or_follower)
-            core.reply(progress.parked.token, answer)
+            core.reply(progress.parked.token, refused(core, ErrorCode.not_leader_or_follower))
             progress.parked = None
 
 

@@ -63,6 +63,15 @@ class Parked:
 
 
 @attrs.define(eq=False)
+class SnapshotReading:
+    """A snapshot that a replica fetches from us."""
+
+    snapshot_id: OffsetAndEpoch
+    began_ms: int
+    last_ms: int
+
+
+@attrs.define(eq=False)
 class Progress:
     """What the leader knows of one replica.
 
@@ -77,6 +86,8 @@ class Progress:
     leader_end_at_last_fetch: Offset = FIRST_OFFSET
     high_watermark_sent: Offset | None = None
     parked: Parked | None = None
+    reads: SnapshotReading | None = None
+    """The snapshot that it asked for last."""
 
 
 @attrs.define(eq=False)
@@ -88,6 +99,8 @@ class VoterChange:
     deadline_ms: int
     offset: Offset | None = None
     """Of its record; None: nothing is appended yet."""
+    asked: Correlation | None = None
+    """The question to the replica that is to be added: an answer to an earlier change's question decides nothing."""
 
 
 @attrs.frozen

@@ -1,8 +1,8 @@
-"""How a replica that is too far behind gets there, and what may be dropped (KIP-630).
+"""How a replica that is too far behind gets there, and what may be let go (KIP-630).
 
 A snapshot is fetched from the leader in parts, by position; while it is under way the ordinary Fetch rests. When it is
 complete the log restarts at its end. Snapshots of our own are made by the shell from the applied image; here is only
-when one is wanted, and what its arrival lets go.
+when one is wanted. How much is kept is `retention`'s business; here is what somebody still reads.
 """
 
 from typing import TYPE_CHECKING, Final
@@ -22,13 +22,15 @@ from quorate.metadata.quorum.messages import (
     Response,
     SnapshotRead,
 )
-from quorate.metadata.quorum.roles import Follower, SnapshotFetch
+from quorate.metadata.quorum.roles import Follower, Leader, SnapshotFetch
 
 if TYPE_CHECKING:
     from quorate.metadata.quorum.core import RaftCore
 
-SNAPSHOTS_KEPT: Final = 2
-"""The newest, and the one before it: a replica a little behind still finds its place in the log."""
+READER_PATIENCE_MS: Final = 30_000
+"""A snapshot is kept for a replica that asked for a part of it so recently…"""
+READER_LIMIT_MS: Final = 60 * 60 * 1000
+"""…and began to read it not longer ago than this: one that reads for ever must not fill the disk."""
 
 
 # ---- fetching ----------------------------------------------------------------------------------------
@@ -125,14 +127,15 @@ def _adopt(core: "RaftCore", summary: LogSummary) -> None:
 def on_fetch_snapshot(core: "RaftCore", token: Token, request: FetchSnapshotRequest, now_ms: int) -> None:
     error = replication.refusal(core, request.epoch)
     if error is ErrorCode.none:
-        replication.note_presence(core, request.replica, now_ms)
+        replication.note_reading(core, request.replica, request.snapshot_id, now_ms)
         if request.snapshot_id not in core.log.snapshots or request.snapshot_id.offset == 0:
             error = ErrorCode.snapshot_not_found
         elif request.position < 0:
             error = ErrorCode.position_out_of_range
     read = None
     if error is ErrorCode.none:
-        read = SnapshotRead(request.snapshot_id, request.position, request.max_bytes)
+        max_bytes = min(request.max_bytes, core.config.answer_max_bytes)
+        read = SnapshotRead(request.snapshot_id, request.position, max_bytes)
     answer = FetchSnapshotResponse(
         leader=core.leader_and_epoch,
         snapshot_id=request.snapshot_id,
@@ -147,7 +150,7 @@ def on_fetch_snapshot(core: "RaftCore", token: Token, request: FetchSnapshotRequ
 
 
 def on_created(core: "RaftCore", snapshot_id: OffsetAndEpoch) -> None:
-    """A snapshot of ours is complete: older ones, and the log below the oldest kept, may go."""
+    """A snapshot of ours is complete."""
     log = core.log
     if snapshot_id in log.snapshots or snapshot_id.offset < log.start:
         return
@@ -157,16 +160,39 @@ def on_created(core: "RaftCore", snapshot_id: OffsetAndEpoch) -> None:
         f"snapshot {snapshot_id} ends beyond what is committed and flushed ({limit})",
     )
     log.snapshots = tuple(sorted((*log.snapshots, snapshot_id), key=lambda one: one.offset))
-    real = [one for one in log.snapshots if one.offset > 0]
-    if len(real) < SNAPSHOTS_KEPT:
+    core.note(f"has snapshot {snapshot_id}")
+
+
+def let_go(core: "RaftCore", oldest_kept: OffsetAndEpoch, now_ms: int) -> None:
+    """Older snapshots than this one go, and the log below its end; what a replica is reading stays, for a while."""
+    log = core.log
+    if oldest_kept not in log.snapshots:
         return
-    kept = real[-SNAPSHOTS_KEPT:]
-    dropped = tuple(one for one in log.snapshots if one not in kept)
-    log.snapshots = tuple(kept)
+    needed = [oldest_kept, *_being_read(core, now_ms)]
+    first = log.snapshots.index(min(needed, key=lambda one: one.offset))
+    dropped, kept = log.snapshots[:first], log.snapshots[first:]
+    if kept[0].offset <= log.start and not dropped:
+        return
+    log.snapshots = kept
     log.start = max(log.start, kept[0].offset)
-    log.epochs = log.epochs.from_start(log.start)
+    log.epochs = log.epochs.from_start(log.start, log.end.offset)
     core.effects.drop_prefix = DropPrefix(log.start, dropped)
-    core.note(f"has snapshot {snapshot_id}; its log now starts at {log.start}")
+    core.note(f"lets go what is older than snapshot {kept[0]}: its log now starts at {log.start}")
+
+
+def _being_read(core: "RaftCore", now_ms: int) -> list[OffsetAndEpoch]:
+    """Were one of these to go, its reader would have to begin again, and might never come to an end."""
+    role = core.role
+    if not isinstance(role, Leader):
+        return []
+    return [
+        one.reads.snapshot_id
+        for one in role.progress.values()
+        if one.reads is not None
+        and one.reads.snapshot_id in core.log.snapshots
+        and now_ms - one.reads.last_ms < READER_PATIENCE_MS
+        and now_ms - one.reads.began_ms < READER_LIMIT_MS
+    ]
 
 
 def max_snapshot_end(core: "RaftCore") -> Offset:

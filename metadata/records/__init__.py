@@ -1,7 +1,7 @@
 """Every record of the metadata log, each declared once: KRaft's names, numbers, versions and fields.
 
 The log is a dictionary, and these are its words. Pieces by subject: `topics`, `nodes`, `settings`,
-`security`, `flow`, `control`; `declare` holds the language they are written in. No bytes (see `codec`,
+`security`, `flow`, `recovery`, `control`; `declare` holds the language they are written in. No bytes (see `codec`,
 `kafka_form`), no meaning (see `image.delta`), no choice of versions (see `features`).
 """
 
@@ -37,6 +37,7 @@ from quorate.metadata.records.nodes import (
     UnfenceBrokerRecord,
     UnregisterBrokerRecord,
 )
+from quorate.metadata.records.recovery import QuorumRecoveryRecord
 from quorate.metadata.records.security import (
     AccessControlEntryRecord,
     DelegationTokenRecord,
@@ -90,6 +91,7 @@ AnyDataRecord: TypeAlias = (
     | RemoveDelegationTokenRecord
     | RegisterControllerRecord
     | ClearElrRecord
+    | QuorumRecoveryRecord
 )
 AnyControlRecord: TypeAlias = (
     LeaderChangeRecord | SnapshotHeaderRecord | SnapshotFooterRecord | KRaftVersionRecord | VotersRecord
@@ -98,7 +100,7 @@ AnyRecord: TypeAlias = AnyDataRecord | AnyControlRecord
 """Any record, as a union: a `match` over it can end with `assert_never`."""
 
 DATA_RECORDS: Final[Mapping[int, type[DataRecord]]] = {c.api_key: c for c in get_args(AnyDataRecord)}
-"""Every data record by Kafka's api key."""
+"""Every data record by Kafka's api key; our own have numbers that Kafka will not reach."""
 CONTROL_RECORDS: Final[Mapping[int, type[ControlRecord]]] = {
     c.control_type: c for c in get_args(AnyControlRecord)
 }
@@ -137,6 +139,7 @@ __all__ = [
     "PartitionChangeRecord",
     "PartitionRecord",
     "ProducerIdsRecord",
+    "QuorumRecoveryRecord",
     "QuotaEntity",
     "Record",
     "RegisterBrokerRecord",

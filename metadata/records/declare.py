@@ -211,6 +211,8 @@ class DataRecord(Record):
     """A record that changes the metadata image (or, like NoOp, could have)."""
 
     api_key: ClassVar[int]
+    in_kafka: ClassVar[bool] = True
+    """False: a record of our own. In Kafka's form a NoOp stands at its offset."""
 
     def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)

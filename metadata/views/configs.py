@@ -4,7 +4,7 @@ What a topic inherits comes from the answering node's own file and dynamic confi
 BROKER, which only the node itself can describe. Controllers answer for themselves in the same way (KIP-919).
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final
 
 import attrs
@@ -12,6 +12,8 @@ import attrs
 from quorate.metadata.checks import ErrorCode, RequestRejected
 from quorate.metadata.config_keys import (
     ConfigKey,
+    ConfigSource,
+    ConfigType,
     EffectiveConfig,
     NodeConfigs,
     ResourceType,
@@ -45,6 +47,8 @@ class DescribingNode:
     static: Mapping[str, str]
     own_keys: Mapping[str, ConfigKey]
     """Keys that Kafka does not have: `type(config).own_keys()`."""
+    observed: Callable[[], Mapping[str, str]] = dict
+    """What is no config and yet to be asked for like one, by its name: what the node has seen of itself."""
 
     def configs(self, image: MetadataImage) -> NodeConfigs:
         """What this node's configs say at that image, by level."""
@@ -139,7 +143,9 @@ class _Describer:
                 f"Unexpected node id {name}: this is node {node_id}, which knows its own configs and, under an "
                 f"empty name, the defaults of the cluster. Ask node {name} itself.",
             )
-        return effective_broker_configs(self._node_configs, keys, self._node.own_keys)
+        configs = effective_broker_configs(self._node_configs, keys, self._node.own_keys)
+        seen = self._node.observed() if keys else {}
+        return configs + [_observed(name, seen[name]) for name in seen if name in (keys or ())]
 
     def _shown(self, configs: Iterable[EffectiveConfig]) -> tuple[DescribeConfigsResourceResult, ...]:
         return tuple(_shown(config, self._request) for config in configs)
@@ -148,6 +154,20 @@ class _Describer:
 def _set_on(image: MetadataImage, kind: int, name: str) -> dict[str, str]:
     """A copy: the persistent map's keys are no set, and what is computed here takes unions of them."""
     return dict(image.configs.of(kind, name))
+
+
+def _observed(name: str, value: str) -> EffectiveConfig:
+    """Never listed with the configs, so that nobody mistakes it for one that could be set."""
+    return EffectiveConfig(
+        name=name,
+        value=value,
+        source=ConfigSource.DEFAULT,
+        synonyms=(),
+        read_only=True,
+        sensitive=False,
+        type=ConfigType.STRING,
+        documentation="What this node has seen of itself; it cannot be set.",
+    )
 
 
 def _check_named(name: str, what: str) -> None:

@@ -17,7 +17,7 @@ from typing import Any, Final
 import attrs
 
 from quorate.metadata.checks import ErrorCode, RemoteProtocolError
-from quorate.metadata.wire import acls, brokers, cluster, configs, credentials, envelope, quotas, raft, topics
+from quorate.metadata.wire import brokers, cluster, configs, credentials, envelope, quotas, raft, topics
 from quorate.metadata.wire.api_names import api_called
 from quorate.metadata.wire.convert import message_plan
 from quorate.metadata.wire.reading import read_message, skip_tags
@@ -94,9 +94,6 @@ _ROWS: Final = (
     _row(cluster, "ApiVersions", 0, 4, Access.NOTHING, reads=True),
     _row(topics, "CreateTopics", 2, 7, Access.PER_RESOURCE, forwardable=True),
     _row(topics, "DeleteTopics", 1, 6, Access.PER_RESOURCE, forwardable=True),
-    _row(acls, "DescribeAcls", 1, 3, Access.DESCRIBE, reads=True),
-    _row(acls, "CreateAcls", 1, 3, Access.ALTER, forwardable=True),
-    _row(acls, "DeleteAcls", 1, 3, Access.ALTER, forwardable=True),
     _row(configs, "DescribeConfigs", 1, 4, Access.PER_RESOURCE, reads=True),
     _row(configs, "AlterConfigs", 0, 2, Access.PER_RESOURCE, forwardable=True),
     _row(topics, "CreatePartitions", 0, 3, Access.PER_RESOURCE, forwardable=True),

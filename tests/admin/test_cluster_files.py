@@ -29,8 +29,8 @@ def test_a_new_cluster_is_formatted_with_one_quorum(make):
     infos = [describe_directory(node.data) for node in files.controllers]
     assert [info.meta.node_id for info in infos] == [1, 2, 3]
     assert {info.meta.cluster_id for info in infos} == {files.cluster_id}
-    assert len({info.voters for info in infos}) == 1
-    assert [(voter.id, voter.directory_id) for voter in infos[0].voters] == [
+    assert len({tuple(info.voters.keys.values()) for info in infos}) == 1
+    assert [(voter.id, voter.directory_id) for voter in infos[0].voters.keys.values()] == [
         (info.meta.node_id, info.meta.directory_id) for info in infos
     ]
     assert [node.id for node in files.brokers] == [101, 102]

@@ -1,98 +1,17 @@
 """Directories as they lie on a disk: what is read from them, at any offset, and what `log verify` finds."""
 
 import itertools
-import random
-import uuid
 
 import pytest
 
 from quorate.admin.errors import Refused
 from quorate.admin.offline_log import Ends, LogFiles, Piece
 from quorate.admin.verifying import verify_directory
-from quorate.metadata.batch import RecordBatch
-from quorate.metadata.ids import Endpoint, Epoch, NodeId, Offset, OffsetAndEpoch
-from quorate.metadata.log.directory import FormatPlan, Quorum, format_directory, open_directory
+from quorate.metadata.ids import NodeId, Offset
+from quorate.metadata.log.directory import open_directory
 from quorate.metadata.log.refusals import CorruptLog, QuorumStateRefused
-from quorate.metadata.log.snapshot_format import SnapshotComposer
 from quorate.metadata.quorum.election_state import ElectionState
-from quorate.metadata.records import FeatureLevelRecord, LeaderChangeRecord, NoOpRecord, TopicRecord
-
-_CLUSTER = "MkU3OEVBNTcwNTJENDM2Qg"
-_WALL_MS = 1_700_000_000_000
-
-
-def _topic(name):
-    return TopicRecord(name=name, topic_id=uuid.uuid5(uuid.NAMESPACE_DNS, name))
-
-
-_BATCHES = (
-    (FeatureLevelRecord(name="metadata.version", feature_level=21),),
-    (_topic("a"), _topic("b")),
-    (NoOpRecord(),),
-    (_topic("c"),),
-)
-_ENDS = (2, 4, 5, 6)
-"""Behind each batch; offset 0 is the leader's own."""
-
-
-class Disk:
-    """A formatted directory with a log: one control batch, then `_BATCHES`."""
-
-    def __init__(self, path):
-        self.path = path
-        plan = FormatPlan(
-            directory=path,
-            cluster_id=_CLUSTER,
-            node_id=NodeId(1),
-            listener="CONTROLLER",
-            is_controller=True,
-            quorum=Quorum.STANDALONE,
-            endpoint=Endpoint("CONTROLLER", "localhost", 9093),
-        )
-        format_directory(plan, random.Random(1))
-        opened = open_directory(path, node_id=NodeId(1), is_controller=True)
-        opened.elections.write(ElectionState(Epoch(1), leader_id=NodeId(1)))
-        opened.close()
-        with self.opened() as log:
-            leader = LeaderChangeRecord(version=1, leader_id=1, voters=(), granting_voters=())
-            self.append(log, [leader], control=True)
-            for records in _BATCHES:
-                self.append(log, records)
-
-    def opened(self):
-        return _Opened(self.path)
-
-    def append(self, log, records, *, control=False):
-        end = log.summary().end.offset
-        batch = RecordBatch.seal(
-            records, base_offset=end, epoch=Epoch(1), append_time_ms=_WALL_MS + end, is_control=control
-        )
-        log.append([batch], flushed_to=end)
-        log.flush()
-
-    def snapshot(self, log, end, records):
-        """A whole snapshot with these records, right or wrong."""
-        composer = SnapshotComposer(OffsetAndEpoch(Offset(end), Epoch(1)), wall_ms=_WALL_MS)
-        writer = log.new_snapshot(OffsetAndEpoch(Offset(end), Epoch(1)))
-        writer.append(composer.header(last_contained_log_timestamp=_WALL_MS + end - 1))
-        writer.append(composer.data(records))
-        writer.append(composer.footer())
-        writer.finish()
-
-    @property
-    def segment(self):
-        return self.path / "00000000000000000000.log"
-
-
-class _Opened:
-    def __init__(self, path):
-        self._directory = open_directory(path, node_id=NodeId(1), is_controller=True)
-
-    def __enter__(self):
-        return self._directory.log
-
-    def __exit__(self, *_):
-        self._directory.close()
+from tests.admin.disks import BATCHES, ENDS, Disk, topic
 
 
 @pytest.fixture
@@ -123,13 +42,13 @@ def test_the_state_at_every_offset(disk):
     files = LogFiles.at(disk.path)
 
     assert _names(files.image()) == ["a", "b", "c"]
-    assert [_names(files.image(Offset(end - 1))) for end in _ENDS] == [
+    assert [_names(files.image(Offset(end - 1))) for end in ENDS] == [
         [],
         ["a", "b"],
         ["a", "b"],
         ["a", "b", "c"],
     ]
-    assert [files.image(Offset(end - 1)).offset for end in _ENDS] == [1, 3, 4, 5]
+    assert [files.image(Offset(end - 1)).offset for end in ENDS] == [1, 3, 4, 5]
 
 
 @pytest.mark.parametrize("offset", [2, 6, 100])
@@ -139,7 +58,7 @@ def test_there_is_no_state_inside_a_batch_or_behind_the_end(disk, offset):
 
 
 def test_a_snapshot_is_where_reading_begins(disk):
-    records = [*_BATCHES[0], _topic("a"), _topic("b")]
+    records = [*BATCHES[0], topic("a"), topic("b")]
     with disk.opened() as log:
         disk.snapshot(log, 4, records)
         before = LogFiles.at(disk.path).image()
@@ -153,7 +72,7 @@ def test_a_snapshot_is_where_reading_begins(disk):
 
 def test_a_snapshot_file_is_read_by_its_name(disk):
     with disk.opened() as log:
-        disk.snapshot(log, 4, [*_BATCHES[0], _topic("a")])
+        disk.snapshot(log, 4, [*BATCHES[0], topic("a")])
     pieces = list(LogFiles.at(disk.path / "00000000000000000004-0000000001.checkpoint").pieces())
 
     assert [piece.batch.is_control for piece in pieces] == [True, False, True]
@@ -173,7 +92,7 @@ def test_where_the_intact_batches_end_is_told(disk):
 
 def test_verifying_a_good_directory(disk):
     with disk.opened() as log:
-        disk.snapshot(log, 4, [*_BATCHES[0], _topic("a"), _topic("b")])
+        disk.snapshot(log, 4, [*BATCHES[0], topic("a"), topic("b")])
 
     found = verify_directory(disk.path)
 
@@ -183,7 +102,7 @@ def test_verifying_a_good_directory(disk):
 
 def test_an_intact_snapshot_that_tells_another_story_is_found(disk):
     with disk.opened() as log:
-        disk.snapshot(log, 4, [*_BATCHES[0], _topic("a")])
+        disk.snapshot(log, 4, [*BATCHES[0], topic("a")])
 
     with pytest.raises(Refused, match="Snapshot 4@1 differs from the log"):
         verify_directory(disk.path)
@@ -191,7 +110,7 @@ def test_an_intact_snapshot_that_tells_another_story_is_found(disk):
 
 def test_a_snapshot_whose_log_is_gone_cannot_be_compared(disk):
     with disk.opened() as log:
-        disk.snapshot(log, 6, [*_BATCHES[0], *map(_topic, "abc")])
+        disk.snapshot(log, 6, [*BATCHES[0], *map(topic, "abc")])
         log.drop_prefix(Offset(6), [])
     disk.segment.unlink(missing_ok=True)
 

@@ -2,8 +2,16 @@
 
 import uuid
 
-from quorate.admin.quorum_view import BEHIND_MS, QuorumView, Replica, replicas_of
+import pytest
+
+from quorate.admin.quorum_view import BEHIND_MS, QuorumView, Replica, replicas_of, with_flushes
 from quorate.metadata.addresses import Address
+from quorate.metadata.disk_speed import OBSERVED_FLUSH, SLOW_FLUSH
+from quorate.metadata.wire.configs import (
+    DescribeConfigsResourceResult,
+    DescribeConfigsResponse,
+    DescribeConfigsResult,
+)
 from quorate.metadata.wire.raft import DescribeQuorumReplicaState, DescribeQuorumResponsePartitionData
 
 _DIRECTORY = uuid.UUID(int=500)
@@ -100,3 +108,65 @@ def test_without_a_leader_the_quorum_is_not_healthy_and_yet_answered():
     assert view.answered
     assert view.problems() == ["there is no active controller", "h:2 does not answer: refused"]
     assert not _view(asked[1:], leader=None).answered
+
+
+@pytest.mark.parametrize(
+    ("word", "role", "voters", "observers", "silent"),
+    [
+        ("in step", "voter", [_state(3, 100, _NOW - 100)], [], {}),
+        ("lagging", "voter", [_state(3, 40, _NOW - BEHIND_MS - 1, _NOW)], [], {}),
+        ("catching up", "voter", [_state(3, 40, -1, _NOW)], [], {}),
+        ("unreachable", "voter", [_state(3, 100, _NOW - 100)], [], {3: "refused"}),
+        ("in step", "observer", [], [_state(3, 100, _NOW - 100)], {}),
+        ("lagging", "observer", [], [_state(3, 40, _NOW - BEHIND_MS - 1, _NOW)], {}),
+        ("catching up", "observer", [], [_state(3, 40, -1, _NOW)], {}),
+        ("silent", "observer", [], [_state(3, 100, _NOW - BEHIND_MS - 1, _NOW - BEHIND_MS - 1)], {}),
+        ("silent", "voter", [_state(3, 100, _NOW - BEHIND_MS - 1, _NOW - BEHIND_MS - 1)], [], {}),
+        ("silent", "observer", [], [_state(3, 40, -1, _NOW - BEHIND_MS - 1)], {}),
+    ],
+)
+def test_each_state_has_its_word(word, role, voters, observers, silent):
+    partition = _partition(_state(2, 100, _NOW), *voters, observers=observers)
+
+    (third,) = [one for one in replicas_of(partition, {}, silent) if one.id == 3]
+
+    assert (third.role, third.state) == (role, word)
+    assert third.document()["state"] == word
+
+
+def test_where_nobody_leads_each_address_speaks_for_itself():
+    words = [Replica(id=None, role="asked", address="h:1", error=error).state for error in (None, "refused")]
+    assert words == ["answers", "unreachable"]
+
+
+def _said_of_flushes(**values):
+    configs = tuple(
+        DescribeConfigsResourceResult(name=name, value=value, read_only=True, is_sensitive=False)
+        for name, value in values.items()
+    )
+    result = DescribeConfigsResult(resource_type=4, resource_name="3", configs=configs)
+    return DescribeConfigsResponse(results=(result,))
+
+
+@pytest.mark.parametrize(
+    ("taken", "slow", "problems"),
+    [
+        (
+            "340",
+            "100",
+            ["voter 3 has a slow disk: it takes 340 ms for a flush (median of the last 20; more than 100)"],
+        ),
+        ("100", "100", []),
+        (None, "100", []),
+        ("340", None, []),
+    ],
+)
+def test_a_slow_disk_is_named_with_its_numbers(taken, slow, problems):
+    partition = _partition(_state(2, 100, _NOW), _state(3, 100, _NOW))
+    leader, third = replicas_of(partition, {}, {})
+    answer = _said_of_flushes(**{OBSERVED_FLUSH: taken, SLOW_FLUSH: slow})
+
+    told = with_flushes(third, answer)
+
+    assert _view([leader, told]).problems() == problems
+    assert told.document()["flush_median_ms"] == (int(taken) if taken else None)

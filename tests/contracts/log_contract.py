@@ -422,6 +422,31 @@ class LogContract(abc.ABC):
         assert everything(log) == row(3)
         log.close()
 
+    def test_what_is_held_is_counted(self, log: Log, tmp_path: Path) -> None:
+        assert (log.use().byte_count, log.use().snapshots) == (0, ())
+        log.append(row(3), Offset(0))
+        log.flush()
+        content = sum(len(one.data) for one in row(3))
+        assert log.use().byte_count >= content
+        assert log.use().parts[-1].end == 6
+        sizes = [len(write_snapshot(log, point(end, 1), 1)) for end in (2, 4)]
+        before = log.use()
+
+        assert [(one.id, one.byte_count) for one in before.snapshots] == [
+            (point(2, 1), sizes[0]),
+            (point(4, 1), sizes[1]),
+        ]
+        assert [one.time_ms for one in before.snapshots] == [5, 5]
+        assert before.byte_count == sum(part.byte_count for part in before.parts) + sum(sizes)
+        again = self.reopened(log, tmp_path)
+        assert again.use() == before
+
+        again.drop_prefix(Offset(4), [point(2, 1)])
+        after = again.use()
+        assert (after.start, [one.id for one in after.snapshots]) == (4, [point(4, 1)])
+        assert after.byte_count <= before.byte_count - sizes[0]
+        again.close()
+
     def test_there_is_room(self, log: Log) -> None:
         assert log.free_bytes() > 0
         log.close()

@@ -4,11 +4,11 @@ import uuid
 
 import pytest
 
+from quorate.controller.permissions import CLUSTER_NAME, Operation, Resource
 from quorate.controller.topics import delete_topics
 from quorate.metadata.checks import ErrorCode
 from quorate.metadata.config_keys import ResourceType
 from quorate.metadata.records import ConfigRecord
-from quorate.metadata.security.permissions import CLUSTER_NAME, Operation, Resource
 from quorate.metadata.wire.topics import DeletableTopicResult, DeleteTopicsRequest, DeleteTopicState
 from tests.controller.world import World, config, permit_only, refused
 

@@ -175,6 +175,18 @@ def test_a_completed_reassignment_raises_the_leader_epoch_even_if_the_leader_sta
     assert merge(before, record).leader_epoch == 6 if record else False
 
 
+def test_the_last_member_that_goes_is_still_in_sync_with_itself() -> None:
+    """It stays in the ISR without leading; a reassignment that only waited for it is over in the same change."""
+    before = partition((1, 2), isr=(2,), leader=2, removing_replicas=(1,))
+
+    record = change(before, Target(isr=()), active=())
+
+    assert record is not None
+    after = merge(before, record)
+    assert (after.replicas, after.isr, after.leader) == ((2,), (2,), NO_LEADER)
+    assert not after.is_reassigning
+
+
 def test_new_replicas_get_a_directory_and_old_ones_keep_theirs() -> None:
     record = change(
         partition((1, 2)),

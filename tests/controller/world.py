@@ -13,6 +13,7 @@ import pytest
 
 from quorate.controller.config import ControllerConfig
 from quorate.controller.context import NEWEST_API_VERSION, Context
+from quorate.controller.permissions import Operation, Permits, Resource, permit_everything
 from quorate.controller.result import ControllerResult
 from quorate.controller.sessions import BrokerSessions
 from quorate.metadata.checks import ErrorCode, RequestRejected
@@ -32,7 +33,6 @@ from quorate.metadata.records import (
     RegisterBrokerRecord,
     TopicRecord,
 )
-from quorate.metadata.security.permissions import Operation, Permits, Resource, permit_everything
 
 CLUSTER_ID = "quorate-test-cluster"
 SESSION_MS = 9_000

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from quorate.metadata.calls import Call, Service
 from quorate.metadata.checks import ErrorCode, InvariantViolated, RemoteProtocolError
-from quorate.metadata.listener import Admission, Limits, Listener, Security
+from quorate.metadata.listener import Admission, Listener, Security
+from quorate.metadata.room import Limits, Room
 from quorate.metadata.wire.brokers import UnregisterBrokerRequest, UnregisterBrokerResponse
 from quorate.metadata.wire.cluster import ApiVersionsRequest, ApiVersionsResponse, MetadataRequest
 from quorate.metadata.wire.framing import FrameBuffer, framed
@@ -54,13 +55,17 @@ def unregister(broker_id: int) -> UnregisterBrokerRequest:
 class Served:
     """A listener under test, with what it serves and where it accepts."""
 
-    def __init__(self, listener: Listener, desk: Desk, source: MemorySource) -> None:
+    def __init__(self, listener: Listener, desk: Desk, source: MemorySource, room: Room) -> None:
         self.listener = listener
+        self.room = room
         self.desk = desk
         self.source = source
 
     def connect(self) -> Client:
         return self.source.connect()
+
+    def connect_over_socket(self, buffer_bytes: int | None = None) -> Client:
+        return self.source.connect_over_socket(buffer_bytes)
 
 
 @asynccontextmanager
@@ -69,10 +74,11 @@ async def serving(
 ) -> AsyncIterator[Served]:
     desk = Desk(at_once)
     source = MemorySource()
-    listener = Listener("CONTROLLER", desk, security=security, limits=Limits(**limits))
+    room = Room(Limits(**limits))
+    listener = Listener("CONTROLLER", desk, security=security, room=room)
     async with trio.open_nursery() as nursery:
         await nursery.start(listener.serve, [source])
-        yield Served(listener, desk, source)
+        yield Served(listener, desk, source, room)
         nursery.cancel_scope.cancel()
 
 
@@ -576,3 +582,78 @@ async def test_over_real_tcp() -> None:
         await client.stream.aclose()
     with pytest.raises(OSError, match="all attempts to connect"):
         await trio.open_tcp_stream("127.0.0.1", port)
+
+
+def long_answer(call: Call, size: int = 10_000) -> None:
+    call.answer(UnregisterBrokerResponse(error_message="x" * size))
+
+
+async def test_one_address_may_have_so_many_connections_on_all_listeners_together() -> None:
+    async with serving(connections_per_address=2, at_once=True) as served:
+        kept = [served.connect(), served.connect()]
+        with structlog.testing.capture_logs() as logs:
+            for _ in range(3):
+                assert await served.connect().is_closed()
+
+        assert served.listener.refused == 3
+        assert [(line["event"], line["client"], line["limit"]) for line in logs] == [
+            ("too many connections of one client; its new ones are closed", "local", 2)
+        ]
+        await kept[0].stream.aclose()
+        await settled(lambda: served.listener.connections == 1)
+        again = served.connect()
+        await again.send(unregister(1), 0, 1)
+        assert (await again.answer(UNREGISTER, 0))[0] == 1
+
+
+async def test_connections_beyond_the_rate_are_accepted_later(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with serving(connections_per_second=2, at_once=True) as served:
+        began = trio.current_time()
+        clients = [served.connect() for _ in range(6)]
+        for number, client in enumerate(clients):
+            await client.send(unregister(number), 0, number)
+            assert (await client.answer(UNREGISTER, 0))[0] == number
+        assert 1.9 < trio.current_time() - began < 2.5
+        assert served.listener.refused == 0
+
+
+async def test_a_client_is_not_read_from_while_it_leaves_too_much_unread() -> None:
+    async with serving(unread_bytes=25_000) as served:
+        client = served.connect_over_socket()
+        await client.stream.send_all(b"".join(encode_request(unregister(n), 0, n, None) for n in range(5)))
+        await settled(lambda: len(served.desk.calls) == 5)
+        for call in served.desk.calls[1:]:
+            long_answer(call)  # none may leave before the first
+        await client.send(unregister(5), 0, 5)
+        await settled(lambda: len(served.desk.calls) == 5)
+
+        long_answer(served.desk.calls[0])
+        assert [(await client.answer(UNREGISTER, 0))[0] for _ in range(5)] == list(range(5))
+        await settled(lambda: len(served.desk.calls) == 6)
+        assert served.room.unread_bytes == 0
+        await client.stream.aclose()
+
+
+async def test_who_leaves_most_unread_is_closed_and_its_memory_given_back() -> None:
+    """A replica or a client that asks and asks and never reads: the node's memory does not grow with it."""
+    async with serving(unread_bytes_of_all=200_000) as served:
+        slow = served.connect_over_socket(4_096)
+        await slow.stream.send_all(b"".join(encode_request(unregister(n), 0, n, None) for n in range(50)))
+        good = served.connect()
+        await good.send(unregister(99), 0, 99)
+        await settled(lambda: len(served.desk.calls) == 51)
+        with structlog.testing.capture_logs() as logs:
+            for call in served.desk.calls[:50]:
+                long_answer(call)
+                assert served.room.unread_bytes <= 220_000
+            await settled(lambda: served.listener.connections == 1)
+
+        assert served.listener.cut == 1
+        assert served.room.unread_bytes == 0
+        (line,) = logs
+        assert "bytes of answers unread" in line["why"]
+        answer(served.desk.calls[50])
+        assert (await good.answer(UNREGISTER, 0))[0] == 99
+        await slow.stream.aclose()

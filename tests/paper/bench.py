@@ -1,6 +1,7 @@
-"""One core on a bench: messages in, effects out, nothing else. Replica 1 of three; 4 is an observer."""
+"""One core on a bench: messages in, effects out, nothing else. Replica 1 of three; 4 and 5 are observers."""
 
 import random
+import uuid
 from typing import TypeVar
 
 from quorate.metadata.batch import RecordBatch
@@ -21,10 +22,11 @@ from quorate.metadata.quorum.events import (
 )
 from quorate.metadata.quorum.invariants import check_state, check_step, summarize
 from quorate.metadata.quorum.messages import FetchRequest, LeaderAndEpoch, Request, VoteRequest, VoteResponse
+from quorate.metadata.quorum.voters import BOOTSTRAP_OFFSET
 from quorate.metadata.records import KRaftVersionRecord, NoOpRecord, VersionRange, Voter, VotersRecord
 
 _RNG = random.Random(7)
-KEYS = {n: ReplicaKey(NodeId(n), random_uuid(_RNG)) for n in (1, 2, 3, 4)}
+KEYS = {n: ReplicaKey(NodeId(n), random_uuid(_RNG)) for n in (1, 2, 3, 4, 5)}
 LOG = OffsetAndEpoch(Offset(10), Epoch(3))
 """Where the log of the replica on the bench ends, unless a test says otherwise."""
 
@@ -45,7 +47,15 @@ class Bench:
         me: int = 1,
         election: ElectionState | None = None,
         log: OffsetAndEpoch = LOG,
+        recovery_id: uuid.UUID | None = None,
+        epochs: tuple[EpochStart, ...] | None = None,
+        snapshots: tuple[OffsetAndEpoch, ...] = (),
+        formatted: bool = False,
     ) -> None:
+        """The log is one epoch, unless `epochs` says more, and begins at the oldest of its snapshots.
+
+        formatted: the voters stand in the 0-0 snapshot only, not yet in the log.
+        """
         members = tuple(
             Voter(
                 voter_id=NodeId(n),
@@ -55,15 +65,22 @@ class Bench:
             )
             for n in voters
         )
-        control = (
-            (Offset(0), KRaftVersionRecord(k_raft_version=1)),
-            (Offset(1), VotersRecord(voters=members)),
+        places = (BOOTSTRAP_OFFSET, BOOTSTRAP_OFFSET) if formatted else (Offset(0), Offset(1))
+        control = tuple(
+            zip(places, (KRaftVersionRecord(k_raft_version=1), VotersRecord(voters=members)), strict=True)
         )
-        epochs = (EpochStart(log.epoch, Offset(0)),) if log.offset else ()
-        summary = LogSummary(Offset(0), log, epochs, (), control)
+        start = snapshots[0].offset if snapshots else Offset(0)
+        if epochs is None:
+            epochs = (EpochStart(log.epoch, start),) if log.offset else ()
+        summary = LogSummary(start, log, epochs, snapshots, control)
         self.now_ms = 1_000
         self.core = RaftCore(
-            QuorumConfig(replica=KEYS[me], cluster_id="c", bootstrap=(endpoint(2), endpoint(3))),
+            QuorumConfig(
+                replica=KEYS[me],
+                cluster_id="c",
+                recovery_id=recovery_id,
+                bootstrap=(endpoint(2), endpoint(3)),
+            ),
             election or ElectionState(log.epoch),
             summary,
             random.Random(1),
@@ -132,6 +149,12 @@ class Bench:
         """Answers every Vote under way: yes from these nodes, no from the others."""
         for asked in self.sent(VoteRequest):
             self.answer_vote(asked, granted=asked[0].peer.id in granting)
+
+    def win_votes(self, *nodes: int) -> None:
+        """These say yes, in this order, to the Votes under way; the last effects are what the last yes caused."""
+        asked = {one.peer.id: (one, request) for one, request in self.sent(VoteRequest)}
+        for node in nodes:
+            self.answer_vote(asked[NodeId(node)], granted=True)
 
     def answer_vote(self, asked: tuple[SendRequest, VoteRequest], *, granted: bool) -> None:
         """Answers one Vote that is under way."""

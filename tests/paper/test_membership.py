@@ -6,6 +6,7 @@ import pytest
 from quorate.metadata.batch import RecordBatch
 from quorate.metadata.checks import ErrorCode, InvariantViolated
 from quorate.metadata.ids import Endpoint, NodeId, Offset, ReplicaKey
+from quorate.metadata.quorum.effects import SendResponse
 from quorate.metadata.quorum.events import Failure, RequestFailed, ResponseReceived, TimePassed
 from quorate.metadata.quorum.messages import (
     AddVoterRequest,
@@ -20,7 +21,7 @@ from quorate.metadata.quorum.messages import (
     VersionsRequest,
     VersionsResponse,
 )
-from quorate.metadata.quorum.roles import Leader
+from quorate.metadata.quorum.roles import Leader, Prospective
 from quorate.metadata.records import VersionRange, Voter, VotersRecord
 from tests.paper.bench import KEYS, Bench, endpoint
 from tests.paper.test_raft import answer_fetch, following
@@ -238,6 +239,26 @@ def test_an_answer_that_comes_after_the_deadline_changes_nothing() -> None:
     assert appended(bench) == []
 
 
+def test_what_was_asked_for_an_earlier_change_decides_nothing_in_the_next() -> None:
+    """The first replica is silent, its operator loses patience, and the next change is another one's."""
+    for late in (RequestFailed, ResponseReceived):
+        bench = leading()
+        bench.fetch(5)
+        ask(bench, attrs.evolve(ADD_4, timeout_ms=100))
+        ((asked, _),) = bench.sent(VersionsRequest)
+        bench.step(TimePassed(), later_ms=100)
+        assert outcome(bench) is ErrorCode.request_timed_out
+        at_4 = endpoint(4)  # a node that took over the address, or the id
+        assert ask(bench, AddVoterRequest(voter=KEYS[5], endpoints=(at_4,), timeout_ms=5_000)) is None
+        said = Failure.TIMED_OUT if late is RequestFailed else VersionsResponse(kraft_versions=(0, 0))
+        own = bench.last
+        bench.step(late(asked.correlation, said))  # type: ignore[arg-type]
+        assert not any(isinstance(one, SendResponse) for one in bench.last.send)
+        bench.last = own
+        say_versions(bench)
+        assert [voter.voter_id for voter in appended(bench)[0].voters] == [1, 2, 3, 5]
+
+
 def test_who_does_not_want_to_wait_is_answered_once_it_is_appended() -> None:
     bench = leading()
     ask(bench, attrs.evolve(ADD_4, ack_when_committed=False))
@@ -324,9 +345,23 @@ def test_a_leader_that_removed_itself_still_says_where_it_is() -> None:
     assert bench.core.leader_and_epoch == LeaderAndEpoch(bench.epoch, NodeId(1), endpoint(1))
 
 
+def test_a_replica_whose_removal_may_be_undone_stands_without_counting_itself() -> None:
+    """Ongaro's thesis, 4.2.2: the voters that lack the record of its removal may need it, for its log is longer."""
+    bench = following(leader=2, epoch=4)
+    _append_voters(bench, (2, 3))
+    bench.flushed()
+    bench.step(TimePassed(), later_ms=60_000)
+    bench.step(TimePassed(), later_ms=10_000)
+    role = bench.core.role
+    assert isinstance(role, Prospective)
+    assert role.granted == set()
+
+
 def test_a_removed_replica_never_stands_again() -> None:
     bench = following(leader=2, epoch=4)
     _append_voters(bench, (2, 3))
+    bench.flushed()
+    answer_fetch(bench, high_watermark=bench.core.log.end.offset)
     bench.step(TimePassed(), later_ms=60_000)
     assert bench.role == "follower"
     bench.step(TimePassed(), later_ms=600_000)

@@ -38,6 +38,7 @@ from quorate.metadata.records import (
     PartitionChangeRecord,
     PartitionRecord,
     ProducerIdsRecord,
+    QuorumRecoveryRecord,
     QuotaEntity,
     RegisterBrokerRecord,
     RegisterControllerRecord,
@@ -175,6 +176,7 @@ class _World:
             self.producer_ids,
             self.register,
             self.feature,
+            self.recover,
         ]
         if len(self.topics) < len(TOPIC_NAMES):
             steps += [self.create_topic] * 3
@@ -210,6 +212,24 @@ class _World:
             self.write(FeatureLevelRecord, name=features.METADATA_VERSION, feature_level=self.level)
         else:
             self.write(FeatureLevelRecord, name="group.version", feature_level=self.pick([0, 1]))
+
+    def recover(self) -> None:
+        used = {one.recovery_id for one in self.history if isinstance(one, QuorumRecoveryRecord)}
+        self.write(
+            QuorumRecoveryRecord,
+            recovery_id=self.draw(UUIDS.filter(lambda drawn: drawn not in used)),
+            previous_recovery_id=self.draw(UUIDS),
+            kind=self.pick(["recover", "restore"]),
+            time_ms=self.draw(st.integers(0, 9)),
+            operator="somebody",
+            source="somewhere",
+            source_directory_id=self.draw(UUIDS),
+            source_end_offset=len(self.history),
+            source_epoch=1,
+            epoch=1001,
+            digest=b"",
+            shown=("one", "two"),
+        )
 
     def create_topic(self) -> None:
         taken = {name for name, _ in self.topics.values()}

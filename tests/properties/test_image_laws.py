@@ -133,6 +133,7 @@ def test_comparing_images_finds_what_the_records_said(
         assert seen.changed_quotas == _news(told.changed_quotas, dict(image.quotas.entities()))
         assert told.producer_ids_changed == seen.producer_ids_changed
         assert told.migration_changed == seen.migration_changed
+        assert told.recoveries_changed == seen.recoveries_changed
         assert bool(told) or not seen
         assert bool(seen) != after.same_metadata(image)
         image = after

@@ -5,14 +5,28 @@ Unlike the simulator it draws no world: who is cut off, killed or paused, and wh
 
 import heapq
 import random
+import uuid
+from collections import Counter
 from collections.abc import Callable
+from typing import Final
 
 import attrs
 
 from quorate.metadata.batch import RecordBatch
 from quorate.metadata.carry_out import carry_out
-from quorate.metadata.ids import Endpoint, NodeId, Offset, OffsetAndEpoch, ReplicaKey, random_uuid
+from quorate.metadata.ids import (
+    ZERO_UUID,
+    Endpoint,
+    Epoch,
+    NodeId,
+    Offset,
+    OffsetAndEpoch,
+    ReplicaKey,
+    random_uuid,
+)
 from quorate.metadata.log.snapshot_format import SnapshotComposer
+from quorate.metadata.node import Superseded
+from quorate.metadata.quorum import recoveries
 from quorate.metadata.quorum.core import QuorumConfig, RaftCore
 from quorate.metadata.quorum.effects import Flush, ReadAnswer, SendRequest
 from quorate.metadata.quorum.election_state import ElectionState
@@ -26,6 +40,7 @@ from quorate.metadata.quorum.events import (
     RequestFailed,
     RequestReceived,
     ResponseReceived,
+    RetentionReached,
     ShutdownRequested,
     SnapshotCreated,
     SpaceChanged,
@@ -37,17 +52,40 @@ from quorate.metadata.quorum.invariants import check_state, check_step, summariz
 from quorate.metadata.quorum.messages import (
     AddVoterRequest,
     AddVoterResponse,
+    BeginQuorumEpochRequest,
+    EndQuorumEpochRequest,
+    FetchRequest,
+    FetchResponse,
+    FetchSnapshotRequest,
     RemoveVoterRequest,
     RemoveVoterResponse,
+    Request,
     Response,
     VoteRequest,
+    VoteResponse,
 )
-from quorate.metadata.records import KRaftVersionRecord, NoOpRecord, VersionRange, Voter, VotersRecord
+from quorate.metadata.records import (
+    KRaftVersionRecord,
+    NoOpRecord,
+    QuorumRecoveryRecord,
+    VersionRange,
+    Voter,
+    VotersRecord,
+)
 from tests.sim.disk import SimLog
 
 CLUSTER_ID = "scenario"
 MESSAGE_MS = 1
 FLUSH_MS = 1
+KINDS: Final = {
+    "vote": VoteRequest,
+    "begin": BeginQuorumEpochRequest,
+    "end": EndQuorumEpochRequest,
+    "fetch": FetchRequest,
+    "part": FetchSnapshotRequest,
+}
+"""What a script calls the requests."""
+STRANGER: Final = NodeId(99)
 _SEED = 3070
 """With this one, of nodes that start together, the lower id asks first."""
 
@@ -107,8 +145,20 @@ class Replica:
             if not isinstance(following, Started):
                 check_step(before, summarize(self.core))
             check_state(self.core)
-            following = carry_out(effects, self)
+            try:
+                following = carry_out(effects, self)
+            except Superseded as superseded:
+                self._begin_anew(superseded.recovery_id)
+                return
         self._set_timer()
+
+    def _begin_anew(self, recovery_id: uuid.UUID) -> None:
+        """As `assembly.through_recoveries`: its copy is gone, a controller's election is not."""
+        self.config = attrs.evolve(self.config, recovery_id=recovery_id)
+        self.log = SimLog()
+        if not self.config.durable:
+            self.election = ElectionState.primordial()
+        self.start()
 
     def _set_timer(self) -> None:
         deadline = self.core.next_deadline()
@@ -136,16 +186,19 @@ class Replica:
 
     def send_response(self, token: Token, response: Response) -> None:
         wish = self._wishes.pop(token, None)
-        if wish is not None and isinstance(response, AddVoterResponse | RemoveVoterResponse):
-            said = response.error.name.upper() + ("" if response.message is None else f": {response.message}")
-            self.note(f"answers the operator, who wanted to {wish}: {said}")
+        if wish is not None:
+            self.note(f"answers {wish}: {_said(response)}")
             return
         asker, life, request = self._tokens.pop(token)
         self.world.answer(self, asker, life, request, response)
 
     def reject_cluster_id(self, token: Token) -> None:
-        self._tokens.pop(token)
-        self.note("refuses a request of another cluster")
+        """To who has asked an answer of no use is like none."""
+        asker, life, request = self._tokens.pop(token)
+        self.world.answer(self, asker, life, request, None)
+
+    def superseded(self, recovery_id: uuid.UUID) -> None:
+        raise Superseded(recovery_id)
 
     def start_flush(self, flush: Flush) -> None:
         life = self.life
@@ -166,8 +219,8 @@ class Replica:
     def note(self, text: str) -> None:
         self.world.say(self, text)
 
-    def wish(self, token: Token, text: str, request: AddVoterRequest | RemoveVoterRequest) -> None:
-        """An operator's request."""
+    def wish(self, token: Token, text: str, request: Request) -> None:
+        """A request of somebody who is no replica of this world: what is answered is said."""
         self._wishes[token] = text
         self.deliver(RequestReceived(token, request, CLUSTER_ID))
 
@@ -177,7 +230,7 @@ class Replica:
             self.world.after(MESSAGE_MS, lambda: asker.deliver(failed))
             return
         self._tokens[token] = (asker, asker.life, request)
-        self.deliver(RequestReceived(token, request.request, CLUSTER_ID))
+        self.deliver(RequestReceived(token, request.request, asker.core.quorum_name))
 
 
 class World:
@@ -190,6 +243,9 @@ class World:
         self._queue: list[tuple[int, int, Callable[[], None]]] = []
         self._count = 0
         self._cut: set[tuple[NodeId, NodeId]] = set()
+        self._lost: set[tuple[str, NodeId, NodeId]] = set()
+        self._late: Counter[str] = Counter()
+        self._twice = False
         self._ids = random.Random(1)
 
     # ---- the script's verbs ------------------------------------------------------------------------------
@@ -197,17 +253,7 @@ class World:
     def nodes(self, voters: int, observers: int = 0) -> None:
         """Formats them: voters 1, 2, … and observers 101, 102, …; none is started."""
         keys = [ReplicaKey(NodeId(n), random_uuid(self._ids)) for n in range(1, voters + 1)]
-        record = VotersRecord(
-            voters=tuple(
-                Voter(
-                    voter_id=key.id,
-                    voter_directory_id=key.directory_id,  # type: ignore[arg-type]
-                    endpoints=(_endpoint(key.id),),
-                    kraft_version_feature=VersionRange(min_supported_version=0, max_supported_version=1),
-                )
-                for key in keys
-            )
-        )
+        record = VotersRecord(voters=tuple(map(_voter, keys)))
         for key in keys:
             log = SimLog()
             log.format(KRaftVersionRecord(k_raft_version=1), record)
@@ -238,6 +284,16 @@ class World:
         node.config = attrs.evolve(node.config, replica=key, bootstrap=others)
         node.log, node.election = SimLog(), ElectionState.primordial()
 
+    def auto_join(self, node: Replica) -> None:
+        """From its next start on it makes itself a voter."""
+        node.config = attrs.evolve(node.config, auto_join=True)
+
+    def elsewhere(self, node: Replica) -> None:
+        """From its next start on it has another address than its former self."""
+        node.config = attrs.evolve(
+            node.config, endpoints=(Endpoint("CONTROLLER", f"other-{node.id}", 9000 + node.id),)
+        )
+
     def move(self, node: Replica) -> None:
         """From its next start on it has an address more (its controllers' listener stays where it is)."""
         extra = Endpoint("EXTRA", f"host-{node.id}", 19000 + node.id)
@@ -246,10 +302,29 @@ class World:
     def add_voter(self, leader: Replica, node: Replica) -> None:
         key = node.config.replica
         request = AddVoterRequest(voter=key, endpoints=(_endpoint(node.id),))
-        leader.wish(self._token(), f"add voter {node.id}", request)
+        leader.wish(self._token(), f"the operator, who wanted to add voter {node.id}", request)
 
     def remove_voter(self, leader: Replica, key: ReplicaKey) -> None:
-        leader.wish(self._token(), f"remove voter {key.id}", RemoveVoterRequest(voter=key))
+        wish = f"the operator, who wanted to remove voter {key.id}"
+        leader.wish(self._token(), wish, RemoveVoterRequest(voter=key))
+
+    def stranger(self, node: Replica, kind: str, epoch: Epoch, last: OffsetAndEpoch) -> None:
+        """A replica that is in nobody's voter set, and never was, asks for a vote or for records."""
+        key = ReplicaKey(STRANGER, random_uuid(self._ids))
+        request: Request
+        if kind == "fetch":
+            request = FetchRequest(
+                replica=key,
+                epoch=epoch,
+                offset=last.offset,
+                last_fetched_epoch=last.epoch,
+                max_wait_ms=0,
+                max_bytes=1,
+            )
+        else:
+            voter, pre_vote = node.config.replica, kind == "pre-vote"
+            request = VoteRequest(epoch=epoch, candidate=key, voter=voter, last=last, pre_vote=pre_vote)
+        node.wish(self._token(), f"the stranger's {kind}", request)
 
     def read(self, node: Replica) -> None:
         """A read arrives there."""
@@ -281,8 +356,32 @@ class World:
         """Messages from one to the other are lost; nothing tells."""
         self._cut.add((one, other))
 
+    def lose(self, kind: str, one: NodeId, other: NodeId) -> None:
+        """Requests of this kind from one to the other are lost; all else arrives."""
+        self._lost.add((kind, one, other))
+
+    def late(self, kind: str, milliseconds: int) -> None:
+        """Requests of this kind take so much longer, and are overtaken by others."""
+        self._late[kind] = milliseconds
+
+    def luck(self, node: Replica, seed: int) -> None:
+        node.core.rng = random.Random(seed)
+
+    def twice(self) -> None:
+        """Every request arrives, and the same again 5 ms later."""
+        self._twice = True
+
+    def parts(self, size: int) -> None:
+        """Snapshots are fetched in parts of so many bytes."""
+        for one in self.replicas.values():
+            one.config = attrs.evolve(one.config, snapshot_max_bytes=size)
+
     def heal(self) -> None:
+        """The network is as it was at first."""
         self._cut.clear()
+        self._lost.clear()
+        self._late.clear()
+        self._twice = False
 
     def connections_break(self, node: Replica, other: Replica | None = None) -> None:
         """Everybody's requests to the node (or one peer's) fail at once; new ones may succeed."""
@@ -294,7 +393,7 @@ class World:
                     peer.deliver(RequestFailed(correlation, Failure.RESET))
 
     def snapshot(self, node: Replica) -> None:
-        """A snapshot of all that is committed there."""
+        """A snapshot of all that is committed there; of the older ones the newest is kept too."""
         end = node.core.high_watermark or Offset(0)
         snapshot_id = OffsetAndEpoch(end, node.core.log.epochs.epoch_before(end))
         composer = SnapshotComposer(snapshot_id, wall_ms=0)
@@ -311,6 +410,7 @@ class World:
         writer.append(composer.footer())
         writer.finish()
         node.deliver(SnapshotCreated(snapshot_id))
+        node.deliver(RetentionReached(node.core.log.snapshots[-2:][0]))
 
     def wipe(self, node: Replica) -> None:
         """A new disk: formatted again, with another directory id."""
@@ -322,6 +422,32 @@ class World:
         key = ReplicaKey(node.id, random_uuid(self._ids))
         node.config = attrs.evolve(node.config, replica=key)
         node.log, node.election = fresh, ElectionState.primordial()
+
+    def recover(self, node: Replica) -> None:
+        """Makes a quorum of one from a dead node's log, as `quorate storage recover` does; the disk gets a new id."""
+        end = node.log.summary().end
+        key = ReplicaKey(node.id, random_uuid(self._ids))
+        epoch = recoveries.first_epoch([end.epoch, node.election.epoch])
+        record = QuorumRecoveryRecord(
+            recovery_id=random_uuid(self._ids),
+            previous_recovery_id=node.config.recovery_id or ZERO_UUID,
+            kind="recover",
+            time_ms=self.now_ms,
+            operator="operator@scenario",
+            source=f"/data/{node.id}",
+            source_directory_id=node.config.replica.directory_id or ZERO_UUID,
+            source_end_offset=end.offset,
+            source_epoch=end.epoch,
+            epoch=epoch,
+            digest=b"",
+            shown=(),
+        )
+        batches = recoveries.first_batches(end, _voter(key), record, append_time_ms=self.now_ms)
+        node.log.append(batches, end.offset)
+        node.log.flush()
+        node.config = attrs.evolve(node.config, replica=key, recovery_id=record.recovery_id)
+        node.election = ElectionState(epoch, node.id, key)
+        self.say(node, f"is recovered from its log, which ended at {end}, in epoch {epoch}")
 
     def shut_down(self, node: Replica) -> None:
         node.deliver(ShutdownRequested())
@@ -353,11 +479,14 @@ class World:
 
     def carry(self, sender: Replica, request: SendRequest) -> None:
         target = self.replicas[NodeId(request.peer.endpoint.port - 9000)]
-        self._count += 1
-        token, life = Token(self._count), sender.life
+        life = sender.life
+        kind = next((name for name, form in KINDS.items() if isinstance(request.request, form)), "other")
 
         def arrive() -> None:
+            token = self._token()
             if (sender.id, target.id) in self._cut or sender.life != life:
+                return
+            if (kind, sender.id, target.id) in self._lost:
                 return
             if not target.up:
                 refused = RequestFailed(request.correlation, Failure.REFUSED)
@@ -365,16 +494,44 @@ class World:
                 return
             target.take(token, sender, request)
 
-        self.after(MESSAGE_MS, arrive)
+        self.after(MESSAGE_MS + self._late[kind], arrive)
+        if self._twice:
+            self.after(MESSAGE_MS + self._late[kind] + 5, arrive)
 
     def answer(
-        self, responder: Replica, asker: Replica, life: int, request: SendRequest, response: Response
+        self, responder: Replica, asker: Replica, life: int, request: SendRequest, response: Response | None
     ) -> None:
         def arrive() -> None:
             if (responder.id, asker.id) not in self._cut and asker.life == life:
-                asker.deliver(ResponseReceived(request.correlation, response))
+                asker.deliver(
+                    RequestFailed(request.correlation, Failure.TIMED_OUT)
+                    if response is None
+                    else ResponseReceived(request.correlation, response)
+                )
 
         self.after(MESSAGE_MS, arrive)
+
+
+def _voter(key: ReplicaKey) -> Voter:
+    return Voter(
+        voter_id=key.id,
+        voter_directory_id=key.directory_id,  # type: ignore[arg-type]
+        endpoints=(_endpoint(key.id),),
+        kraft_version_feature=VersionRange(min_supported_version=0, max_supported_version=1),
+    )
+
+
+def _said(response: Response) -> str:
+    """An answer in a few words."""
+    match response:
+        case AddVoterResponse() | RemoveVoterResponse():
+            return response.error.name.upper() + ("" if response.message is None else f": {response.message}")
+        case VoteResponse():
+            return f"{response.error.name.upper()}, {'granted' if response.granted else 'not granted'}"
+        case FetchResponse():
+            return f"{response.error.name.upper()}, {response.leader}"
+        case _:
+            return type(response).__name__
 
 
 def _endpoint(node_id: NodeId) -> Endpoint:

@@ -10,6 +10,11 @@ Lines that begin with # say why the scenario exists. A script has one verb a lin
     kill N · restart N              kill -9, and the same disk again · wipe N: another disk
     pause N · resume N              SIGSTOP and SIGCONT · stop N: an orderly end
     cut A B · cut A to B · heal     messages lost both ways, one way, no more
+    lose KIND A to B                requests of a kind (vote, begin, end, fetch, part) are lost, until `heal`
+    late KIND MS · twice            they take so much longer; every request arrives a second time, 5 ms later
+    parts BYTES                     snapshots are fetched in such parts
+    luck N SEED                     what it draws from now on; two with the same seed draw the same
+    stranger KIND N EPOCH O@E       99, which nobody knows, asks for a vote, pre-vote or fetch; its log ends at O@E
     reset A B                       the connections from A to B break; B lives
     snapshot N · low N · room N     a snapshot of what is committed; the disk is almost full, or has room again
     slow N MS                       its flushes take so long
@@ -17,6 +22,8 @@ Lines that begin with # say why the scenario exists. A script has one verb a lin
     spare N                         formats a controller that is no voter
     add N by L · remove N by L      an operator asks node L to add or remove a voter
     newdisk N                       formatted again as a spare, with another directory id · move N: has one more address
+    recover N                       a quorum of one is made from the log of N, which is down
+    autojoin N · elsewhere N        it makes itself a voter · is reached at another address, each from its next start on
     status                          role, epoch, leader, log end and high watermark of all
     read N                          a read arrives there, which must not be answered with anything stale
     voters N                        who votes, as N's log says
@@ -26,7 +33,7 @@ import pathlib
 import sys
 from collections.abc import Iterator
 
-from quorate.metadata.ids import NodeId
+from quorate.metadata.ids import Epoch, NodeId, Offset, OffsetAndEpoch
 from tests.scenarios.driver import Replica, World
 
 HERE = pathlib.Path(__file__).parent
@@ -95,6 +102,8 @@ def _do(world: World, words: list[str]) -> Iterator[str]:
                 world.cut(other, one)
         case "heal":
             world.heal()
+        case "lose" | "late" | "twice" | "parts" | "luck" | "stranger":
+            _arrange(world, verb, rest)
         case "reset":
             world.connections_break(node(1), node(0))
         case "snapshot":
@@ -107,7 +116,7 @@ def _do(world: World, words: list[str]) -> Iterator[str]:
             node().knows_pre_votes = False
         case "spare":
             world.spare(NodeId(int(rest[0])))
-        case "add" | "remove" | "newdisk" | "move":
+        case "add" | "remove" | "newdisk" | "move" | "autojoin" | "elsewhere" | "recover":
             _change_members(world, verb, node(), node(2) if "by" in rest else None)
         case "read":
             world.read(node())
@@ -117,6 +126,26 @@ def _do(world: World, words: list[str]) -> Iterator[str]:
             yield from (_status(one) for one in world.replicas.values())
         case _:
             raise ValueError(f"no such verb: {verb}")
+
+
+def _arrange(world: World, verb: str, rest: list[str]) -> None:
+    """What happens to messages, and what nobody of this world would do by itself."""
+    match verb:
+        case "lose":
+            world.lose(rest[0], NodeId(int(rest[1])), NodeId(int(rest[3])))
+        case "late":
+            world.late(rest[0], int(rest[1]))
+        case "twice":
+            world.twice()
+        case "parts":
+            world.parts(int(rest[0]))
+        case "luck":
+            world.luck(world.replicas[NodeId(int(rest[0]))], int(rest[1]))
+        case _:
+            kind, node, epoch, end = rest
+            offset, last_epoch = end.split("@")
+            last = OffsetAndEpoch(Offset(int(offset)), Epoch(int(last_epoch)))
+            world.stranger(world.replicas[NodeId(int(node))], kind, Epoch(int(epoch)), last)
 
 
 def _change_members(world: World, verb: str, node: Replica, leader: Replica | None) -> None:
@@ -129,6 +158,12 @@ def _change_members(world: World, verb: str, node: Replica, leader: Replica | No
             world.new_disk(node)
         case "move", None:
             world.move(node)
+        case "autojoin", None:
+            world.auto_join(node)
+        case "elsewhere", None:
+            world.elsewhere(node)
+        case "recover", None:
+            world.recover(node)
         case _:
             raise ValueError(f"{verb}: by whom?")
 

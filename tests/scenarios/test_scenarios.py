@@ -18,4 +18,4 @@ def test_the_transcript_is_as_reviewed(path: pathlib.Path) -> None:
 
 def test_every_scenario_says_why_it_exists() -> None:
     assert all(path.read_text().startswith("# ") for path in scenarios())
-    assert len(scenarios()) >= 15
+    assert len(scenarios()) >= 50

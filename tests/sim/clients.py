@@ -1,7 +1,8 @@
 """Those who write: they propose to whoever believes that it leads, and remember what they were told.
 
 An answer follows the design's purgatory: committed in the proposal's epoch → acknowledged; replaced → refused; the
-node dies or loads a snapshot over it → the client never learns.
+node dies or loads a snapshot over it → the client never learns. That what is committed here is committed everywhere,
+`laws` sees when the watermark moves: before anybody is answered.
 """
 
 import random
@@ -11,7 +12,6 @@ import attrs
 
 from quorate.metadata.batch import RecordBatch
 from quorate.metadata.quorum.events import Proposed
-from tests.sim.laws import Laws
 from tests.sim.machine import Values
 from tests.sim.node import SimNode
 from tests.sim.schedule import Schedule
@@ -27,13 +27,11 @@ class Proposal:
 class Clients:
     """All of them together."""
 
-    def __init__(
-        self, schedule: Schedule, laws: Laws, values: Values, marks: Counter[str], rng: random.Random
-    ) -> None:
+    def __init__(self, schedule: Schedule, values: Values, marks: Counter[str], rng: random.Random) -> None:
         self.acknowledged: list[RecordBatch] = []
         self.acknowledged_by: list[SimNode] = []
         self._waiting: dict[SimNode, list[Proposal]] = {}
-        self._schedule, self._laws, self._values = schedule, laws, values
+        self._schedule, self._values = schedule, values
         self._marks, self._rng = marks, rng
 
     def propose(self, node: SimNode, count: int | None = None) -> None:
@@ -75,10 +73,8 @@ class Clients:
     def _answer(self, node: SimNode, batch: RecordBatch) -> None:
         own = node.disk.log.at(batch.base_offset)
         if own is not None and own.data == batch.data:
-            self._laws.on_acknowledged(node, batch)
             self.acknowledged.append(batch)
             self.acknowledged_by.append(node)
             self._marks["write acknowledged"] += 1
         else:
-            self._laws.on_replaced(batch)
             self._marks["write replaced"] += 1

@@ -70,3 +70,7 @@ class Disk:
     def __init__(self, election: ElectionState, log: SimLog) -> None:
         self.election = election
         self.log = log
+
+    def copy(self) -> "Disk":
+        """What a backup holds: all that the process had written, flushed or not."""
+        return Disk(self.election, self.log.copy())

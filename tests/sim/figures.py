@@ -26,6 +26,7 @@ FAULTS = (
     "connection given up",
     "request of a dead sender arrives",
     "broker dies for good",
+    "old disk restored",
 )
 RAFT = (
     "becomes leader",
@@ -34,6 +35,11 @@ RAFT = (
     "snapshot installed",
     "write acknowledged",
     "write replaced",
+    "voter added",
+    "voter removed",
+    "voter replaced",
+    "change of voters undone",
+    "change of voters refused",
 )
 WHOLE = (
     "controller becomes active",

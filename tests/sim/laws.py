@@ -5,7 +5,7 @@ disks. Nothing in here asks the core how to count: majorities, votes and commits
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from quorate.metadata.batch import RecordBatch
@@ -19,6 +19,7 @@ from quorate.metadata.quorum.transitions import RoleName
 from tests.sim.disk import Disk
 from tests.sim.images import ImageLaws
 from tests.sim.machine import Digest, Machine
+from tests.sim.members import Members, Voters, majority_of, may_lead, voters_on
 from tests.sim.network import Network
 
 if TYPE_CHECKING:
@@ -31,21 +32,19 @@ class Laws:
     def __init__(self, voters: Sequence[ReplicaKey], network: Network, marks: Counter[str]) -> None:
         self.by_consequences_only = False
         """Do not compare a core with its disk: a bug must show in what the cluster does (the planted bugs' test)."""
-        self.voters = tuple(voters)
-        self.majority = len(self.voters) // 2 + 1
+        self.members = Members(voters, marks)
         self.committed: dict[Offset, RecordBatch] = {}
         """Every batch that any node ever called committed, by its first offset."""
         self._committed_in: dict[Offset, Epoch] = {}
         """The epoch in which it was called so first: that of the leader, which is at least the batch's own."""
         self.committed_end = FIRST_OFFSET
-        self.replaced: set[tuple[Offset, Epoch]] = set()
-        """Batches whose client was told that they are not in the log: they must never be."""
         self._epoch_at: dict[Offset, Epoch] = {FIRST_OFFSET: Epoch(0)}
         """For each committed batch's end: its epoch. Where snapshots may be taken."""
         self._digests: dict[Offset, Digest] = {}
         self._leaders: dict[Epoch, tuple[NodeId, int]] = {}
         self._votes: dict[tuple[ReplicaKey, Epoch], ReplicaKey] = {}
         self._lost_disks: dict[ReplicaKey, Disk] = {}
+        self._voters_seen: dict[SimNode, tuple[object, object]] = {}
         self.images: ImageLaws | None = None
         """In whole clusters."""
         self._network = network
@@ -60,11 +59,16 @@ class Laws:
             self._marks[f"becomes {role.value}"] += 1
         if effects.truncate_to is not None:
             self._marks["truncation"] += 1
-            check(node.core.is_voter, f"observer {node.name} cut its log: it was served uncommitted records")
+            self.members.on_truncate(node, effects.truncate_to)
         if effects.install_snapshot is not None:
             self._marks["snapshot installed"] += 1
             check(role is RoleName.FOLLOWER, f"{node.name} loads a snapshot as {role.value}")
             self.is_committed_point(effects.install_snapshot)
+        if effects.append and now.election.leader_id == node.id:
+            committed_end, newest = self.committed_end, self._epoch_at[self.committed_end]
+            if effects.committed is not None and effects.committed > committed_end:
+                committed_end, newest = effects.committed, epoch  # its own, or it would not count
+            self.members.on_append(node, effects.append, committed_end, newest)
 
     def on_claim(self, node: "SimNode", epoch: Epoch) -> None:
         """Election safety and leader completeness (Raft paper, 5.2 and 5.4).
@@ -72,7 +76,14 @@ class Laws:
         A claim counts once it is on disk: a leader that dies before has told nobody, and may lead the epoch again.
         """
         self._leads(node, epoch)
-        check(node.key in self.voters, f"{node.name} leads and is no voter")
+        voters = voters_on(node.disk)[1]
+        check(may_lead(node.key, node.disk), f"{node.name} leads and is no voter")
+        votes = [key for key in voters if key == node.key or self._votes.get((key, epoch)) == node.key]
+        check(
+            len(votes) >= majority_of(voters),
+            f"{node.name} leads epoch {epoch} with the votes of {sorted(key.id for key in votes)}, "
+            f"a majority is {majority_of(voters)}",
+        )
         for base, batch in self.committed.items():
             # A candidate that hears of its votes late may lead an epoch that is over; what was committed since, by
             # leaders of higher epochs, it need not have.
@@ -125,29 +136,31 @@ class Laws:
                 check(same, f"{node.name} committed something else than {self._name(known)}")
 
     def _extend(self, node: "SimNode", batch: RecordBatch) -> None:
+        holders = {key for key in self.members.ever if self._on_disk_of(key, batch)}
         check(
-            batch.base_offset == self.committed_end,
-            f"{node.name} commits from {batch.base_offset} on, the cluster has committed up to {self.committed_end}",
-        )
-        check(
-            (batch.base_offset, batch.epoch) not in self.replaced,
-            f"{self._name(batch)}: the client was told that they never would be",
-        )
-        holders = [key for key in self.voters if self._on_disk_of(key, batch)]
-        check(
-            len(holders) >= self.majority,
+            any(len(holders & voters) >= majority_of(voters) for voters in self._counted(node, batch)),
             f"{node.name} calls {self._name(batch)} committed; they are on the disks of "
-            f"{[key.id for key in holders]}, a majority is {self.majority}",
+            f"{sorted(key.id for key in holders)}, which is no majority",
         )
+        if batch.is_control:
+            self.members.on_committed(batch)
         self.committed[batch.base_offset] = batch
         self._committed_in[batch.base_offset] = node.core.election.epoch
         self.committed_end = batch.end_offset
         self._epoch_at[batch.end_offset] = batch.epoch
         if self.images is not None:
             self.images.on_extended(batch)
-        for other in self._network.nodes.values():
-            if other.up and other.core.leads and other.core.election.epoch >= node.core.election.epoch:
-                check(self._in_log(other.disk, batch), f"{other.name} leads without {self._name(batch)}")
+
+    def _counted(self, node: "SimNode", batch: RecordBatch) -> Iterator[Voters]:
+        """The voters whose majority has it: the last ones in the log of the leader that counted.
+
+        Its followers may hear of it when that leader is dead, or has gone on: then those of anybody who has the batch.
+        """
+        yield voters_on(node.disk)[1]
+        if not node.core.leads:
+            for other in self._network.nodes.values():
+                if self._in_log(other.disk, batch):
+                    yield voters_on(other.disk)[1]
 
     def _on_disk_of(self, key: ReplicaKey, batch: RecordBatch) -> bool:
         disk = self._lost_disks.get(key)
@@ -180,7 +193,6 @@ class Laws:
         if call is None or not isinstance(response, VoteResponse) or not response.granted:
             return
         request = call.request
-        check(isinstance(request, VoteRequest), "a vote that nobody asked for")
         if isinstance(request, VoteRequest) and not request.pre_vote:
             first = self._votes.setdefault((node.key, request.epoch), request.candidate)
             check(
@@ -188,26 +200,26 @@ class Laws:
                 f"{node.name} votes for {request.candidate.id} in epoch {request.epoch}, as it did for {first.id}",
             )
 
-    def on_acknowledged(self, node: "SimNode", batch: RecordBatch) -> None:
-        known = self.committed.get(batch.base_offset)
-        check(
-            known is not None and known.data == batch.data,
-            f"{node.name} acknowledged {batch.base_offset} of epoch {batch.epoch}: not committed",
-        )
-
-    def on_replaced(self, batch: RecordBatch) -> None:
-        self.replaced.add((batch.base_offset, batch.epoch))
-        known = self.committed.get(batch.base_offset)
-        check(
-            known is None or known.data != batch.data,
-            f"{self._name(batch)}: the client is told that they are not",
-        )
-
     def on_disk_lost(self, key: ReplicaKey, disk: Disk) -> None:
         """What was on it counts on: its owner had said so, and a leader may hear it only now."""
         self._lost_disks.setdefault(key, disk)  # it may have been damaged first
+        self.members.lost.add(key)
 
     # ---- disks -----------------------------------------------------------------------------------------
+
+    def _on_voters(self, node: "SimNode") -> None:
+        """Those in force are the last of the log: committed or not, and not those of a record that was cut off."""
+        control = node.disk.log.summary().control
+        seen = self._voters_seen.get(node)
+        if seen is None or seen[0] is not node.core.voters or seen[1] != control:
+            self._voters_seen[node] = (node.core.voters, control)
+            believed = frozenset(node.core.voters.keys.values())
+            on_disk = voters_on(node.disk)[1]
+            check(
+                believed == on_disk,
+                f"{node.name} takes {sorted(key.id for key in believed)} for the voters, its log says "
+                f"{sorted(key.id for key in on_disk)}",
+            )
 
     def on_disk(self, node: "SimNode") -> None:
         """What the core believes of its disk is so."""
@@ -222,6 +234,7 @@ class Laws:
             core.log.end == summary.end,
             f"{node.name} believes in {core.log.end}, its log ends at {summary.end}",
         )
+        self._on_voters(node)
         check(core.log.start >= summary.start, f"{node.name} has lost the beginning of its log")
         if core.config.durable:
             check(

@@ -13,18 +13,21 @@ from quorate.metadata.quorum import snapshots
 from quorate.metadata.quorum.effects import Effects, SendResponse
 from quorate.metadata.quorum.events import (
     ResignRequested,
+    RetentionReached,
     ShutdownRequested,
     SnapshotCreated,
     SpaceChanged,
 )
 from quorate.metadata.quorum.messages import VoteResponse
 from tests.sim.clients import Clients
-from tests.sim.disk import SimLog
+from tests.sim.disk import Disk, SimLog
+from tests.sim.members import Members
 from tests.sim.network import Network
 from tests.sim.node import Doom, SimNode
 from tests.sim.options import WorldOptions
 from tests.sim.schedule import Schedule
 from tests.sim.trace import Trace
+from tests.sim.voter_changes import VoterChanges
 
 
 def _gives_a_vote(effects: Effects) -> bool:
@@ -62,6 +65,8 @@ class Nemesis:
         marks: Counter[str],
         rng: random.Random,
         wipe: Callable[[SimNode], None],
+        members: Members,
+        changes: VoterChanges,
     ) -> None:
         self._all = nodes
         if options.brokers_are_well:
@@ -69,7 +74,9 @@ class Nemesis:
         self._options, self._nodes, self._clients, self._network = options, nodes, clients, network
         self._schedule, self._trace, self._marks, self._rng = schedule, trace, marks, rng
         self._wipe_disk = wipe
-        self._may_wipe = (options.voters - 1) // 2
+        self._members, self._changes = members, changes
+        self._last_cut = 0
+        self._copies: dict[SimNode, list[Disk]] = {}
         self.active = True
         self.dead: set[SimNode] = set()
         """They never come back."""
@@ -87,6 +94,8 @@ class Nemesis:
         self._every(options.wipe_every_ms, self.wipe)
         self._every(options.full_disk_every_ms, self.fill_disk)
         self._every(options.rot_every_ms, self.rot)
+        self._every(options.members_every_ms, self._changes.ask)
+        self._every(options.restore_every_ms, self.restore)
 
     def _every(self, mean_ms: int | None, act: Callable[[], None]) -> None:
         if mean_ms is None:
@@ -94,7 +103,7 @@ class Nemesis:
 
         def again() -> None:
             if self.active:
-                self._trace.events += 1
+                self._trace.act("-", f"trouble: {act.__name__}")
                 act()
                 self._every(mean_ms, act)
 
@@ -145,14 +154,14 @@ class Nemesis:
         damage = node.disk.log.damage() if self._options.rot_every_ms is not None else None
         if damage is not None:
             self._marks["damage found at start"] += 1
-            self._trace.line(node.name, f"refuses its damaged log, and gets a new directory: {damage}")
+            self._trace.trouble(node.name, f"refuses its damaged log, and gets a new directory: {damage}")
             self._wipe_disk(node)
         node.start()
 
     def reset(self) -> None:
         one, other = self._rng.sample(self._nodes, 2) if len(self._nodes) > 1 else (None, None)
         if one is not None and other is not None:
-            self._trace.line(one.name, f"loses its connection to {other.name}")
+            self._trace.trouble(one.name, f"loses its connection to {other.name}")
             self._network.reset(one.id, other.id)
 
     def partition(self) -> None:
@@ -167,12 +176,19 @@ class Nemesis:
 
     def _cut_off(self, side: frozenset[NodeId], *, inward: bool, outward: bool) -> None:
         self._marks["partition" if inward and outward else "one-way partition"] += 1
-        self._trace.line("", f"{sorted(side)} are cut off, inward {inward}, outward {outward}")
+        names = ", ".join(f"{'c' if one in self._network.clients else 'n'}{one}" for one in sorted(side))
+        way = "cut off from the others" if inward and outward else "not heard" if outward else "told nothing"
+        self._trace.trouble("", f"{names}: {way}")
         cut = self._network.split(side, inward=inward, outward=outward)
+        self._last_cut += 1
+        number = self._last_cut
+        self._trace.cut_begins(number, side, inward=inward, outward=outward)
 
         def mend() -> None:
-            self._trace.line("", f"{sorted(side)} are cut off no more")
+            if self.active:
+                self._trace.trouble("", f"{names}: connected again")
             self._network.mend(cut)
+            self._trace.cut_ends(number)
 
         self._schedule.after(self._rng.randint(*self._options.partition_ms), mend)
 
@@ -238,19 +254,47 @@ class Nemesis:
             if node.life == life:
                 writer.finish()
                 self._marks["snapshot created"] += 1
+                self._trace.line(node.name, f"has a snapshot of all below {point.offset}")
                 node.deliver(SnapshotCreated(point))
+                kept = node.core.log.snapshots[-2:]  # as by limits that are soon reached
+                if node.life == life and kept:  # none, if it has not had its turn yet
+                    node.deliver(RetentionReached(kept[0]))
 
         self._schedule.after(self._rng.randint(0, 200), finish)
 
     def wipe(self) -> None:
-        voters = [node for node in self._nodes if node.is_voter]
-        if self._may_wipe == 0 or not voters:
+        expendable = self._expendable()
+        if not expendable:
             return
-        self._may_wipe -= 1
         self._marks["disk lost"] += 1
-        node = self._rng.choice(voters)
+        node = self._rng.choice(expendable)
         node.crash()
+        self._trace.trouble(node.name, "loses its disk, and gets a new directory")
         self._wipe_disk(node)
+        self._start_later(node)
+
+    def _expendable(self) -> list[SimNode]:
+        """Voters without whose disk there is still a majority of good ones."""
+        return [
+            node for node in self._nodes if node.is_voter and self._members.can_lose(node.key, self._nodes)
+        ]
+
+    def restore(self) -> None:
+        """A disk is copied, or put back as an earlier copy of it: of somebody who never had a vote to remember."""
+        nodes = [node for node in self._nodes if node.key not in self._members.ever]
+        if not nodes:
+            return
+        node = self._rng.choice(nodes)
+        copies = self._copies.setdefault(node, [])
+        if not copies or self._rng.random() < 0.5:
+            copies.append(node.disk.copy())
+            return
+        node.crash()
+        self._marks["old disk restored"] += 1
+        old = self._rng.choice(copies)
+        self._trace.trouble(node.name, f"gets an old copy of its disk, up to {old.log.end_offset}")
+        node.disk = old.copy()
+        node.disk.log.flush()  # who puts a backup back waits until it is on the disk
         self._start_later(node)
 
     def fill_disk(self) -> None:
@@ -259,22 +303,24 @@ class Nemesis:
         if node is None:
             return
         self._marks["disk full"] += 1
-        self._trace.line(node.name, "its disk is full")
+        self._trace.trouble(node.name, "its disk is full")
         log = node.disk.log
         log.full = True
         self._schedule.after(self._rng.randint(*self._options.down_ms), lambda: make_room(log))
 
     def rot(self) -> None:
         """While a node is down its log is damaged; who owns it must notice, and nobody must lose anything."""
-        voters = [node for node in self._nodes if node.is_voter]
-        if self._may_wipe == 0 or not voters:
+        expendable = self._expendable()
+        if not expendable:
             return
-        node = self._rng.choice(voters)
+        node = self._rng.choice(expendable)
         node.crash()
         misdirected = self._rng.random() < 0.4
         if node.rot(self._rng, misdirected=misdirected):
-            self._may_wipe -= 1
             self._marks["misdirected write" if misdirected else "bit flipped"] += 1
+            self._trace.trouble(
+                node.name, "reads what lies elsewhere" if misdirected else "a bit of its log flips"
+            )
         self._start_later(node)
 
     # ---- the end of bad times --------------------------------------------------------------------------
@@ -282,6 +328,10 @@ class Nemesis:
     def quiet(self) -> None:
         """No more trouble: everybody is up, connected, awake, and on a quick disk."""
         self.active = False
+        self._trace.trouble(
+            "", "all heals: from here on nothing goes wrong, and the cluster has to serve again"
+        )
+        self._trace.cut_ends()
         self._network.heal()
         for node in self._all:
             node.doom = None

@@ -7,7 +7,7 @@ too: dropping it is the core's business.
 
 import random
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
@@ -25,12 +25,17 @@ from quorate.metadata.quorum.events import (
 from quorate.metadata.quorum.messages import FetchSnapshotResponse, Request, Response
 from tests.sim.disk import flip_a_bit
 from tests.sim.options import WorldOptions
+from tests.sim.recording import Message
 from tests.sim.schedule import Schedule
+from tests.sim.trace import Trace
 
 if TYPE_CHECKING:
     from tests.sim.node import SimNode
 
-CLUSTER_ID = "a-simulated-cluster"
+CLUSTER_ID: Final = "a-simulated-cluster"
+LISTENER: Final = "CONTROLLER"
+FIRST_PORT: Final = 9090
+"""A node's port is its id above this one."""
 
 
 @attrs.define(eq=False)
@@ -45,12 +50,15 @@ class Call:
     request: Request
     answered: bool = False
     over: bool = False
+    shown: Message | None = None
+    """The one on its way, in a recording."""
 
 
 class Network:
     """Every pair of nodes is connected unless `cut` says otherwise; directions count separately."""
 
-    def __init__(self, options: WorldOptions, schedule: Schedule, rng: random.Random) -> None:
+    def __init__(self, options: WorldOptions, schedule: Schedule, trace: Trace, rng: random.Random) -> None:
+        self.trace = trace
         self.nodes: dict[int, SimNode] = {}
         """By port: the endpoints of the voters and the bootstrap servers name nodes by it."""
         self.cut: set[tuple[NodeId, NodeId]] = set()
@@ -60,6 +68,8 @@ class Network:
         self.loss, self.duplicate, self.damage = options.loss, options.duplicate, options.damage
         self.when_damaged: Callable[[], None] = lambda: None
         self.delay_ms = options.delay_ms
+        self.slow: dict[tuple[NodeId, NodeId], int] = {}
+        """Links that take so many milliseconds more, in this direction."""
         self.clients: list[NodeId] = []
         """Who asks nodes and is none: they are cut off together with some of them."""
         self.when_reset: Callable[[NodeId, NodeId], None] = lambda source, target: None
@@ -69,6 +79,7 @@ class Network:
         self._rng = rng
         self._last_token = 0
         self._last_arrival: dict[tuple[NodeId, NodeId], int] = {}
+        self._asked: dict[Token, Callable[[Response], None]] = {}
 
     # ---- sending ---------------------------------------------------------------------------------------
 
@@ -80,27 +91,46 @@ class Network:
             call = Call(
                 Token(self._last_token), source, source.life, target, message.correlation, message.request
             )
-            if not self._lost(source.id, target.id):
-                self.calls[call.token] = call
-                self._schedule.at(self.arrival(source.id, target.id), lambda call=call: self._arrive(call))
+            if self._lost(source.id, target.id):
+                self.trace.sent(source.id, target.id, message.request, None)
+                continue
+            self.calls[call.token] = call
+            when = self.arrival(source.id, target.id)
+            call.shown = self.trace.sent(source.id, target.id, message.request, when)
+            self._schedule.at(when, lambda call=call: self._arrive(call))
+
+    def ask(self, target: "SimNode", request: Request, tell: Callable[[Response], None]) -> None:
+        """Somebody at this very node asks it; there is no answer if the node dies first."""
+        self._last_token += 1
+        token = Token(self._last_token)
+        self._asked[token] = tell
+        target.deliver(RequestReceived(token, request, CLUSTER_ID))
 
     def respond(self, token: Token, response: Response | None) -> None:
         """None: refused at the top level, which to the sender is a failure of no particular kind."""
         call = self.calls.get(token)
         if call is None:
+            tell = self._asked.pop(token, None)
+            if tell is not None and response is not None:
+                tell(response)
             return  # the connection broke meanwhile
         check(not call.answered, f"{call.target.name} answers request {token} a second time")
         call.answered = True
-        if self._lost(call.target.id, call.source.id):
+        source, target = call.target.id, call.source.id
+        said = "refused" if response is None else response
+        if self._lost(source, target):
+            self.trace.sent(source, target, said, None)
             del self.calls[token]
             return
-        when = self.arrival(call.target.id, call.source.id)
+        when = self.arrival(source, target)
+        call.shown = self.trace.sent(source, target, said, when)
         self._schedule.at(when, lambda: self._come_back(call, response))
 
     def _arrive(self, call: Call) -> None:
         if call.over:
             return
         if (call.source.id, call.target.id) in self.cut:
+            self.trace.failed(call.shown, "cut off")
             del self.calls[call.token]
             return
         broken = self.broken.get((call.source.id, call.target.id))
@@ -128,6 +158,8 @@ class Network:
 
     def arrival(self, source: NodeId, target: NodeId) -> int:
         when = self._schedule.now_ms + self._rng.randint(*self.delay_ms)
+        if self.slow:
+            when += self.slow.get((source, target), 0)
         if self._ordered:
             when = max(when, self._last_arrival.get((source, target), 0))
             self._last_arrival[source, target] = when
@@ -148,6 +180,7 @@ class Network:
         """The sender hears of it after the time that a message takes, unless it cannot be reached."""
         self.calls.pop(call.token, None)
         call.over = True
+        self.trace.failed(call.shown, failure.value)
         if (call.target.id, call.source.id) in self.cut:
             return
         when = self._schedule.now_ms + self._rng.randint(*self.delay_ms)
@@ -203,5 +236,6 @@ class Network:
     def heal(self) -> None:
         self.cut.clear()
         self.broken.clear()
+        self.slow.clear()
         self.loss = self.duplicate = self.damage = 0.0
         self.delay_ms = (1, 5)

@@ -6,6 +6,7 @@ then the question whether there is something to propose; now and then late, as i
 """
 
 import random
+import uuid
 from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any, Final
@@ -62,6 +63,8 @@ class Act:
     what: str
 
 
+TURN: Final = "its turn"
+"""Nothing has come in: what waits is gathered, and what is due is done."""
 STALL_MS: Final = (1_000, 12_000)
 MOST_TURNS_AT_ONCE: Final = 500
 """Without time passing in between: more of them is spinning."""
@@ -153,7 +156,7 @@ class SimNode:
 
     @property
     def is_voter(self) -> bool:
-        return self.key in self._laws.voters
+        return self.key in self._laws.members.voters
 
     # ---- living and dying ------------------------------------------------------------------------------
 
@@ -182,6 +185,11 @@ class SimNode:
         self._summary = None
         self.handle(Started())
 
+    def start_unless_up(self) -> None:
+        """Somebody else may have started it first."""
+        if not self.up:
+            self.start()
+
     def crash(self) -> None:
         """kill -9 together with the power: what was not flushed may be gone."""
         if not self.up:
@@ -191,13 +199,15 @@ class SimNode:
         self.disk.log.crash(self._rng)
         lost = before - self.disk.log.summary().end.offset
         self._marks["crash that loses records" if lost else "crash"] += 1
-        self._trace.line(self.name, f"crashes, {lost} unflushed records are lost")
+        self._trace.trouble(self.name, f"crashes, {lost} unflushed records are lost")
+        self._trace.state(self)
 
     def exit(self) -> None:
         """An orderly end: the log is closed."""
         self.disk.log.flush()
         self._die()
-        self._trace.line(self.name, "exits")
+        self._trace.trouble(self.name, "exits")
+        self._trace.state(self)
 
     def end(self) -> None:
         """The process ends itself in order: a broker that has left the cluster."""
@@ -207,13 +217,13 @@ class SimNode:
     def fail(self, why: str) -> None:
         """The disk can no longer be trusted, so the process ends at once; what was not flushed is gone."""
         self._marks[f"ends: {why}"] += 1
-        self._trace.line(self.name, f"ends: {why}")
+        self._trace.trouble(self.name, f"ends: {why}")
         self.crash()
         self.when_ended(self)
 
     def rot(self, rng: random.Random, *, misdirected: bool) -> bool:
         """Damages the log; what was on it before counts on, for its owner had said so."""
-        before = Disk(self.disk.election, self.disk.log.copy())
+        before = self.disk.copy()
         damaged = self.disk.log.rot(rng, misdirected=misdirected)
         if damaged:
             self._laws.on_disk_lost(self.key, before)
@@ -227,14 +237,16 @@ class SimNode:
 
     def pause(self) -> None:
         self.paused = True
-        self._trace.line(self.name, "is paused")
+        self._trace.trouble(self.name, "is paused")
+        self._trace.state(self)
 
     def resume(self) -> None:
         """The process goes on where it stood: timers have run out, and the inbox is full."""
         if not self.up or not self.paused:
             return
         self.paused = False
-        self._trace.line(self.name, f"goes on, {len(self.inbox)} events wait")
+        self._trace.trouble(self.name, f"goes on, {len(self.inbox)} events wait")
+        self._trace.state(self)
         life = self.life
         while self.inbox and self.up and self.life == life and not self.paused:
             self._take(self.inbox.popleft())
@@ -342,6 +354,7 @@ class SimNode:
             except StorageFailed as problem:
                 self.fail(str(problem))
                 return False
+            self._trace.state(self)
         return True
 
     # ---- the state machine's turns -----------------------------------------------------------------------
@@ -371,7 +384,7 @@ class SimNode:
             if self.life == life and self._turn_planned:
                 self._turn_planned = False
                 if not self.paused:
-                    self._trace.events += 1
+                    self._trace.act(self.name, TURN)
                     self._turn()
 
         self._schedule.after(delay_ms, turn)
@@ -485,7 +498,7 @@ class SimNode:
         elif self.machine.eager:
             self._set_timer()
         else:
-            self._trace.events += 1
+            self._trace.act(self.name, TURN)
             self._turn()
 
     # ---- carry_out.World -------------------------------------------------------------------------------
@@ -518,6 +531,9 @@ class SimNode:
     def reject_cluster_id(self, token: Token) -> None:
         self.network.respond(token, None)
 
+    def superseded(self, recovery_id: uuid.UUID) -> None:
+        check(False, f"no quorum is recovered here, but {self.name} speaks of recovery {recovery_id}")
+
     def start_flush(self, flush: Flush) -> None:
         self._burn()
         check(self._flush is None, "a flush was asked for while another one runs")
@@ -529,7 +545,7 @@ class SimNode:
         if self.bad_disk and self._options.fsync_stalls and self._rng.random() < self._options.fsync_stalls:
             delay = self._rng.randint(*STALL_MS)
             self._marks["fsync stalls"] += 1
-            self._trace.line(self.name, f"its disk stalls for {delay} ms")
+            self._trace.trouble(self.name, f"its disk stalls for {delay} ms")
         self._schedule.after(delay, lambda: self._flushed(life))
 
     def _flushed(self, life: int) -> None:
@@ -543,6 +559,7 @@ class SimNode:
         if not self._flush_on_disk:
             self.disk.log.flush_to(end)
             self._flush_on_disk = True
+            self._trace.state(self)
         delay = self._rng.randint(*self._options.flush_notice_ms)
         self._schedule.after(delay, lambda: self._flush_noticed(life, flush))
 

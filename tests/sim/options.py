@@ -6,7 +6,7 @@ often. The explicit worlds of other tests (gaps, flapping) write their options d
 
 import random
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
@@ -72,7 +72,18 @@ class WorldOptions:
     brokers_are_well: bool = False
     """Nothing befalls brokers or their connections, only controllers: so no broker may ever be fenced again."""
 
-    # ---- disks and clocks
+    # ---- who votes
+    spares: int = 0
+    """Controllers that do not vote at first."""
+    members_every_ms: int | None = None
+    """An operator asks for a change of the voters."""
+    restore_every_ms: int | None = None
+    """The disk of somebody who never voted is copied, or put back as it was."""
+
+    # ---- disks, links and clocks
+    slow_links: float = 0.0
+    """How many directions of links are slower than the others: so one way may be slow and the other quick."""
+    slow_link_ms: tuple[int, int] = (20, 400)
     drift: float = 0.0
     """Clocks run by up to this part too fast or too slow."""
     fsync_fails: float = 0.0
@@ -109,8 +120,8 @@ def draw(seed: int) -> WorldOptions:
 
 
 def draw_bare(seed: int) -> WorldOptions:
-    """A bare quorum; in half of the worlds disks and clocks are bad."""
-    return _with_disks(draw_plain(seed), seed)
+    """A bare quorum; in half of the worlds disks and clocks are bad, and in some the voters change."""
+    return _with_changes(_with_disks(draw_plain(seed), seed), seed)
 
 
 def draw_plain(seed: int) -> WorldOptions:
@@ -143,7 +154,20 @@ def draw_whole(seed: int) -> WorldOptions:
         fetch_max_bytes=rng.choice([300, 8 * 1024 * 1024]),
         snapshot_max_bytes=rng.choice([300, 1024 * 1024]),
     )
-    return _with_disks(options, seed)
+    return _with_changes(_with_disks(options, seed), seed)
+
+
+def draw_changing(seed: int) -> WorldOptions:
+    """The voters change all the time: for who wants to see just that."""
+    options = _with_changes(draw_whole(seed) if seed % 3 == 0 else _with_disks(draw_plain(seed), seed), seed)
+    rng = random.Random(f"changing {seed}")
+    return attrs.evolve(
+        options,
+        voters=rng.choice([1, 2, 3, 3, 4, 5]),
+        spares=rng.choice([1, 2, 3]),
+        members_every_ms=int(50 * 20 ** rng.random()),
+        brokers_are_well=False,  # a new leader may be one that they do not know yet
+    )
 
 
 def steady_brokers(seed: int) -> WorldOptions:
@@ -186,6 +210,24 @@ def _with_disks(options: WorldOptions, seed: int) -> WorldOptions:
         rot_every_ms=_maybe(rng, 0.3, 1000, 8000),
         damage=rng.choice([0.0, 0.0, 0.1]),
     )
+
+
+def _with_changes(options: WorldOptions, seed: int) -> WorldOptions:
+    """Changes of who votes, links of different speeds, long pauses, disks put back: each in some worlds."""
+    rng = random.Random(f"changes {seed}")
+    if rng.random() < 0.35:
+        options = attrs.evolve(
+            options,
+            spares=rng.choice([0, 1, 1, 2]),
+            members_every_ms=int(100 * 40 ** rng.random()),
+        )
+    if rng.random() < 0.2:
+        options = attrs.evolve(
+            options, slow_links=rng.choice([0.1, 0.3]), slow_link_ms=(1, rng.choice([50, 400, 2000]))
+        )
+    if options.pause_every_ms is not None and rng.random() < 0.3:
+        options = attrs.evolve(options, pause_ms=(3000, rng.choice([10_000, 40_000])))
+    return attrs.evolve(options, restore_every_ms=_maybe(rng, 0.2, 300, 4000))
 
 
 def _calm(rng: random.Random) -> WorldOptions:
@@ -293,11 +335,80 @@ def _deposed_leaders(rng: random.Random) -> WorldOptions:
     )
 
 
+WITHOUT: Final[Mapping[str, Mapping[str, Any]]] = {
+    "crash": {"crash_every_ms": None},
+    "crash-inside": {"crash_inside": 0.0},
+    "crash-all": {"crash_all": 0.0},
+    "reset": {"reset_every_ms": None},
+    "partition": {"partition_every_ms": None},
+    "pause": {"pause_every_ms": None},
+    "stop": {"stop_every_ms": None},
+    "resign": {"resign_every_ms": None},
+    "space": {"space_every_ms": None},
+    "snapshot": {"snapshot_every_ms": None},
+    "wipe": {"wipe_every_ms": None},
+    "restore": {"restore_every_ms": None},
+    "members": {"members_every_ms": None},
+    "loss": {"loss": 0.0},
+    "duplicate": {"duplicate": 0.0},
+    "damage": {"damage": 0.0},
+    "slow-links": {"slow_links": 0.0},
+    "reordering": {"ordered": True},
+    "shuffle": {"shuffle_ties": False},
+    "drift": {"drift": 0.0},
+    "fsync-fails": {"fsync_fails": 0.0},
+    "fsync-stalls": {"fsync_stalls": 0.0},
+    "flush-notice": {"flush_notice_ms": (0, 0)},
+    "full-disk": {"full_disk_every_ms": None},
+    "rot": {"rot_every_ms": None},
+    "laziness": {"laziness": 0.0},
+    "broker-dies": {"broker_dies": False},
+}
+"""The kinds of trouble by name, and what a world without one has instead."""
+
+
+def without(options: WorldOptions, name: str) -> WorldOptions:
+    return attrs.evolve(options, **WITHOUT[name])
+
+
+def with_value(options: WorldOptions, name: str, value: Any) -> WorldOptions:
+    """With one option set, by its name.
+
+    Raises:
+        ValueError: there is no such option, or it is no such kind of value.
+    """
+    known = {field.name for field in attrs.fields(WorldOptions)}
+    if name not in known:
+        raise ValueError(f"no option {name!r}; there are {', '.join(sorted(known))}")
+    before = getattr(WorldOptions(), name)
+    never = value is None and name.endswith("_every_ms")
+    if not never and not isinstance(value, int if before is None else type(before)):
+        raise ValueError(f"{name} is like {before!r}, not {value!r}")
+    return attrs.evolve(options, **{name: value})
+
+
+def difference(drawn: WorldOptions, options: WorldOptions) -> str:
+    """What has to stand on the command line to get from one to the other; empty if nothing."""
+    left_out = [
+        name for name in WITHOUT if without(drawn, name) != drawn and without(options, name) == options
+    ]
+    reached = drawn
+    for name in left_out:
+        reached = without(reached, name)
+    words = [f"--without {','.join(left_out)}"] if left_out else []
+    for field in attrs.fields(WorldOptions):
+        value = getattr(options, field.name)
+        if value != getattr(reached, field.name):
+            words.append(f"--set {field.name}={str(value).replace(' ', '')}")
+    return " ".join(words)
+
+
 KINDS: Final[Mapping[str, Callable[[int], WorldOptions]]] = {
     "any": draw,
     "plain": draw_plain,
     "bare": draw_bare,
     "whole": draw_whole,
+    "changing": draw_changing,
     "steady": steady_brokers,
 }
 """What a seed may mean; "any" unless said otherwise."""

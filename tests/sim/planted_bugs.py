@@ -16,10 +16,12 @@ from quorate.metadata.carry_out import World as Machine
 from quorate.metadata.carry_out import carry_out
 from quorate.metadata.checks import ErrorCode
 from quorate.metadata.ids import NodeId, Offset, OffsetAndEpoch, ReplicaKey
+from quorate.metadata.log.memory import MemoryLog
 from quorate.metadata.quorum import elections, replication
 from quorate.metadata.quorum.core import Outstanding, RaftCore
 from quorate.metadata.quorum.effects import Effects, Peer
-from quorate.metadata.quorum.events import Correlation, LogFlushed, SnapshotInstalled
+from quorate.metadata.quorum.election_state import ElectionState
+from quorate.metadata.quorum.events import Correlation, LogFlushed, SnapshotInstalled, Token
 from quorate.metadata.quorum.messages import (
     FetchRequest,
     FetchResponse,
@@ -27,13 +29,24 @@ from quorate.metadata.quorum.messages import (
     Response,
     VoteRequest,
 )
-from quorate.metadata.quorum.roles import Follower, Leader, Resigned, Unattached
-from quorate.metadata.quorum.voters import VoterSet
+from quorate.metadata.quorum.roles import (
+    Candidate,
+    Follower,
+    Leader,
+    Progress,
+    Prospective,
+    Resigned,
+    Unattached,
+)
+from quorate.metadata.quorum.transitions import Why
+from quorate.metadata.quorum.voters import VoterHistory, VoterSet
 from tests.sim import node as sim_node
 from tests.sim import options
 
 Plant = Callable[[], Any]
 Worlds = Callable[[int], options.WorldOptions]
+Trial = Callable[[int], str | None]
+"""What a seed is taken for where that is no world of the simulator: what was found wrong, or None."""
 
 
 @attrs.frozen(kw_only=True)
@@ -47,6 +60,15 @@ class PlantedBug:
     """It must be caught within the first so many seeds."""
     worlds: Worlds = attrs.field(repr=False)
     """Where it is looked for: the ordinary mixture, or worlds made for its kind."""
+    trial: Trial | None = attrs.field(default=None, repr=False)
+    """Instead of worlds: a story of a few real parts, told by a seed."""
+    only: str | None = None
+    """The beginning of the law without which nobody finds it (`law_book`)."""
+
+    @property
+    def where(self) -> str:
+        """The name of its worlds, or of its trial."""
+        return (self.worlds if self.trial is None else self.trial).__name__
 
 
 def slow_disks(seed: int) -> options.WorldOptions:
@@ -86,16 +108,69 @@ def compacted_while_away(seed: int) -> options.WorldOptions:
     )
 
 
+def overtaken(seed: int) -> options.WorldOptions:
+    """Messages overtake each other all the time, and little else goes wrong."""
+    return options.WorldOptions(
+        ordered=False,
+        shuffle_ties=True,
+        delay_ms=(1, 60 + 20 * (seed % 5)),
+        duplicate=0.3,
+        propose_every_ms=20,
+    )
+
+
+def rivals(seed: int) -> options.WorldOptions:
+    """Equal voters that stand at the same time, over and over."""
+    return options.WorldOptions(
+        voters=3 + 2 * (seed % 2),
+        shuffle_ties=True,
+        delay_ms=(1, 100),
+        propose_every_ms=200,
+        resign_every_ms=300,
+        crash_every_ms=1000,
+        down_ms=(1, 300),
+    )
+
+
+def snapshots_and_crashes(seed: int) -> options.WorldOptions:
+    """Logs begin with a snapshot almost at once, and everybody starts again from that."""
+    return options.WorldOptions(
+        voters=3,
+        observers=seed % 2,
+        delay_ms=(1, 1 + seed % 10),
+        flush_ms=(0, 100),
+        propose_every_ms=20,
+        snapshot_every_ms=200,
+        crash_every_ms=400,
+        crash_all=0.2,
+        down_ms=(1, 1500),
+        snapshot_max_bytes=300,
+    )
+
+
 PLANTED_BUGS: Final[list[PlantedBug]] = []
 
 
 def planted(
-    story: str, *, within: int, worlds: Worlds = options.draw_plain
+    story: str,
+    *,
+    within: int,
+    worlds: Worlds = options.draw_plain,
+    trial: Trial | None = None,
+    only: str | None = None,
 ) -> Callable[[Callable[[], Iterator[None]]], Plant]:
     def register(generator: Callable[[], Iterator[None]]) -> Plant:
         plant = contextmanager(generator)
-        name = generator.__name__
-        PLANTED_BUGS.append(PlantedBug(name=name, story=story, plant=plant, within=within, worlds=worlds))
+        bug = PlantedBug(
+            name=generator.__name__,
+            story=story,
+            plant=plant,
+            within=within,
+            worlds=worlds,
+            trial=trial,
+            only=only,
+        )
+        PLANTED_BUGS.append(bug)
         return plant
 
     return register
@@ -122,8 +197,9 @@ def vote_not_persisted() -> Iterator[None]:
 
 @planted(
     "The answer leaves, the power fails, and the vote in it was never written.",
-    within=100,
+    within=20,
     worlds=contested_elections,
+    only="… votes for … in epoch",
 )
 def answer_sent_before_vote_is_written() -> Iterator[None]:
     def hasty(effects: Effects, machine: Machine) -> SnapshotInstalled | None:
@@ -139,6 +215,7 @@ def answer_sent_before_vote_is_written() -> Iterator[None]:
 @planted(
     "A follower asks for what comes next before it has flushed what came (NATS 2.12.1).",
     within=10,
+    only="… calls … committed; they are on",
 )
 def fetch_before_flush() -> Iterator[None]:
     real = replication.may_fetch
@@ -271,7 +348,8 @@ def majority_off_by_one() -> Iterator[None]:
 
 @planted(
     "A restarted leader goes on in its epoch: the offsets it lost are given to other records (KRaft: Resigned).",
-    within=10,
+    within=5,
+    only="epoch … is led twice",
 )
 def restarted_leader_leads_the_same_epoch() -> Iterator[None]:
     real = elections.start
@@ -285,12 +363,120 @@ def restarted_leader_leads_the_same_epoch() -> Iterator[None]:
         yield
 
 
+@planted(
+    "Pre-votes, given in the epoch before and to several, are counted as votes (cockroach#123297).",
+    within=10,
+    worlds=rivals,
+)
+def pre_votes_counted_as_votes() -> Iterator[None]:
+    real = elections._stand
+
+    def stand(core: RaftCore, why: Why, now_ms: int) -> None:
+        before = core.role
+        real(core, why, now_ms)
+        if isinstance(before, Prospective) and isinstance(core.role, Candidate):
+            core.role.granted |= before.granted
+            elections._maybe_lead(core, core.role, now_ms)
+
+    with patch.object(elections, "_stand", stand):
+        yield
+
+
+@planted(
+    "Two equals refuse each other the pre-vote, over and over: nobody ever leads (kafka#17807).",
+    within=5,
+    worlds=rivals,
+)
+def equals_refuse_each_other() -> Iterator[None]:
+    real = elections._grants_pre_vote
+
+    def grants(core: RaftCore, request: VoteRequest) -> bool:
+        return real(core, request) and request.last != core.log.end
+
+    with patch.object(elections, "_grants_pre_vote", grants):
+        yield
+
+
+@planted(
+    "News of an older epoch are followed: the epoch goes back (WRaft PR#118).",
+    within=10,
+    worlds=rivals,
+    only="the epoch went back",
+)
+def older_epoch_believed() -> Iterator[None]:
+    real = elections.on_vote_request
+
+    def on_vote_request(core: RaftCore, token: Token, request: VoteRequest, now_ms: int) -> None:
+        if request.epoch < core.election.epoch and not request.pre_vote and not core.leads:
+            core.election = core.effects.election = ElectionState(request.epoch)
+            core.role = Unattached(now_ms + core.election_timeout())
+            core.outstanding.clear()
+        real(core, token, request, now_ms)
+
+    with patch.object(elections, "on_vote_request", on_vote_request):
+        yield
+
+
 # ---- the log ---------------------------------------------------------------------------------------------
+
+
+@planted(
+    "The Fetch that arrived last counts, also if it was sent earlier: what a replica has shrinks (PySyncObj#167).",
+    within=5,
+    worlds=overtaken,
+)
+def match_regresses_on_reordered_fetches() -> Iterator[None]:
+    real = replication._valid_fetch
+
+    def valid_fetch(
+        core: RaftCore, role: Leader, progress: Progress, request: FetchRequest, now_ms: int
+    ) -> None:
+        if progress.end_offset is not None and request.offset < progress.end_offset:
+            progress.end_offset = request.offset
+            if core.high_watermark is not None:
+                core.high_watermark = core.effects.committed = min(core.high_watermark, request.offset)
+        real(core, role, progress, request, now_ms)
+
+    with patch.object(replication, "_valid_fetch", valid_fetch):
+        yield
+
+
+@planted(
+    "After a crash the log ends before its newest snapshot and is gone on with (etcd#18055: log behind snapshot).",
+    within=5,
+    worlds=snapshots_and_crashes,
+)
+def log_behind_its_snapshot_kept() -> Iterator[None]:
+    with patch.object(MemoryLog, "_restart_at", _nothing_if_behind(MemoryLog._restart_at)):
+        yield
+
+
+def _nothing_if_behind(real: Callable[[MemoryLog, Offset], None]) -> Callable[[MemoryLog, Offset], None]:
+    def restart_at(log: MemoryLog, offset: Offset) -> None:
+        if offset > log.end_offset and log._fetched is None:
+            return
+        real(log, offset)
+
+    return restart_at
+
+
+@planted(
+    "A snapshot says nothing of who votes: who starts from it has lost that history (kafka#21025).",
+    within=5,
+    worlds=snapshots_and_crashes,
+)
+def snapshot_loses_the_voters() -> Iterator[None]:
+    def at(history: VoterHistory, end: Offset) -> tuple[int, VoterSet]:
+        return history.kraft_version, VoterSet.empty()
+
+    with patch.object(VoterHistory, "at", at):
+        yield
 
 
 @planted(
     "Records of an older epoch are committed by counting replicas (paper, figure 8; PySyncObj#169).",
     within=10,
+    only="… leads epoch … and commits",
 )
 def old_epoch_committed_by_counting() -> Iterator[None]:
     real = replication._advance_high_watermark
@@ -394,7 +580,8 @@ def no_snapshot_for_an_older_history() -> Iterator[None]:
 
 @planted(
     "An observer is served what is not committed, applies it, and has to take it back.",
-    within=80,
+    within=20,
+    only="observer … cut its log",
 )
 def observer_served_uncommitted() -> Iterator[None]:
     with patch.object(replication, "_limit", lambda core, replica: core.log.end.offset):

@@ -4,8 +4,9 @@ They show only in whole clusters: by an acknowledged write that is lost, by an i
 clients cannot explain, by a broker that is fenced or not fenced against the facts.
 """
 
+import random
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Final
 from unittest.mock import patch
 
 import attrs
@@ -21,17 +22,22 @@ from quorate.controller.sessions import BrokerSessions
 from quorate.controller.speculation import Speculation
 from quorate.metadata import batch as batch_module
 from quorate.metadata.batch import RecordBatch
-from quorate.metadata.ids import Offset, OffsetAndEpoch
+from quorate.metadata.checks import check
+from quorate.metadata.ids import NodeId, Offset, OffsetAndEpoch
 from quorate.metadata.image.delta import MetadataDelta
 from quorate.metadata.image.image import MetadataImage
 from quorate.metadata.log.memory import MemoryLog
 from quorate.metadata.log.snapshot_format import SnapshotChecker
-from quorate.metadata.quorum.effects import Flush
-from quorate.metadata.quorum.events import LogFlushed
+from quorate.metadata.quorum import reads, replication
+from quorate.metadata.quorum.core import RaftCore
+from quorate.metadata.quorum.effects import Flush, ReadAnswer
+from quorate.metadata.quorum.events import LogFlushed, ReadId
+from quorate.metadata.quorum.roles import Leader, Progress
 from tests.sim import options
 from tests.sim.disk import SimLog
 from tests.sim.node import SimNode
 from tests.sim.planted_bugs import planted
+from tests.sim.world import World
 
 
 def busy_failovers(seed: int) -> options.WorldOptions:
@@ -179,6 +185,107 @@ def reads_not_confirmed() -> Iterator[None]:
         yield
 
 
+READ_EVERY_MS: Final = 20
+
+
+def with_reads(world: World) -> World:
+    """Somebody reads at every leader, of whatever epoch, and must see what was committed anywhere before it asked."""
+
+    def read(node: SimNode) -> None:
+        committed = world.laws.committed_end
+
+        def told(leads: bool) -> None:
+            check(
+                not leads or node.machine.applied >= committed,
+                f"{node.name} answers a read from all below {node.machine.applied}, and all below {committed} was "
+                "committed when it was asked",
+            )
+
+        node.confirm_read(told)
+
+    def again() -> None:
+        for node in world.nodes:
+            if node.up and node.core.leads:
+                read(node)
+        world.schedule.after(READ_EVERY_MS, again)
+
+    world.schedule.after(READ_EVERY_MS, again)
+    return world
+
+
+def slow_to_the_leader(seed: int) -> str | None:
+    """What is sent to one node takes seconds while it leads; all else is quick. It hears late that it was replaced."""
+    world = World(seed, options.WorldOptions(ordered=False, resign_every_ms=4000))
+    network, rng, quick = world.network, random.Random(f"slow {seed}"), world.network.arrival
+    victim = world.nodes[0]
+
+    def arrival(source: NodeId, target: NodeId) -> int:
+        slow = target == victim.id and victim.up and victim.core.leads and world.nemesis.active
+        return quick(source, target) + (rng.randint(500, 3500) if slow else 0)
+
+    with patch.object(network, "arrival", arrival):
+        return with_reads(world).run().violation
+
+
+@planted(
+    "A Fetch that arrives after a read confirms it, though its sender has voted for somebody else since.",
+    within=20,
+    trial=slow_to_the_leader,
+)
+def delayed_fetch_confirms_a_read() -> Iterator[None]:
+    real = replication._seen
+
+    def seen(core: RaftCore, role: Leader, progress: Progress, now_ms: int) -> None:
+        real(core, role, progress, now_ms)
+        current = role.read_round
+        if current is not None and core.voters.contains(progress.key):
+            current.agreed.add(progress.key.id)
+            reads._settle(core, role, current, now_ms)
+
+    with patch.object(replication, "_seen", seen):
+        yield
+
+
+def long_pauses(seed: int) -> str | None:
+    """Leaders stand still, cut off, until they are replaced; and are asked all the same."""
+    paused = options.WorldOptions(
+        delay_ms=(1, 1 + seed % 5),
+        propose_every_ms=20,
+        pause_every_ms=1500,
+        pause_ms=(2500, 6000),
+        partition_every_ms=1500,
+        partition_ms=(3000, 8000),
+    )
+    return with_reads(World(seed, paused)).run(6000).violation
+
+
+@planted(
+    "A leader reads by a lease: a majority has fetched lately, by a clock that stood still with it (etcd#20418).",
+    within=20,
+    trial=long_pauses,
+)
+def read_by_a_lease() -> Iterator[None]:
+    real = reads.on_requested
+
+    def on_requested(core: RaftCore, read_id: ReadId, now_ms: int) -> None:
+        role = core.role
+        if isinstance(role, Leader) and role.high_watermark_known:
+            lately = [
+                one
+                for one in role.progress.values()
+                if core.voters.contains(one.key)
+                and one.last_fetch_ms is not None
+                and now_ms - one.last_fetch_ms < core.config.fetch_timeout_ms
+            ]
+            if len(lately) + 1 >= core.voters.majority:
+                core.effects.reads.append(ReadAnswer(read_id, core.high_watermark))
+                return
+        real(core, read_id, now_ms)
+
+    with patch.object(reads, "on_requested", on_requested):
+        yield
+
+
 # ---- images ----------------------------------------------------------------------------------------------
 
 
@@ -233,29 +340,10 @@ def batch_after_snapshot_skipped() -> Iterator[None]:
 
 
 @planted(
-    "A broker shows its clients an older image once more (etcd#15220: watchers see events twice).",
+    "What a snapshot changed is not told to those who listen to changes (etcd#15271: events lost at compaction).",
     within=5,
     worlds=busy_failovers,
-)
-def broker_image_rewinds() -> Iterator[None]:
-    real = MetadataLoader._publish
-    shown: dict[MetadataLoader, list[MetadataImage]] = {}
-
-    def publish(loader: MetadataLoader, cause: Cause, delta: MetadataDelta | None) -> Publication:
-        images = shown.setdefault(loader, [])
-        images.append(loader.image)
-        if len(images) % 20 == 0:
-            return Publication(images[-2], images[-5], Cause.SNAPSHOT)
-        return real(loader, cause, delta)
-
-    with patch.object(MetadataLoader, "_publish", publish):
-        yield
-
-
-@planted(
-    "What a snapshot changed is not told to those who listen to changes (etcd#15271: events lost at compaction).",
-    within=20,
-    worlds=busy_failovers,
+    only="…: a watcher knows",
 )
 def snapshot_changes_not_told() -> Iterator[None]:
     real = MetadataLoader._publish
@@ -315,8 +403,9 @@ def sessions_not_begun_in_full() -> Iterator[None]:
 
 @planted(
     "A controller that stood still fences everybody whose heartbeats it did not read meanwhile.",
-    within=20,
+    within=4,
     worlds=standing_still,
+    only="broker … is fenced at",
 )
 def own_silence_held_against_brokers() -> Iterator[None]:
     with patch.object(BrokerSessions, "forgive", lambda sessions, silence_ms: None):

@@ -65,6 +65,14 @@ SEEDS = range(60)
 """Fixed, so that a change shows here first; `.ci/run` draws fresh ones."""
 
 
+def test_every_kept_seed_says_what_it_showed() -> None:
+    text = (pathlib.Path(__file__).parent / "seeds.txt").read_text()
+    lines = [line.split(maxsplit=2) for line in text.splitlines() if not line.startswith("#")]
+
+    assert len(lines) == len(KEPT) > 0
+    assert all(len(words) == 3 and words[1] in KINDS for words in lines)
+
+
 @pytest.mark.parametrize(("seed", "kind"), [*((seed, "any") for seed in SEEDS), *KEPT])
 def test_a_world_stays_safe_and_gets_going_again(seed: int, kind: str) -> None:
     outcome = World(seed, KINDS[kind](seed)).run()

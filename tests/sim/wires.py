@@ -85,11 +85,16 @@ class Wires:
         self._last += 1
         errand = Errand(self._last, source, source.life, target, request, reply)
         self._errands[errand.number] = errand
-        self._travel(errand, source.id, target.id, lambda: self._arrive(errand))
+        said = _word_of_request(request)
+        self._travel(errand, (source.id, target.id), said, lambda: self._arrive(errand))
 
     # ---- on the way --------------------------------------------------------------------------------------
 
-    def _travel(self, errand: Errand, source: NodeId, target: NodeId, arrive: Callable[[], None]) -> None:
+    def _travel(
+        self, errand: Errand, way: tuple[NodeId, NodeId], said: str, arrive: Callable[[], None]
+    ) -> None:
+        source, target = way
+
         def attempt(number: int) -> None:
             if errand.over:
                 return
@@ -101,7 +106,9 @@ class Wires:
             else:
                 self._schedule.after(self._rng.randint(*RESEND_MS), lambda: attempt(number + 1))
 
-        self._schedule.at(self._network.arrival(source, target), lambda: attempt(0))
+        when = self._network.arrival(source, target)
+        self._network.trace.sent(source, target, said, when)
+        self._schedule.at(when, lambda: attempt(0))
 
     def _arrive(self, errand: Errand) -> None:
         target = errand.target
@@ -111,7 +118,7 @@ class Wires:
         if errand.source.life != errand.source_life:
             self._marks["request of a dead sender arrives"] += 1
         errand.arrived = True
-        name = type(errand.request).__name__.removesuffix("Request")
+        name = _word_of_request(errand.request).removesuffix("Request")
         target.act(
             lambda: target.serve(errand.request, lambda response: self._answer(errand, response)),
             f"{name} of {errand.source.id}",
@@ -119,7 +126,8 @@ class Wires:
 
     def _answer(self, errand: Errand, response: Any) -> None:
         if not errand.over:
-            self._travel(errand, errand.target.id, errand.source.id, lambda: self._finish(errand, response))
+            way = (errand.target.id, errand.source.id)
+            self._travel(errand, way, _word(response), lambda: self._finish(errand, response))
 
     def _finish(self, errand: Errand, response: Any) -> None:
         if errand.over:
@@ -149,6 +157,10 @@ class Wires:
                     del self._errands[errand.number]
             elif errand.target.id == node_id and errand.arrived:
                 self._break(errand)
+
+
+def _word_of_request(request: Any) -> str:
+    return type(request).__name__
 
 
 def _word(response: Any) -> str:

@@ -4,6 +4,7 @@ Safety phase: anything may fail, the laws hold after every event. Liveness phase
 time there is one leader whom all follow, a new write is acknowledged, and all nodes hold the same state.
 """
 
+import itertools
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -25,17 +26,17 @@ from tests.sim.images import ImageLaws
 from tests.sim.laws import Laws
 from tests.sim.machine import Machine, StateMachine, Values
 from tests.sim.nemesis import Nemesis
-from tests.sim.network import CLUSTER_ID, Network
+from tests.sim.network import CLUSTER_ID, FIRST_PORT, LISTENER, Network
 from tests.sim.node import SimNode
 from tests.sim.options import WorldOptions, draw
 from tests.sim.parcels import Parcels
 from tests.sim.schedule import Schedule
 from tests.sim.sessions import Sessions
 from tests.sim.trace import Trace
+from tests.sim.voter_changes import VoterChanges
 from tests.sim.wires import Wires
 
-LISTENER: Final = "CONTROLLER"
-FIRST_PORT: Final = 9090
+FIRST_SPARE: Final = 150
 FIRST_BROKER: Final = 200
 LEADER_WITHIN_MS: Final = 10_000
 """After healing: a few election timeouts, for worlds whose messages take a third of a second each way."""
@@ -72,21 +73,24 @@ class World:
         self.marks: Counter[str] = Counter()
         self.schedule = Schedule(self._fork(), shuffle_ties=self.options.shuffle_ties)
         self.trace = Trace(self.schedule, show)
-        self.network = Network(self.options, self.schedule, self._fork())
+        self.network = Network(self.options, self.schedule, self.trace, self._fork())
         self.values = Values()
         self.network.when_damaged = lambda: self.marks.update(["snapshot part damaged"])
-        self._voter_keys = [
+        self.first_voters = [
             ReplicaKey(NodeId(number), random_uuid(self.rng)) for number in range(1, self.options.voters + 1)
         ]
-        self._voters = _voters_record(self._voter_keys)
-        self.laws = Laws(self._voter_keys, self.network, self.marks)
-        self.clients = Clients(self.schedule, self.laws, self.values, self.marks, self._fork())
+        self._voters = _voters_record(self.first_voters)
+        spares = [NodeId(FIRST_SPARE + index) for index in range(self.options.spares)]
+        self._bootstrap = tuple(_endpoint(one) for one in (*(key.id for key in self.first_voters), *spares))
+        self.laws = Laws(self.first_voters, self.network, self.marks)
+        self.clients = Clients(self.schedule, self.values, self.marks, self._fork())
         self.sessions: Sessions | None = None
         if self.options.is_whole:
             self.sessions = self._whole_cluster()
-        self.nodes = [self._voter(key) for key in self._voter_keys]
+        self.nodes = [self._voter(key) for key in self.first_voters]
         self.nodes += [self._observer(index) for index in range(self.options.observers)]
         self.nodes += [self._broker(index) for index in range(self.options.brokers)]
+        self.nodes += [self._spare(index) for index in range(self.options.spares)]
         for node in self.nodes:
             self.network.nodes[FIRST_PORT + node.id] = node
             node.when_committed = self.clients.resolve
@@ -100,15 +104,34 @@ class World:
             marks=self.marks,
             rng=self._fork(),
             wipe=self._wipe,
+            members=self.laws.members,
+            changes=VoterChanges(
+                self.laws.members,
+                self.nodes,
+                network=self.network,
+                trace=self.trace,
+                marks=self.marks,
+                rng=random.Random(f"changes of voters {seed}"),
+            ),
         )
+        self._slow_links()
         for node in self.nodes:
-            self.schedule.after(self.rng.randint(0, 20), node.start)
+            self.schedule.after(self.rng.randint(0, 20), node.start_unless_up)
         if self.sessions is not None:
             self.sessions.begin([node for node in self.nodes if not node.is_broker], self.brokers)
 
     @property
     def brokers(self) -> list[SimNode]:
         return [node for node in self.nodes if node.is_broker] if self.options.is_whole else []
+
+    def _slow_links(self) -> None:
+        if not self.options.slow_links:
+            return
+        rng = random.Random(f"links {self.seed}")
+        ids = [*(node.id for node in self.nodes), *self.network.clients]
+        for link in itertools.permutations(ids, 2):
+            if rng.random() < self.options.slow_links:
+                self.network.slow[link] = rng.randint(*self.options.slow_link_ms)
 
     def _whole_cluster(self) -> Sessions:
         """What only worlds with controllers and brokers have."""
@@ -139,6 +162,10 @@ class World:
         key = ReplicaKey(NodeId(100 + index), random_uuid(self.rng))
         return self._node(key, durable=index % 2 == 1 or self.options.is_whole, formatted=False)
 
+    def _spare(self, index: int) -> SimNode:
+        key = ReplicaKey(NodeId(FIRST_SPARE + index), random_uuid(self.rng))
+        return self._node(key, durable=True, formatted=False)
+
     def _broker(self, index: int) -> SimNode:
         key = ReplicaKey(NodeId(FIRST_BROKER + index), random_uuid(self.rng))
         return self._node(key, durable=False, formatted=False)
@@ -155,7 +182,7 @@ class World:
         config = QuorumConfig(
             replica=key,
             cluster_id=CLUSTER_ID,
-            bootstrap=tuple(_endpoint(one.id) for one in self._voter_keys),
+            bootstrap=tuple(one for one in self._bootstrap if one.port != FIRST_PORT + key.id),
             durable=durable,
             fetch_max_bytes=self.options.fetch_max_bytes,
             snapshot_max_bytes=self.options.snapshot_max_bytes,

@@ -54,9 +54,9 @@ class Pace:
 
     think_s: float = 0.15
     """At most, between an answer and the next question; half of it on average."""
-    patience_s: tuple[float, float] = (1.0, 6.0)
+    patience_s: tuple[float, float] = (0.5, 5.0)
     patient_s: float = 25.0
-    """What one in five waits: longer than anybody is paused."""
+    """What one in five readers waits: longer than anybody is paused."""
 
 
 class Record:
@@ -145,8 +145,9 @@ class Client:
         rng, record = self._rng, self._record
         kind = rng.choice(_KINDS)
         operation = self._begin(kind, record.topic(), rng.randint(1, _MOST_PARTITIONS))
-        patience_s = self._pace.patient_s if rng.random() < 0.2 else rng.uniform(*self._pace.patience_s)
+        patience_s = rng.uniform(*self._pace.patience_s)
         if kind is Kind.READ:
+            patience_s = self._pace.patient_s if rng.random() < 0.2 else patience_s
             await self.read(operation, self._whom(), rng.choice(_READS), int(patience_s * 1000), nursery)
         else:
             await self._write(client, whom, operation, int(patience_s * 1000))

@@ -34,13 +34,14 @@ class Fault:
     """One thing that was done. Seconds are monotonic."""
 
     what: str
-    whom: str
+    whom: tuple[str, ...]
+    """Names of nodes."""
     began_s: float
     ended_s: float | None = None
     """None: it still is."""
 
     def __str__(self) -> str:
-        return f"{self.what} ({self.whom})"
+        return f"{self.what} ({', '.join(self.whom)})"
 
 
 @attrs.frozen(kw_only=True)
@@ -136,7 +137,7 @@ class Nemesis:
     @asynccontextmanager
     async def doing(self, what: str, victims: Sequence[str]) -> AsyncIterator[None]:
         """For the time of the block this fault is at work."""
-        fault = Fault(what, ", ".join(victims), time.monotonic())
+        fault = Fault(what, tuple(victims), time.monotonic())
         self.faults.append(fault)
         self._say(f"{fault}")
         try:
@@ -327,10 +328,11 @@ async def _one_way(nemesis: Nemesis, hold_s: float) -> None:
 
 async def _one_pair(nemesis: Nemesis, hold_s: float) -> None:
     one, other = nemesis.rng.sample(nemesis.cluster.controllers, 2)
-    rule = nemesis.broken()
-    async with _network(nemesis, f"one pair apart, {_way(rule)}", [f"{one.name} to {other.name}"], hold_s):
+    rule, both_ways = nemesis.broken(), nemesis.rng.random() < 0.5
+    what = f"one pair apart{'' if both_ways else ' one way'}, {_way(rule)}"
+    async with _network(nemesis, what, _names([one, other]), hold_s):
         nemesis.network.set(nemesis.parties([one]), nemesis.parties([other]), rule)
-        if nemesis.rng.random() < 0.5:
+        if both_ways:
             nemesis.network.set(nemesis.parties([other]), nemesis.parties([one]), rule)
 
 
@@ -438,11 +440,10 @@ async def _no_room(nemesis: Nemesis, hold_s: float) -> None:
 
 
 async def _new_disk(nemesis: Nemesis, hold_s: float) -> None:
-    """One that does not lead loses its disk, and the command moves its vote to a new one. Until it has, nothing else
-    befalls processes and disks: a majority must keep what it has."""
-    leader = await nemesis.leader()
-    others = [one for one in nemesis.cluster.controllers if one not in (leader, *nemesis.disks.small)]
-    node = nemesis.rng.choice(others)
+    """A disk is lost, and the command moves its controller's vote to a new one. Until it has, nothing else befalls
+    processes and disks: a majority must keep what it has. The first controller keeps the whole log, for the verdict."""
+    _, *others = nemesis.cluster.controllers
+    node = nemesis.rng.choice([one for one in others if one not in nemesis.disks.small])
     async with nemesis.doing("disk lost and replaced", _names([node])):
         node.kill()
         await node.wait()
@@ -458,11 +459,11 @@ async def _new_disk(nemesis: Nemesis, hold_s: float) -> None:
 
 async def _votes_again(nemesis: Nemesis, node: NodeProcess) -> bool:
     """Gives the command once. If it was not answered it may have been done all the same: then adding it says so."""
-    node_id = str(node.files.id)
-    code, _ = await quorum(nemesis.cluster, "replace-controller", node_id, timeout_s=10)
+    # Which disk must be said: the leader may still count one that was lost before among those that follow it.
+    which = (str(node.files.id), "--directory-id", directory_id(node))
+    code, _ = await quorum(nemesis.cluster, "replace-controller", *which, timeout_s=10)
     if code:
-        said = ("--directory-id", directory_id(node))
-        code, _ = await quorum(nemesis.cluster, "add-controller", node_id, *said, timeout_s=10)
+        code, _ = await quorum(nemesis.cluster, "add-controller", *which, timeout_s=10)
     return code == 0
 
 

@@ -2,7 +2,7 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import attrs
@@ -11,6 +11,7 @@ from tests.e2e.faults.harness import Finding
 from tests.e2e.faults.nemesis import Fault
 
 _LONGEST: Final = 5
+_A_MOMENT_S: Final = 0.5
 _LEAST_BLAMED_S: Final = 10.0
 """A fault that ended so long before a gap began is not named as its cause."""
 
@@ -21,28 +22,45 @@ class Gap:
 
     from_s: float
     length_s: float
+    well_s: float
+    """The longest stretch of it in which no fault was at work on more than a minority of the controllers. What an
+    earlier fault has left (starting processes, an election) falls into it."""
     causes: tuple[str, ...]
     """The faults that were at work then."""
 
 
 def gaps(finding: Finding) -> list[Gap]:
-    """All of them, the longest first; causes only for those."""
-    times = sorted(finding.record.acknowledged_s)
-    found = sorted(((later - one, one) for one, later in itertools.pairwise(times)), reverse=True)
-    longest = [
+    """All that are longer than a moment, the longest first."""
+    times, faults = sorted(finding.record.acknowledged_s), finding.nemesis.faults
+    minority = (finding.plan.controllers - 1) // 2
+    found = [
         Gap(
-            from_s=began_s - finding.record.began_s,
-            length_s=length_s,
-            causes=causes(finding.nemesis.faults, began_s, began_s + length_s),
+            from_s=one - finding.record.began_s,
+            length_s=later - one,
+            well_s=well_s(faults, one, later, minority),
+            causes=causes(faults, one, later),
         )
-        for length_s, began_s in found[:_LONGEST]
+        for one, later in itertools.pairwise(times)
+        if later - one > _A_MOMENT_S
     ]
-    return longest + [
-        Gap(from_s=began_s, length_s=length_s, causes=()) for length_s, began_s in found[_LONGEST:]
-    ]
+    return sorted(found, key=lambda gap: -gap.length_s)
 
 
-def causes(faults: list[Fault], from_s: float, until_s: float) -> tuple[str, ...]:
+def well_s(faults: Sequence[Fault], from_s: float, until_s: float, minority: int) -> float:
+    """The longest stretch between two moments with at most so many controllers under any fault."""
+    edges = {from_s, until_s}
+    for one in faults:
+        edges |= {edge for edge in (one.began_s, one.ended_s) if edge is not None and from_s < edge < until_s}
+    longest = stretch = 0.0
+    for start, end in itertools.pairwise(sorted(edges)):
+        at_work = [one for one in faults if one.began_s <= start and (one.ended_s or until_s) >= end]
+        struck = {name for one in at_work for name in one.whom if name.startswith("controller")}
+        stretch = stretch + end - start if len(struck) <= minority else 0.0
+        longest = max(longest, stretch)
+    return longest
+
+
+def causes(faults: Sequence[Fault], from_s: float, until_s: float) -> tuple[str, ...]:
     """Which faults were at work between two moments; else the last that had ended shortly before."""
     at_work = [one for one in faults if one.began_s < until_s and (one.ended_s or until_s) > from_s]
     if at_work:
@@ -55,7 +73,7 @@ def document(finding: Finding) -> dict[str, Any]:
     """All of it."""
     plan, record = finding.plan, finding.record
     found = gaps(finding)
-    lengths = sorted(gap.length_s for gap in found)
+    lengths = sorted(later - one for one, later in itertools.pairwise(sorted(record.acknowledged_s)))
     return {
         "controllers": plan.controllers,
         "brokers": plan.brokers,
@@ -71,6 +89,9 @@ def document(finding: Finding) -> dict[str, Any]:
         "outcomes": {f"{what}: {ending}": count for (what, ending), count in sorted(record.endings.items())},
         "gaps_s": {name: _percentile(lengths, share) for name, share in _SHARES.items()},
         "longest_gaps": [attrs.asdict(gap) for gap in found[:_LONGEST]],
+        "longest_gaps_of_a_majority": [
+            attrs.asdict(gap) for gap in sorted(found, key=lambda gap: -gap.well_s)[:_LONGEST]
+        ],
         "not_tried": finding.impossible,
         "problems": finding.problems,
     }
@@ -103,11 +124,17 @@ def lines(told: dict[str, Any]) -> Iterator[str]:
     shares = ", ".join(f"{name} {value:.3f} s" for name, value in told["gaps_s"].items() if value is not None)
     yield f"times between two acknowledged writes: {shares}"
     for gap in told["longest_gaps"]:
-        why = "; ".join(gap["causes"]) or "no fault was at work"
-        yield f"  {gap['length_s']:8.3f} s from {gap['from_s']:.1f} s on: {why}"
+        yield f"  {gap['length_s']:8.3f} s from {gap['from_s']:.1f} s on: {_why(gap)}"
+    yield "of these the longest stretches in which faults were at work on a minority of the controllers at most:"
+    for gap in told["longest_gaps_of_a_majority"]:
+        yield f"  {gap['well_s']:8.3f} s within {gap['length_s']:.3f} s from {gap['from_s']:.1f} s on: {_why(gap)}"
     yield from (f"not tried: {reason}" for reason in told["not_tried"])
     for problem in told["problems"]:
         yield f"VIOLATION: {problem}"
     if not told["problems"]:
         yield "nothing acknowledged was lost, all images are equal"
         yield "the history is linearizable, with no old answer of an active controller forgiven"
+
+
+def _why(gap: dict[str, Any]) -> str:
+    return "; ".join(gap["causes"]) or "no fault was at work"

@@ -12,7 +12,7 @@ import trio
 from tests.e2e.conftest import full, skip
 from tests.e2e.faults.harness import Finding, Plan, judge_history, under_fault
 from tests.e2e.faults.nemesis import Fault, Holding
-from tests.e2e.faults.report import causes, document, lines
+from tests.e2e.faults.report import causes, document, lines, well_s
 from tests.sim.history import Ending, Kind, Operation, Sight
 
 pytestmark = pytest.mark.e2e
@@ -128,8 +128,19 @@ if full():
 
 
 def test_a_gap_is_blamed_on_what_was_at_work_then_or_had_just_ended() -> None:
-    kill, pause = Fault("kill", "a", 10.0, 12.0), Fault("pause", "b", 20.0, 21.0)
+    kill, pause = Fault("kill", ("a",), 10.0, 12.0), Fault("pause", ("b",), 20.0, 21.0)
     assert causes([kill, pause], 11.0, 20.5) == ("kill (a)", "pause (b)")
     assert causes([kill, pause], 13.0, 14.0) == ("after kill (a)",)
     assert causes([kill, pause], 50.0, 51.0) == ()
     assert causes([attrs.evolve(pause, ended_s=None)], 50.0, 51.0) == ("pause (b)",)
+
+
+def test_a_majority_is_well_as_long_as_faults_strike_a_minority() -> None:
+    one = Fault("kill", ("controller-1",), 10.0, 14.0)
+    other = Fault("pause", ("controller-2", "broker-101"), 12.0, 13.0)
+    again = Fault("late", ("controller-1",), 12.0, 20.0)
+    assert well_s([], 4.0, 24.0, minority=1) == 20.0
+    assert well_s([one, again], 4.0, 24.0, minority=1) == 20.0
+    assert well_s([one, other, again], 4.0, 24.0, minority=1) == 11.0
+    assert well_s([one, other, again], 4.0, 24.0, minority=2) == 20.0
+    assert well_s([again, attrs.evolve(other, ended_s=None)], 4.0, 24.0, minority=1) == 8.0

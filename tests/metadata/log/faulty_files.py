@@ -139,7 +139,7 @@ class FaultyFile:
     def size(self) -> int:
         return len(self._inode.now)
 
-    def try_lock(self) -> bool:
+    def try_lock(self, *, shared: bool = False) -> bool:
         if self._inode.locked:
             return False
         self._inode.locked = self._locker = True

@@ -453,7 +453,7 @@ def test_a_directory_is_looked_at_without_changing_it(tmp_path: Path) -> None:
 
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
     assert (info.meta, info.election, info.kraft_version) == (done.meta, ElectionState(Epoch(1)), 1)
-    assert info.voters == (ReplicaKey(NodeId(1), done.meta.directory_id),)
+    assert tuple(info.voters.keys.values()) == (ReplicaKey(NodeId(1), done.meta.directory_id),)
     assert info.log.end.offset == 4
     found.close()
 

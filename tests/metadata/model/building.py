@@ -12,6 +12,7 @@ from quorate.metadata.records import (
     ConfigRecord,
     FeatureLevelRecord,
     PartitionRecord,
+    QuorumRecoveryRecord,
     RegisterBrokerRecord,
     TopicRecord,
 )
@@ -19,6 +20,24 @@ from quorate.metadata.records import (
 HERE = Provenance(offset=10, epoch=2, append_time_ms=1_700_000_000_000)
 A, B = uuid.UUID(int=0xA000), uuid.UUID(int=0xB000)
 DIRECTORIES = {broker: uuid.UUID(int=0xD000 + broker) for broker in range(400)}
+
+
+def recovery(number: int, previous: int = 0, **changes: Any) -> QuorumRecoveryRecord:
+    fields: dict[str, Any] = {
+        "recovery_id": uuid.UUID(int=number),
+        "previous_recovery_id": uuid.UUID(int=previous),
+        "kind": "recover",
+        "time_ms": 1_700_000_000_000,
+        "operator": "alice@host",
+        "source": "/data/3",
+        "source_directory_id": A,
+        "source_end_offset": 10,
+        "source_epoch": 2,
+        "epoch": 1002,
+        "digest": b"\x01\x02",
+        "shown": ("/data/3: node 3",),
+    }
+    return QuorumRecoveryRecord(**(fields | changes))
 
 
 def topic(name: str = "a", topic_id: uuid.UUID = A) -> TopicRecord:

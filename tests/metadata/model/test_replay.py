@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from quorate.metadata.ids import MIGRATING_DIRECTORY, NodeId
-from quorate.metadata.image import MetadataDelta, MetadataImage, ReplayError, difference
+from quorate.metadata.image import MetadataDelta, MetadataImage, ReplayError, difference, image_records
 from quorate.metadata.image.security import Acl, ScramCredential
 from quorate.metadata.records import (
     UNCHANGED,
@@ -48,6 +48,7 @@ from tests.metadata.model.building import (
     image_of,
     level,
     partition,
+    recovery,
     topic,
 )
 
@@ -118,6 +119,7 @@ PRODUCER_IDS = ProducerIdsRecord(broker_id=NodeId(1), broker_epoch=5, next_produ
         ([], level(31), "a metadata.version that this node does not know"),
         ([level(21)], level(0), "a metadata.version that this node does not know"),
         ([], ZkMigrationStateRecord(zk_migration_state=9), "an unknown migration state"),
+        ([recovery(1), recovery(2)], recovery(1), "a recovery id that was used before"),
         ([], EndTransactionRecord(), "EndTransactionRecord never reaches the image"),
         ([], KRaftVersionRecord(k_raft_version=1), "KRaftVersionRecord never reaches the image"),
         (
@@ -389,6 +391,12 @@ def test_the_allocator_and_the_migration_move_on() -> None:
     image = image_of([PRODUCER_IDS, ZkMigrationStateRecord(zk_migration_state=2)])
     assert image.producer_ids.next_producer_id == 1000
     assert image.migration is MigrationState.PRE_MIGRATION
+
+
+def test_recoveries_are_kept_in_their_order() -> None:
+    image = image_of([recovery(2), recovery(1)])
+    assert [one.recovery_id.int for one in image.recoveries] == [2, 1]
+    assert image_of(list(image_records(image))).same_metadata(image)
 
 
 def test_what_no_record_touched_is_shared() -> None:

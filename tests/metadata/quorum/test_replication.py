@@ -1,7 +1,7 @@
 """Corners of fetching that simulated worlds found: each test is what is left of a seed."""
 
 from quorate.metadata.ids import Offset, OffsetAndEpoch
-from quorate.metadata.quorum.events import SnapshotCreated
+from quorate.metadata.quorum.events import RetentionReached, SnapshotCreated
 from quorate.metadata.quorum.messages import FetchResponse
 from tests.paper.bench import LOG, Bench
 
@@ -17,6 +17,7 @@ def leader_with_a_late_start() -> Bench:
     bench.fetch(2)
     for end in (12, 13):
         bench.step(SnapshotCreated(OffsetAndEpoch(Offset(end), bench.epoch)))
+    bench.step(RetentionReached(bench.core.log.snapshots[0]))
     assert bench.core.log.start == 12
     return bench
 

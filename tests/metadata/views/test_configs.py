@@ -23,8 +23,12 @@ def setting(kind: ResourceType, resource: str, name: str, value: str) -> ConfigR
     return ConfigRecord(resource_type=kind, resource_name=resource, name=name, value=value)
 
 
+SEEN = {"quorate.observed.x": "7"}
 NODE = DescribingNode(
-    node_id=NodeId(1), static={"log.retention.ms": "1000"}, own_keys=BrokerConfig.own_keys()
+    node_id=NodeId(1),
+    static={"log.retention.ms": "1000"},
+    own_keys=BrokerConfig.own_keys(),
+    observed=lambda: SEEN,
 )
 IMAGE = Cluster(
     brokers={},
@@ -99,6 +103,14 @@ def test_our_own_keys_are_told_with_their_defaults() -> None:
     config = one(ResourceType.BROKER, "1", "quorate.controlled.shutdown.grace.ms", docs=True)
     assert (config.value, config.config_source, config.read_only) == ("30000", ConfigSource.DEFAULT, True)
     assert config.documentation
+
+
+def test_what_the_node_has_seen_of_itself_is_told_by_name_only() -> None:
+    (name,) = SEEN
+    seen = one(ResourceType.BROKER, "1", name)
+    assert (seen.value, seen.read_only) == ("7", True)
+    assert name not in {config.name for config in describe(ResourceType.BROKER, "1").configs}
+    assert describe(ResourceType.BROKER, "", name).configs == ()
 
 
 @pytest.mark.parametrize("name", ["2", "01", "x"])

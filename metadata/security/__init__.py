@@ -1,1 +1,0 @@
-"""Who may do what: ACLs, and the decision that they amount to."""

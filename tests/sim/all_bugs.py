@@ -1,0 +1,24 @@
+"""Every planted bug there is: importing this makes the list complete."""
+
+from typing import Final
+
+from tests.sim import (
+    planted_bugs,
+    planted_for_laws,
+    planted_in_files,
+    planted_in_membership,
+    planted_in_services,
+    planted_in_stories,
+)
+from tests.sim.planted_bugs import PlantedBug
+
+MODULES: Final = (
+    planted_bugs,
+    planted_in_services,
+    planted_in_stories,
+    planted_in_files,
+    planted_in_membership,
+    planted_for_laws,
+)
+BUGS: Final[tuple[PlantedBug, ...]] = tuple(planted_bugs.PLANTED_BUGS)
+BY_NAME: Final = {bug.name: bug for bug in BUGS}
