@@ -14,6 +14,7 @@ from quorate.metadata.calls import Call, answer_read
 from quorate.metadata.image.image import MetadataImage
 from quorate.metadata.slow_reads import SlowReads, is_slow, sources_of
 from quorate.metadata.views import (
+    SAME_EVERYWHERE,
     AtBroker,
     DescribingNode,
     answer_api_versions,
@@ -60,6 +61,7 @@ class BrokerServer:
             cluster.DescribeClusterRequest.api_key: self._describe_cluster,
             cluster.DescribeTopicPartitionsRequest.api_key: self._describe_topic_partitions,
             configs.DescribeConfigsRequest.api_key: self._describe_configs,
+            **{kind.api_key: self._same_everywhere for kind in SAME_EVERYWHERE},  # type: ignore[attr-defined]
         }
         forwarded = (key for key, api in APIS.items() if api.forwardable)
         self.serves = frozenset((*self._reads, *forwarded))
@@ -102,6 +104,9 @@ class BrokerServer:
 
     def _metadata(self, call: Call, image: MetadataImage) -> Any:
         return answer_metadata(image, call.request, self._viewpoint(call), call.api_version)
+
+    def _same_everywhere(self, call: Call, image: MetadataImage) -> Any:
+        return SAME_EVERYWHERE[type(call.request)](image, call.request)
 
     def _describe_cluster(self, call: Call, image: MetadataImage) -> Any:
         return answer_describe_cluster(image, call.request, self._viewpoint(call))

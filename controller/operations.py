@@ -6,10 +6,12 @@ from typing import Any, Final, TypeAlias
 from quorate.controller.alter_partition import alter_partition
 from quorate.controller.configs import alter_configs, incremental_alter_configs
 from quorate.controller.context import Context
+from quorate.controller.credentials import alter_user_scram_credentials
 from quorate.controller.elections import elect_leaders
 from quorate.controller.heartbeats import broker_heartbeat
 from quorate.controller.partitions import create_partitions
 from quorate.controller.producer_ids import allocate_producer_ids
+from quorate.controller.quotas import alter_client_quotas
 from quorate.controller.registration import register_broker, register_controller, unregister_broker
 from quorate.controller.result import ControllerResult
 from quorate.controller.topics import create_topics, delete_topics
@@ -22,6 +24,8 @@ from quorate.metadata.wire.brokers import (
     UnregisterBrokerRequest,
 )
 from quorate.metadata.wire.configs import AlterConfigsRequest, IncrementalAlterConfigsRequest
+from quorate.metadata.wire.credentials import AlterUserScramCredentialsRequest
+from quorate.metadata.wire.quotas import AlterClientQuotasRequest
 from quorate.metadata.wire.topics import (
     CreatePartitionsRequest,
     CreateTopicsRequest,
@@ -44,5 +48,7 @@ HANDLERS: Final[Mapping[type, Handler]] = {
     UnregisterBrokerRequest: unregister_broker,
     ControllerRegistrationRequest: register_controller,
     AllocateProducerIdsRequest: allocate_producer_ids,
+    AlterClientQuotasRequest: alter_client_quotas,
+    AlterUserScramCredentialsRequest: alter_user_scram_credentials,
 }
 """By the class of the request value."""

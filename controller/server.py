@@ -23,6 +23,7 @@ from quorate.metadata.quorum.messages import FetchResponse, LeaderAndEpoch, Resp
 from quorate.metadata.quorum_view import quorum_status
 from quorate.metadata.raft_wire import request_from_wire, response_to_wire
 from quorate.metadata.slow_reads import SlowReads, is_slow, sources_of
+from quorate.metadata.views import SAME_EVERYWHERE
 from quorate.metadata.views.api_versions import answer_api_versions
 from quorate.metadata.views.cluster import answer_describe_cluster
 from quorate.metadata.views.configs import DescribingNode, answer_describe_configs
@@ -48,6 +49,9 @@ _RAFT_REQUESTS: Final = (
 )
 _NEEDS_NO_ROOM: Final = (brokers.BrokerHeartbeatRequest, brokers.ControllerRegistrationRequest)
 """Refusing these for want of room would fence living brokers, and saves next to nothing."""
+
+_NAMING_NO_CONTROLLER: Final = (configs.DescribeConfigsRequest, *SAME_EVERYWHERE)
+"""Reads whose answer does not say who leads: from a controller that was replaced it would look like the truth."""
 
 
 class _FetchAnswers:
@@ -93,6 +97,7 @@ class ControllerServer:
             cluster.DescribeTopicPartitionsRequest: self._describe_topic_partitions,
             configs.DescribeConfigsRequest: self._describe_configs,
             raft.DescribeQuorumRequest: self._describe_quorum,
+            **dict.fromkeys(SAME_EVERYWHERE, self._same_everywhere),
         }
         kinds = (*_RAFT_REQUESTS, envelope.EnvelopeRequest, *HANDLERS, *self._reads)
         self.serves = frozenset(kind.api_key for kind in kinds)  # type: ignore[attr-defined]
@@ -171,8 +176,8 @@ class ControllerServer:
 
     def _read_as(self, call: Call, leads: bool) -> None:
         """Who was replaced answers like any other controller: its answer names no active controller, or another one.
-        An answer about configs names none, so it is refused."""
-        if not leads and isinstance(call.request, configs.DescribeConfigsRequest):
+        Where it names none it is refused."""
+        if not leads and isinstance(call.request, _NAMING_NO_CONTROLLER):
             call.reject(ErrorCode.not_controller, "This controller was replaced; ask the active one.")
         else:
             self._read_now(call)
@@ -213,6 +218,9 @@ class ControllerServer:
 
     def _describe_configs(self, call: Call, image: MetadataImage) -> Any:
         return answer_describe_configs(image, call.request, self._describing)
+
+    def _same_everywhere(self, call: Call, image: MetadataImage) -> Any:
+        return SAME_EVERYWHERE[type(call.request)](image, call.request)
 
     def _describe_quorum(self, call: Call, _image: MetadataImage) -> Any:
         return answer_describe_quorum(quorum_status(self._node.core, now_ms()), call.request)

@@ -4,15 +4,30 @@ One function per API, `answer_…`, from an image and a request to a response. W
 may be told: `AtBroker`, `AtController`.
 """
 
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from quorate.metadata.image.image import MetadataImage
 from quorate.metadata.views.api_versions import answer_api_versions
 from quorate.metadata.views.cluster import answer_describe_cluster
 from quorate.metadata.views.configs import DescribingNode, answer_describe_configs
+from quorate.metadata.views.credentials import answer_user_scram_credentials
 from quorate.metadata.views.metadata import answer_metadata, unknown_names
 from quorate.metadata.views.quorum import QuorumStatus, ReplicaStatus, answer_describe_quorum
+from quorate.metadata.views.quotas import answer_client_quotas
 from quorate.metadata.views.topic_partitions import answer_topic_partitions
 from quorate.metadata.views.viewpoint import AtBroker, AtController, Viewpoint
+from quorate.metadata.wire.credentials import DescribeUserScramCredentialsRequest
+from quorate.metadata.wire.quotas import DescribeClientQuotasRequest
+
+SAME_EVERYWHERE: Final[Mapping[type, Callable[[MetadataImage, Any], Any]]] = {
+    DescribeClientQuotasRequest: answer_client_quotas,
+    DescribeUserScramCredentialsRequest: answer_user_scram_credentials,
+}
+"""Answers that depend on the image alone: at a broker, at a controller, for whoever asks."""
 
 __all__ = [
+    "SAME_EVERYWHERE",
     "AtBroker",
     "AtController",
     "DescribingNode",

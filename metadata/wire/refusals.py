@@ -11,7 +11,7 @@ from typing import Any, Final
 import attrs
 
 from quorate.metadata.checks import ErrorCode
-from quorate.metadata.wire import cluster, configs, topics
+from quorate.metadata.wire import cluster, configs, credentials, quotas, topics
 
 Refusal = Callable[[Any, ErrorCode, str | None], Any]
 """(request, code, message) -> response"""
@@ -152,6 +152,33 @@ def _alter_configs(response: type) -> Refusal:
     return refuse
 
 
+def _alter_quotas(request: quotas.AlterClientQuotasRequest, code: ErrorCode, message: str | None) -> Any:
+    return quotas.AlterClientQuotasResponse(
+        entries=tuple(
+            quotas.AlteredEntryResult(error_code=code, error_message=message, entity=entry.entity)
+            for entry in request.entries
+        )
+    )
+
+
+def _describe_quotas(
+    request: quotas.DescribeClientQuotasRequest, code: ErrorCode, message: str | None
+) -> Any:
+    return quotas.DescribeClientQuotasResponse(error_code=code, error_message=message, entries=None)
+
+
+def _alter_credentials(
+    request: credentials.AlterUserScramCredentialsRequest, code: ErrorCode, message: str | None
+) -> Any:
+    users = dict.fromkeys([one.name for one in request.deletions] + [one.name for one in request.upsertions])
+    return credentials.AlterUserScramCredentialsResponse(
+        results=tuple(
+            credentials.AlterUserScramCredentialsResult(user=user, error_code=code, error_message=message)
+            for user in users
+        )
+    )
+
+
 _PER_ITEM: Final[dict[type, Refusal]] = {
     cluster.MetadataRequest: _metadata,
     cluster.DescribeTopicPartitionsRequest: _describe_topic_partitions,
@@ -160,6 +187,9 @@ _PER_ITEM: Final[dict[type, Refusal]] = {
     topics.CreatePartitionsRequest: _create_partitions,
     topics.ElectLeadersRequest: _elect_leaders,
     topics.AlterPartitionReassignmentsRequest: _alter_reassignments,
+    quotas.AlterClientQuotasRequest: _alter_quotas,
+    quotas.DescribeClientQuotasRequest: _describe_quotas,
+    credentials.AlterUserScramCredentialsRequest: _alter_credentials,
     configs.DescribeConfigsRequest: _describe_configs,
     configs.AlterConfigsRequest: _alter_configs(configs.AlterConfigsResponse),
     configs.IncrementalAlterConfigsRequest: _alter_configs(configs.IncrementalAlterConfigsResponse),

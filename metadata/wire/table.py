@@ -17,7 +17,7 @@ from typing import Any, Final
 import attrs
 
 from quorate.metadata.checks import ErrorCode, RemoteProtocolError
-from quorate.metadata.wire import brokers, cluster, configs, envelope, raft, topics
+from quorate.metadata.wire import brokers, cluster, configs, credentials, envelope, quotas, raft, topics
 from quorate.metadata.wire.api_names import api_called
 from quorate.metadata.wire.convert import message_plan
 from quorate.metadata.wire.reading import read_message, skip_tags
@@ -37,6 +37,8 @@ class Access(Enum):
     """Only other nodes."""
     DESCRIBE = auto()
     ALTER = auto()
+    DESCRIBE_CONFIGS = auto()
+    ALTER_CONFIGS = auto()
 
 
 @attrs.frozen(kw_only=True)
@@ -99,6 +101,10 @@ _ROWS: Final = (
     _row(configs, "IncrementalAlterConfigs", 0, 1, Access.PER_RESOURCE, forwardable=True),
     _row(topics, "AlterPartitionReassignments", 0, 1, Access.ALTER, forwardable=True),
     _row(cluster, "ListPartitionReassignments", 0, 0, Access.DESCRIBE, forwardable=True, reads=True),
+    _row(quotas, "DescribeClientQuotas", 0, 1, Access.DESCRIBE_CONFIGS, reads=True),
+    _row(quotas, "AlterClientQuotas", 0, 1, Access.ALTER_CONFIGS, forwardable=True),
+    _row(credentials, "DescribeUserScramCredentials", 0, 0, Access.DESCRIBE, reads=True),
+    _row(credentials, "AlterUserScramCredentials", 0, 0, Access.ALTER, forwardable=True),
     _row(raft, "Vote", 0, 2, Access.CLUSTER_ACTION),
     _row(raft, "BeginQuorumEpoch", 0, 1, Access.CLUSTER_ACTION),
     _row(raft, "EndQuorumEpoch", 0, 1, Access.CLUSTER_ACTION),

@@ -23,6 +23,8 @@ def test_the_walk_of_an_administrator(dev: dict[str, Any], client: str, where: s
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout)
     assert {leader in {one["id"] for one in dev["brokers"]} for leader in found.pop("leaders")} == {True}
+    if client == "confluent":
+        assert found.pop("credentials") == [[["SCRAM_SHA_256", 8192]], []]
     assert found == {
         "listed": True,
         "configs": {"retention.ms": "1000", "cleanup.policy": "compact"},

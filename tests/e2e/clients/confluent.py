@@ -3,6 +3,7 @@
 import json
 import sys
 
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import (
     AdminClient,
     AlterConfigOpType,
@@ -11,6 +12,10 @@ from confluent_kafka.admin import (
     NewPartitions,
     NewTopic,
     ResourceType,
+    ScramCredentialInfo,
+    ScramMechanism,
+    UserScramCredentialDeletion,
+    UserScramCredentialUpsertion,
 )
 
 from tests.e2e.clients import eventually
@@ -42,7 +47,33 @@ def walk(bootstrap: str, topic: str) -> dict[str, object]:
         admin.delete_topics([topic], operation_timeout=30)[topic].result()
     except Exception as error:
         found["deleted_again"] = error.args[0].name()
+    found["credentials"] = credentials(admin, f"user-of-{topic}")
     return found
+
+
+def credentials(admin: AdminClient, user: str) -> list[list[object]]:
+    """What the user has: after one is set, after it is deleted."""
+    info = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_256, 8192)
+    changes = (
+        UserScramCredentialUpsertion(user, info, b"a password"),
+        UserScramCredentialDeletion(user, ScramMechanism.SCRAM_SHA_256),
+    )
+    found = []
+    for change, count in zip(changes, (1, 0), strict=True):
+        admin.alter_user_scram_credentials([change])[user].result()
+        eventually(lambda: len(described(admin, user)), count)
+        found.append(described(admin, user))
+    return found
+
+
+def described(admin: AdminClient, user: str) -> list[object]:
+    try:
+        answer = admin.describe_user_scram_credentials([user])[user].result()
+    except KafkaException as error:
+        if error.args[0].code() != KafkaError.RESOURCE_NOT_FOUND:
+            raise
+        return []
+    return [[one.mechanism.name, one.iterations] for one in answer.scram_credential_infos]
 
 
 def configs(admin: AdminClient, topic: str, keys: list[str]) -> dict[str, str]:

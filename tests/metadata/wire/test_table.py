@@ -74,6 +74,8 @@ def test_what_brokers_forward() -> None:
         "DescribeQuorum",
         "AddRaftVoter",
         "RemoveRaftVoter",
+        "AlterClientQuotas",
+        "AlterUserScramCredentials",
     }
 
 
