@@ -14,7 +14,7 @@ _T = TypeVar("_T")
 class Reserve:
     """A file that holds room and nothing else.
 
-    When a write finds the disk full the file is given up and the write is done again, once. From then on
+    When a write finds the disk full the file is given up and the write is done again, once. Until it is held again
     `free_bytes` says 0, so the node refuses writes and hands over, with room left to remember its votes.
     """
 
@@ -61,4 +61,9 @@ class Reserve:
             return write()
 
     def free_bytes(self) -> int:
-        return self._files.free_bytes(self._directory) if self._held else 0
+        """What is left for others; 0 while the reserve is given up. It is taken again as soon as there is room for it:
+        else a node whose disk was full for a moment would refuse everything until it is restarted."""
+        free = self._files.free_bytes(self._directory)
+        if not self._held and free > self._size and self.ensure():
+            free = self._files.free_bytes(self._directory)
+        return free if self._held else 0

@@ -455,6 +455,8 @@ async def _new_disk(nemesis: Nemesis, hold_s: float) -> None:
                 await trio.sleep(0.5)
             return
         nemesis.problems.append(f"{node.name} got no vote for its new disk within {_REPLACED_WITHIN_S:g} s")
+        while not await _votes_again(nemesis, node):  # noqa: ASYNC110  or the next one would be of a majority
+            await trio.sleep(0.5)
 
 
 async def _votes_again(nemesis: Nemesis, node: NodeProcess) -> bool:

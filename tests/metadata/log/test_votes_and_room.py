@@ -90,6 +90,23 @@ def test_room_that_retention_gives_back_becomes_the_reserve_again():
     log.close()
 
 
+def test_a_disk_that_has_room_again_is_full_no_more():
+    """Somebody else's file went. The node asks each second, and nothing else would take the reserve again."""
+    files = FaultyFiles()
+    log, _ = SegmentedLog.open(files, HERE, SMALL)
+    log.append(row(40), Offset(0))
+    log.reserve.release()
+    fill_up(files)
+    assert log.free_bytes() == 0
+
+    files.capacity += SMALL.reserve_bytes
+    assert log.free_bytes() == 0, "not before there is more than the reserve takes"
+    files.capacity += 1000
+    assert log.free_bytes() == 1000
+    assert RESERVE in files.names(HERE)
+    log.close()
+
+
 def with_list(directory: Path, directory_id_seed: int) -> FormatPlan:
     voter = InitialVoter(
         id=NodeId(1), host="host1", port=9093, directory_id=random_uuid(random.Random(directory_id_seed))
