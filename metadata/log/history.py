@@ -133,7 +133,7 @@ class LogHistory:
     def on_drop(self, start: Offset) -> None:
         """What lies below `start` can no longer be read."""
         self.start = start
-        self._epochs = self._epochs.from_start(start) if start < self.end_offset else EpochHistory()
+        self._epochs = self._epochs.from_start(start, self.end_offset)
         self._control = [entry for entry in self._control if entry[0] >= start]
         self._summary = None
 

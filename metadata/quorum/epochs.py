@@ -42,8 +42,13 @@ class EpochHistory:
     def truncated_to(self, end: Offset) -> "EpochHistory":
         return EpochHistory(tuple(start for start in self.starts if start.offset < end))
 
-    def from_start(self, start: Offset) -> "EpochHistory":
-        """Forgets epochs that ended at or before `start`; the one that spans it stays, now beginning there."""
+    def from_start(self, start: Offset, log_end: Offset) -> "EpochHistory":
+        """Forgets epochs that ended at or before `start`; the one that spans it stays, now beginning there.
+
+        A log that is empty from `start` on has none: whether its last epoch goes on there, its next record shows.
+        """
+        if start >= log_end:
+            return EpochHistory()
         kept = [entry for entry in self.starts if entry.offset >= start]
         older = [entry for entry in self.starts if entry.offset < start]
         if older and (not kept or kept[0].offset > start):

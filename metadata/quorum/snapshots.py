@@ -175,7 +175,7 @@ def let_go(core: "RaftCore", oldest_kept: OffsetAndEpoch, now_ms: int) -> None:
         return
     log.snapshots = kept
     log.start = max(log.start, kept[0].offset)
-    log.epochs = log.epochs.from_start(log.start)
+    log.epochs = log.epochs.from_start(log.start, log.end.offset)
     core.effects.drop_prefix = DropPrefix(log.start, dropped)
     core.note(f"lets go what is older than snapshot {kept[0]}: its log now starts at {log.start}")
 
