@@ -257,7 +257,7 @@ class Nemesis:
                 self._trace.line(node.name, f"has a snapshot of all below {point.offset}")
                 node.deliver(SnapshotCreated(point))
                 if node.life == life:  # the newest two are kept, as by limits that are soon reached
-                    node.deliver(RetentionReached(node.core.log.snapshots[-2:][0]))
+                    node.deliver(RetentionReached(node.disk.log.summary().snapshots[-2:][0]))
 
         self._schedule.after(self._rng.randint(0, 200), finish)
 
