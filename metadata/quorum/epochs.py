@@ -42,12 +42,12 @@ class EpochHistory:
     def truncated_to(self, end: Offset) -> "EpochHistory":
         return EpochHistory(tuple(start for start in self.starts if start.offset < end))
 
-    def from_start(self, start: Offset, end: Offset) -> "EpochHistory":
+    def from_start(self, start: Offset, log_end: Offset) -> "EpochHistory":
         """Forgets epochs that ended at or before `start`; the one that spans it stays, now beginning there.
 
-        Of a log that is empty from there to its `end` nothing stays: the next record may begin another epoch.
+        A log that is empty from `start` on has none: whether its last epoch goes on there, its next record shows.
         """
-        if start >= end:
+        if start >= log_end:
             return EpochHistory()
         kept = [entry for entry in self.starts if entry.offset >= start]
         older = [entry for entry in self.starts if entry.offset < start]

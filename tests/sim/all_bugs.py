@@ -20,5 +20,9 @@ MODULES: Final = (
     planted_in_membership,
     planted_for_laws,
 )
-BUGS: Final[tuple[PlantedBug, ...]] = tuple(planted_bugs.PLANTED_BUGS)
+_IN_ORDER: Final = [module.__name__ for module in MODULES]
+BUGS: Final[tuple[PlantedBug, ...]] = tuple(
+    sorted(planted_bugs.PLANTED_BUGS, key=lambda bug: _IN_ORDER.index(bug.plant.__module__))
+)
+"""In one order, whichever of the modules was imported first."""
 BY_NAME: Final = {bug.name: bug for bug in BUGS}

@@ -94,6 +94,7 @@ CLASSES: Final = (
         (
             "two_votes_in_one_epoch",
             "majority_off_by_one",
+            "elected_by_half_of_the_voters",
             "restarted_leader_leads_the_same_epoch",
             "resigned_leader_leads_on",
         ),
@@ -111,14 +112,19 @@ CLASSES: Final = (
         11,
         "a deposed, paused or cut-off leader answers reads with old news",
         "etcd#20418; Xraft; RATIS-1273; KAFKA-15489; Jepsen etcd 0.4.1",
-        ("reads_not_confirmed", "delayed_fetch_confirms_a_read"),
+        ("reads_not_confirmed", "delayed_fetch_confirms_a_read", "answer_not_held_until_it_shows"),
         ("read_at_a_former_leader", "read_without_a_majority", "leader_paused", "check_quorum"),
     ),
     BugClass(
         12,
         "voters changed before a record of the epoch is committed",
         "Ongaro, raft-dev 2015; openraft",
-        ("voters_changed_before_the_epochs_first_commit",),
+        (
+            "voters_changed_before_the_epochs_first_commit",
+            "change_before_the_first_commit",
+            "two_changes_at_once",
+            "two_changes_in_one_record",
+        ),
         ("no_change_before_the_epochs_first_commit", "one_change_at_a_time"),
     ),
     BugClass(
@@ -127,8 +133,12 @@ CLASSES: Final = (
         "PySyncObj#133; openraft; KAFKA-19850; etcd's zombie members",
         (
             "truncated_change_not_undone",
+            "voters_not_rolled_back",
+            "last_voters_not_known_before_the_flush",
             "restart_with_the_first_voters",
             "removed_voter_stands_again",
+            "removed_voter_returns",
+            "removed_too_early",
             "directory_id_ignored",
             "observer_elected",
         ),

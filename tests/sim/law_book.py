@@ -1,6 +1,7 @@
 """Every law that worlds are held to, found where it is written: a `check(condition, message)`, known by its message.
 
-The laws of a replica (`metadata.quorum.invariants`), of the cluster (`laws`) and of images (`images`). One can be set
+The laws of a replica (`metadata.quorum.invariants`), of the cluster (`laws`), of its voters (`members`) and of images
+(`images`). One can be set
 aside for a while: what is then still found, others find. `test_laws` asks of each whether it is needed.
 """
 
@@ -17,9 +18,9 @@ import attrs
 
 from quorate.metadata.checks import check
 from quorate.metadata.quorum import invariants
-from tests.sim import images, laws
+from tests.sim import images, laws, members
 
-MODULES: Final = (invariants, laws, images)
+MODULES: Final = (invariants, laws, members, images)
 GAP: Final = "…"
 """Stands in a law's text for what the message fills in."""
 

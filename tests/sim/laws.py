@@ -78,6 +78,7 @@ class Laws:
         self._leads(node, epoch)
         voters = voters_on(node.disk)[1]
         check(may_lead(node.key, node.disk), f"{node.name} leads and is no voter")
+        self.members.ever.add(node.key)  # of its own records some may have to go
         votes = [key for key in voters if key == node.key or self._votes.get((key, epoch)) == node.key]
         check(
             len(votes) >= majority_of(voters),

@@ -79,7 +79,7 @@ class Members:
         """As committed."""
         self.changed_at = Offset(-1)
         self.ever: set[ReplicaKey] = set(first)
-        """All that ever stood in a set, committed or not."""
+        """All that ever stood in a set, committed or not, and who led: what is in their logs may have to be cut."""
         self.wishes: list[Wish] = []
         self.lost: set[ReplicaKey] = set()
         """Whose disk is gone, or damaged: it votes no more, though the set may still name it."""

@@ -256,9 +256,8 @@ class Nemesis:
                 self._marks["snapshot created"] += 1
                 self._trace.line(node.name, f"has a snapshot of all below {point.offset}")
                 node.deliver(SnapshotCreated(point))
-                kept = node.core.log.snapshots[-2:]  # as by limits that are soon reached
-                if node.life == life and kept:  # none, if it has not had its turn yet
-                    node.deliver(RetentionReached(kept[0]))
+                if node.life == life:  # the newest two are kept, as by limits that are soon reached
+                    node.deliver(RetentionReached(node.disk.log.summary().snapshots[-2:][0]))
 
         self._schedule.after(self._rng.randint(0, 200), finish)
 

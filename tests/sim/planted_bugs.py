@@ -341,6 +341,12 @@ def vote_without_comparing_logs() -> Iterator[None]:
     within=10,
 )
 def majority_off_by_one() -> Iterator[None]:
+    with half_is_enough():
+        yield
+
+
+@contextmanager
+def half_is_enough() -> Iterator[None]:
     half = property(lambda voters: max(1, len(voters.voters) // 2))
     with patch.object(VoterSet, "majority", half):
         yield

@@ -4,7 +4,7 @@ Most of them do no harm for a while: that is why only their law finds them, and 
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 from unittest.mock import patch
 
@@ -32,7 +32,7 @@ from tests.sim import node as sim_node
 from tests.sim import options
 from tests.sim.machine import Machine
 from tests.sim.node import SimNode
-from tests.sim.planted_bugs import planted
+from tests.sim.planted_bugs import half_is_enough, planted
 from tests.sim.planted_in_services import busy_failovers
 
 # ---- worlds in which little happens ------------------------------------------------------------------------
@@ -65,6 +65,14 @@ def leaders_that_die_at_rest(seed: int) -> options.WorldOptions:
     return options.WorldOptions(
         observers=2 + 2 * (seed % 2), propose_every_ms=1000, crash_every_ms=2000, down_ms=(500, 2000)
     )
+
+
+def changing_voters(seed: int) -> options.WorldOptions:
+    return attrs.evolve(one_leader(seed), spares=2, members_every_ms=200)
+
+
+def busy_without_snapshots(seed: int) -> options.WorldOptions:
+    return attrs.evolve(busy_failovers(seed), snapshot_every_ms=None)
 
 
 def bare_snapshots(seed: int) -> options.WorldOptions:
@@ -253,20 +261,20 @@ def watermark_forgotten_with_its_leader() -> Iterator[None]:
 
 
 @planted(
-    "A replica drops the log below its snapshot and forgets that it has it: whoever is behind gets nothing.",
+    "A replica drops the log below its snapshots and forgets that it has them: whoever is behind gets nothing.",
     within=2,
     worlds=one_leader_with_snapshots,
     only="the log has lost its beginning",
 )
 def own_snapshots_forgotten() -> Iterator[None]:
-    real = snapshots.on_created
+    real = snapshots.let_go
 
-    def on_created(core: RaftCore, snapshot_id: OffsetAndEpoch) -> None:
-        real(core, snapshot_id)
+    def let_go(core: RaftCore, oldest_kept: OffsetAndEpoch, now_ms: int) -> None:
+        real(core, oldest_kept, now_ms)
         if core.log.start > 0:
             core.log.snapshots = ()
 
-    with patch.object(snapshots, "on_created", on_created):
+    with patch.object(snapshots, "let_go", let_go):
         yield
 
 
@@ -294,7 +302,7 @@ def dropped_beginning_believed_in() -> Iterator[None]:
     only="epochs do not rise",
 )
 def epochs_of_the_dropped_beginning_kept() -> Iterator[None]:
-    def from_start(history: EpochHistory, start: Offset, end: Offset) -> EpochHistory:
+    def from_start(history: EpochHistory, start: Offset, log_end: Offset) -> EpochHistory:
         return EpochHistory(
             tuple(EpochStart(entry.epoch, max(entry.offset, start)) for entry in history.starts)
         )
@@ -345,17 +353,40 @@ def cut_without_a_new_generation() -> Iterator[None]:
     only="… believes in …, its log ends at",
 )
 def last_epoch_not_known_before_the_flush() -> Iterator[None]:
+    def older(before: OffsetAndEpoch, now: OffsetAndEpoch) -> OffsetAndEpoch:
+        return OffsetAndEpoch(now.offset, Epoch(now.epoch - 1))
+
+    with _not_known_before_the_flush("end", older):
+        yield
+
+
+@planted(
+    "Until its flush is over, a spare controller goes by the voters that its last records have replaced.",
+    within=2,
+    worlds=changing_voters,
+    only="… takes … for the voters",
+)
+def last_voters_not_known_before_the_flush() -> Iterator[None]:
+    with _not_known_before_the_flush("voters", lambda before, now: before):
+        yield
+
+
+@contextmanager
+def _not_known_before_the_flush(what: str, older: Callable[[Any, Any], Any]) -> Iterator[None]:
+    """Until it fetches again, a spare controller believes something else of its log."""
     real_append, real_fetch = replication.append, replication._fetch
-    truth: dict[RaftCore, OffsetAndEpoch] = {}
+    truth: dict[RaftCore, Any] = {}
 
     def append(core: RaftCore, batches: Iterable[RecordBatch]) -> None:
+        before = getattr(core.log, what)
         real_append(core, batches)
         if not core.is_voter:
-            truth[core] = core.log.end
-            core.log.end = OffsetAndEpoch(core.log.end.offset, Epoch(core.log.end.epoch - 1))
+            truth[core] = getattr(core.log, what)
+            setattr(core.log, what, older(before, truth[core]))
 
     def fetch(core: RaftCore, now_ms: int) -> None:
-        core.log.end = truth.pop(core, core.log.end)
+        if core in truth:
+            setattr(core.log, what, truth.pop(core))
         real_fetch(core, now_ms)
 
     with patch.object(replication, "append", append), patch.object(replication, "_fetch", fetch):
@@ -381,7 +412,7 @@ def snapshot_installed_without_a_leader() -> Iterator[None]:
 
 
 @planted(
-    "A snapshot is named by the epoch before that of its last record.",
+    "A controller names its snapshot by the epoch before that of its last record.",
     within=1,
     worlds=bare_snapshots,
     only="… is no end of a committed batch",
@@ -391,7 +422,8 @@ def snapshot_named_by_the_wrong_epoch() -> Iterator[None]:
 
     def snapshot(machine: Machine, core: RaftCore, wall_ms: int) -> Any:
         truth = machine.at
-        machine.at = OffsetAndEpoch(truth.offset, Epoch(max(0, truth.epoch - 1)))
+        if core.config.durable:
+            machine.at = OffsetAndEpoch(truth.offset, Epoch(max(0, truth.epoch - 1)))
         try:
             return real(machine, core, wall_ms)
         finally:
@@ -419,6 +451,23 @@ def last_batch_of_a_snapshot_not_read() -> Iterator[None]:
 
 
 # ---- commits, votes and disks --------------------------------------------------------------------------------
+
+
+@planted(
+    "A candidate leads with the votes of half the voters.",
+    within=2,
+    worlds=one_leader,
+    only="… leads epoch … with the votes of",
+)
+def elected_by_half_of_the_voters() -> Iterator[None]:
+    real = elections._maybe_lead
+
+    def lead(core: RaftCore, role: Candidate, now_ms: int) -> None:
+        with half_is_enough():
+            real(core, role, now_ms)
+
+    with patch.object(elections, "_maybe_lead", lead):
+        yield
 
 
 @planted(
@@ -574,7 +623,7 @@ def broker_goes_back() -> Iterator[None]:
 @planted(
     "A broker's image says that it ends in another epoch than its last record.",
     within=2,
-    worlds=busy_failovers,
+    worlds=busy_without_snapshots,
     only="…: the image at offset",
 )
 def image_of_another_epoch() -> Iterator[None]:

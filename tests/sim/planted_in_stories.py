@@ -6,6 +6,7 @@ one certain moment. The seed says how long the pauses between its steps are; all
 
 import random
 from collections.abc import Iterator
+from contextlib import contextmanager
 from unittest.mock import patch
 
 from quorate.metadata.ids import NodeId, OffsetAndEpoch, ReplicaKey
@@ -124,6 +125,12 @@ def two_leaders_change_the_voters(seed: int) -> str | None:
     trial=two_leaders_change_the_voters,
 )
 def voters_changed_before_the_epochs_first_commit() -> Iterator[None]:
+    with first_commit_not_waited_for():
+        yield
+
+
+@contextmanager
+def first_commit_not_waited_for() -> Iterator[None]:
     real = membership._not_now
 
     def not_now(core: RaftCore, *own: object) -> membership.Refusal | None:

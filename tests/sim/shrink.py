@@ -97,5 +97,5 @@ class _Shrinker:
 
 
 def _trimmed(outcome: Outcome) -> Outcome:
-    """The violation ends the world, so no later step is needed."""
-    return attrs.evolve(outcome, steps=min(outcome.steps, outcome.events))
+    """The violation ends the world, so no later step is needed. It may have come between two events."""
+    return attrs.evolve(outcome, steps=min(outcome.steps, outcome.events + 1))

@@ -1,7 +1,7 @@
 """Each law is needed: there is a bug that is found with it, and that nobody finds without it.
 
-`invariants.py`, `laws.py` and `images.py` are read, so a new law without such a bug fails here. Either plant one (see
-`planted_for_laws`), or do without the law.
+`invariants.py`, `laws.py`, `members.py` and `images.py` are read, so a new law without such a bug fails here. Either
+plant one (see `planted_for_laws`), or do without the law.
 """
 
 import ast

@@ -1,9 +1,12 @@
 """A failing world is made smaller, and the printed command is that very world."""
 
 import shlex
+from unittest.mock import patch
 
 import pytest
 
+from quorate.metadata.checks import check
+from quorate.metadata.log import memory
 from tests.sim import planted_bugs, planted_in_membership
 from tests.sim.__main__ import options_of, parse, replay_command
 from tests.sim.options import WITHOUT, WorldOptions, difference, draw, draw_plain, with_value, without
@@ -53,6 +56,18 @@ def test_a_world_that_fails_after_healing_needs_fewer_steps_before() -> None:
         shrunk = shrink(outcome, drawn, cpu_s=4.0)
 
     assert shrunk.outcome.steps <= outcome.steps * 3 // 4
+
+
+def test_what_breaks_between_two_events_is_replayed_too() -> None:
+    """No step of a node completes a snapshot."""
+    with patch.object(memory._MemorySnapshotWriter, "finish", lambda writer: check(False, "it breaks")):
+        options = WorldOptions(snapshot_every_ms=500)
+        outcome = World(1, options).run()
+
+        shrunk = shrink(outcome, options, cpu_s=0.0)
+
+        assert shrunk.outcome.steps < outcome.steps
+        assert World(1, options).run(shrunk.outcome.steps).violation == outcome.violation == "it breaks"
 
 
 def test_shrinking_ends_with_its_time() -> None:
