@@ -217,10 +217,14 @@ class _Search:
             seen.add(key)
             if self._furthest_yet(point):
                 self._furthest = point
-            if point.position == len(self._effects) and point.taken.bit_count() == len(self._ended):
-                return None  # the log is explained, and what is missing may never have happened
+            if self._complete(point):
+                return None
             stack += self._next(point)
         return self._evidence()
+
+    def _complete(self, point: _Point) -> bool:
+        """The log is explained, and so is every answer; what is missing then may never have happened."""
+        return point.position == len(self._effects) and point.taken.bit_count() == len(self._ended)
 
     def _furthest_yet(self, point: _Point) -> bool:
         best = self._furthest

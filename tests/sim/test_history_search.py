@@ -23,6 +23,7 @@ from tests.sim.history import (
     History,
     Kind,
     Operation,
+    Sight,
     TopicState,
     after,
     allows,
@@ -40,7 +41,7 @@ def is_explained(operations: Sequence[Operation], effects: Sequence[Effect]) -> 
     """Whether any order of what happened explains all that was seen and all that is in the log."""
     told = [one for one in operations if one.ending is not Ending.NOTHING_DONE]
     sure = [one for one in told if one.ending is not Ending.UNKNOWN]
-    unknown = [one for one in told if one.ending is Ending.UNKNOWN and one.kind is not Kind.READ]
+    unknown = [one for one in told if one.ending is Ending.UNKNOWN and one.changes]
     for count in range(len(unknown) + 1):
         for happened in itertools.combinations(unknown, count):
             for order in itertools.permutations([*sure, *happened]):
@@ -73,7 +74,7 @@ def _explains(order: Sequence[Operation], effects: Sequence[Effect]) -> bool:
 
 
 KINDS: Final = (
-    (Kind.CREATE, Kind.CREATE, Kind.SET, Kind.DELETE, Kind.GROW, Kind.READ, Kind.READ),
+    (Kind.CREATE, Kind.CREATE, Kind.SET, Kind.DELETE, Kind.GROW, Kind.READ, Kind.READ, Kind.PROBE),
     (Kind.CREATE, Kind.GROW, Kind.GROW, Kind.GROW, Kind.READ),
     (Kind.CREATE, Kind.READ),
 )
@@ -98,6 +99,13 @@ def small_history(rng: random.Random) -> tuple[History, list[Effect]]:
     return history, effects
 
 
+def _seen(state: TopicState, sight: Sight) -> TopicState:
+    """The half that is not shown is anything."""
+    if state is None or sight is Sight.ALL:
+        return state
+    return (state[0], "") if sight is Sight.PARTITIONS else (-1, state[1])
+
+
 def _happen(operations: Sequence[Operation], rng: random.Random) -> list[Effect]:
     """Each at one moment of its span; what came of it is mostly told, sometimes not."""
     state: TopicState = None
@@ -107,11 +115,14 @@ def _happen(operations: Sequence[Operation], rng: random.Random) -> list[Effect]
         one.ending = Ending.DONE
         if one.kind is Kind.READ:
             one.stale = rng.random() < 0.4
-            one.seen = rng.choice(states) if one.stale else state
+            one.sight = rng.choice([Sight.ALL, Sight.ALL, Sight.PARTITIONS, Sight.VALUE])
+            one.seen = _seen(rng.choice(states) if one.stale else state, one.sight)
         elif rng.random() < 0.1:
             one.ending = Ending.NOTHING_DONE
         elif rng.random() < 0.1:
             one.ending, one.ended = Ending.UNKNOWN, FOR_EVER  # it did not happen
+        elif one.kind is Kind.PROBE:
+            one.ending = Ending.DONE if allows(one, state) else Ending.REFUSED
         elif allows(one, state):
             effects += made_by(one, state)
             state = after(one, state)
@@ -137,8 +148,10 @@ def _spoil(operations: Sequence[Operation], effects: list[Effect], rng: random.R
             one.ending = rng.choice([Ending.DONE, Ending.REFUSED, Ending.NOTHING_DONE])
         case 4:
             one.seen = rng.choice([None, *((other.count, other.value) for other in operations)])
-        case _:
+        case _ if one.kind is Kind.READ:  # nothing else may ever be old
             one.stale = not one.stale
+        case _:
+            pass
 
 
 def agree(history: History, effects: Sequence[Effect]) -> bool:
@@ -166,74 +179,81 @@ def test_the_small_histories_are_of_both_kinds() -> None:
 
 
 _SEARCH: Final = subject._Search
-_next, _take_reads, _horizon, _complete = (
-    _SEARCH._next,
-    _SEARCH._take_reads,
-    _SEARCH._horizon,
-    _SEARCH._complete,
-)
+_next, _complete = _SEARCH._next, _SEARCH._complete
 
 
-def _with_fresh_reads(real: Callable[..., int], search: Any, arguments: Sequence[Any]) -> int:
-    known = [one.stale for one in search._reads]
-    for one in search._reads:
-        one.stale = False
-    try:
-        return real(search, *arguments)
-    finally:
-        for one, stale in zip(search._reads, known, strict=True):
-            one.stale = stale
+def _window(holds_up: Callable[[Operation], bool]) -> Callable[..., Any]:
+    """As the checker's own, but only some of those that must still come hold up what began later."""
+
+    def window(search: Any, taken: int) -> tuple[list[int], int]:
+        ended = search._ended
+        rest = [index for index in range(len(ended)) if not taken >> index & 1]
+        horizon = min((ended[index].ended for index in rest if holds_up(ended[index])), default=FOR_EVER)
+        return [index for index in rest if ended[index].began <= horizon], horizon
+
+    return window
+
+
+def _all_taken(search: Any, taken: int, those: Callable[[Operation], bool]) -> bool:
+    return all(taken >> index & 1 for index, one in enumerate(search._ended) if those(one))
 
 
 MUTANTS: Final[Mapping[str, tuple[Any, str, Callable[..., Any]]]] = {
-    "a later one may come before what had ended": (_SEARCH, "_horizon", lambda self, writes, reads: FOR_EVER),
-    "reads do not hold up what comes later": (
-        _SEARCH,
-        "_horizon",
-        lambda self, writes, reads: _horizon(self, writes, -1),
-    ),
+    "a later one may come before what had ended": (_SEARCH, "_window", _window(lambda one: False)),
+    "reads do not hold up what comes later": (_SEARCH, "_window", _window(lambda one: one.changes)),
     "acknowledged writes may be missing": (
         _SEARCH,
         "_complete",
-        lambda self, position, writes, reads: _complete(self, position, (1 << len(self._writes)) - 1, reads),
+        lambda self, point: (
+            point.position == len(self._effects)
+            and _all_taken(self, point.taken, lambda one: not one.changes)
+        ),
     ),
     "unknown outcomes must have happened": (
         _SEARCH,
         "_complete",
-        lambda self, position, writes, reads: (
-            _complete(self, position, writes, reads) and writes.bit_count() == len(self._writes)
-        ),
+        lambda self, point: _complete(self, point) and point.open_taken.bit_count() == len(self._open),
     ),
     "the end of the log need not be explained": (
         _SEARCH,
         "_complete",
-        lambda self, position, writes, reads: _complete(self, len(self._effects), writes, reads),
+        lambda self, point: _all_taken(self, point.taken, lambda one: True),
     ),
     "reads need not be explained": (
         _SEARCH,
         "_complete",
-        lambda self, position, writes, reads: _complete(self, position, writes, (1 << len(self._reads)) - 1),
+        lambda self, point: (
+            point.position == len(self._effects) and _all_taken(self, point.taken, lambda one: one.changes)
+        ),
     ),
     "a read fits whatever the register holds": (
         subject,
         "allows",
         lambda operation, state: operation.kind is Kind.READ or allows(operation, state),
     ),
+    "a read of one half is held to the other": (
+        subject,
+        "allows",
+        lambda operation, state: (
+            operation.seen == state if operation.kind is Kind.READ else allows(operation, state)
+        ),
+    ),
     "refusals say nothing": (
         subject,
         "allows",
         lambda operation, state: operation.ending is Ending.REFUSED or allows(operation, state),
+    ),
+    "probes say nothing": (
+        subject,
+        "allows",
+        lambda operation, state: operation.kind is Kind.PROBE or allows(operation, state),
     ),
     "only the first way on is tried": (
         _SEARCH,
         "_next",
         lambda self, *arguments: _next(self, *arguments)[:1],
     ),
-    "no answer may be old": (
-        _SEARCH,
-        "_take_reads",
-        lambda self, *arguments: _with_fresh_reads(_take_reads, self, arguments),
-    ),
+    "no answer may be old": (_SEARCH, "_stale_looks", lambda self, state: 0),
 }
 
 
