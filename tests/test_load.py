@@ -41,16 +41,16 @@ async def _serve(stream: trio.abc.Stream, answers: list[Answer], seen: list[Requ
     await stream.aclose()
 
 
-async def _written(ends: tuple[Any, Any], answers: list[Answer], *, first: int = 0) -> list[RequestFrame]:
+async def _written(ends: tuple[Any, Any], answers: list[Answer], *, client: int = 0) -> list[RequestFrame]:
     seen: list[RequestFrame] = []
     ours, theirs = ends
     refused: Refused | None = None
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_serve, theirs, answers, seen)
-        writer = Writer(ours, first)
+        writer = Writer(ours, client)
         try:
             for _ in answers:
-                await writer.write()
+                await writer.ask()
         except Refused as problem:
             refused = problem
     await trio.aclose_forcefully(ours)
@@ -61,7 +61,7 @@ async def _written(ends: tuple[Any, Any], answers: list[Answer], *, first: int =
 
 @pytest.mark.parametrize("pair", [trio.testing.memory_stream_pair, socket_pair])
 async def test_each_write_is_another_value_under_another_id(pair: Callable[[], tuple[Any, Any]]) -> None:
-    seen = await _written(pair(), [_answer] * 3, first=255_000_000)
+    seen = await _written(pair(), [_answer] * 3, client=255)
 
     assert [frame.correlation_id for frame in seen] == [1, 2, 3]
     assert [frame.body for frame in seen] == [write(255_000_000 + number) for number in (1, 2, 3)]
@@ -71,19 +71,19 @@ async def test_each_write_is_another_value_under_another_id(pair: Callable[[], t
 async def test_a_refused_write_ends_the_measurement(before: int) -> None:
     answers: list[Answer] = [*[_answer] * before, lambda request: _answer(request, ErrorCode.not_controller)]
 
-    with pytest.raises(Refused, match=rf"write {before + 1} was refused: .*not_controller"):
+    with pytest.raises(Refused, match=rf"request {before + 1} was refused: .*not_controller"):
         await _written(trio.testing.memory_stream_pair(), answers)
 
 
 async def test_an_answer_to_another_write_is_none() -> None:
-    with pytest.raises(Refused, match="write 2 got the answer to 1"):
+    with pytest.raises(Refused, match="request 2 got the answer to 1"):
         await _written(
             trio.testing.memory_stream_pair(), [_answer, lambda request: _answer(request, off_by=-1)]
         )
 
 
 async def test_hanging_up_is_no_answer() -> None:
-    with pytest.raises(Refused, match="closed the connection instead of answering write 1"):
+    with pytest.raises(Refused, match="closed the connection instead of answering request 1"):
         await _written(trio.testing.memory_stream_pair(), [lambda _: b""])
 
 

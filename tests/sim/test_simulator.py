@@ -38,6 +38,7 @@ EXPECTED_MARKS = (
     "write replaced",
 )
 
+CHANGES = (Kind.CREATE, Kind.DELETE, Kind.GROW, Kind.SET)
 EXPECTED_OF_WHOLE_CLUSTERS = (
     "answer comes too late",
     "broker dies for good",
@@ -53,7 +54,7 @@ EXPECTED_OF_WHOLE_CLUSTERS = (
     "request of a dead sender arrives",
     "snapshot installed",
     "snapshot part damaged",
-    *(f"{kind.value}: {ending.value}" for kind in Kind for ending in Ending if kind is not Kind.READ),
+    *(f"{kind.value}: {ending.value}" for kind in CHANGES for ending in Ending),
     "read: done",
 )
 KEPT = [
