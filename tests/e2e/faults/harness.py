@@ -45,7 +45,7 @@ _SNAPSHOT_AFTER_BYTES: Final = 256 * 1024
 """So that snapshots are written all the time."""
 _SLOW_CLOCK_MS: Final = 6_000
 """Instead of two seconds: for half as long again a leader that nobody fetches from takes itself for one."""
-_AFTERWARDS: Final = 20
+AFTERWARDS: Final = 40
 """So many more writes must be acknowledged once all is well."""
 
 Say = Callable[[str], None]
@@ -268,7 +268,7 @@ async def _progress(finding: Finding, say: Say) -> None:
 
 
 async def _acknowledges_again(record: Record) -> None:
-    wanted = len(record.acknowledged_s) + _AFTERWARDS
+    wanted = len(record.acknowledged_s) + AFTERWARDS
     with trio.fail_after(HEALED_WITHIN_S):
         while len(record.acknowledged_s) < wanted:  # noqa: ASYNC110  others count
             await trio.sleep(0.05)
