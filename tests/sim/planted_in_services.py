@@ -406,7 +406,7 @@ def sessions_never_expire() -> Iterator[None]:
 
 @planted(
     "A new controller counts the silence of before its time: it fences brokers that are well (KAFKA-14392).",
-    within=10,
+    within=40,
     worlds=options.steady_brokers,
 )
 def sessions_not_begun_in_full() -> Iterator[None]:
