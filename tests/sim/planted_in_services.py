@@ -82,6 +82,11 @@ def bad_disks(seed: int) -> options.WorldOptions:
     )
 
 
+def long_silences(seed: int) -> options.WorldOptions:
+    """Steady brokers, and controllers that stand still for longer than a session."""
+    return attrs.evolve(options.steady_brokers(seed), pause_ms=(10, 30_000))
+
+
 def standing_still(seed: int) -> options.WorldOptions:
     """One controller that now and then stands still for longer than a session."""
     return options.WorldOptions(
@@ -406,8 +411,8 @@ def sessions_never_expire() -> Iterator[None]:
 
 @planted(
     "A new controller counts the silence of before its time: it fences brokers that are well (KAFKA-14392).",
-    within=40,
-    worlds=options.steady_brokers,
+    within=10,
+    worlds=long_silences,
 )
 def sessions_not_begun_in_full() -> Iterator[None]:
     real = BrokerSessions.restart
