@@ -19,10 +19,10 @@ from quorate.admin.live_log import LiveLog, LoadedSnapshot
 from quorate.admin.output import Form, Printer
 from quorate.admin.ports import LOOPBACK
 from quorate.admin.quorum_view import describe_quorum
-from quorate.admin.talk import ask, failed, talking
+from quorate.admin.talk import Manner, ask, failed, talking
 from quorate.metadata.addresses import Address, parse_servers
 from quorate.metadata.checks import ErrorCode
-from quorate.metadata.client import ClusterClient, OutcomeUnknown, open_client
+from quorate.metadata.client import ClusterClient, OutcomeUnknown, Plaintext, open_client
 from quorate.metadata.config_keys import AlterOperation, ResourceType
 from quorate.metadata.ids import NodeId
 from quorate.metadata.records import ConfigRecord
@@ -199,7 +199,7 @@ class LeaderWatch:
     async def _ask(self, node: NodeFiles) -> None:
         """Over one connection, so that the asking itself takes no time worth mentioning."""
         request = MetadataRequest(topics=(), allow_auto_topic_creation=False)
-        async with talking(Address(LOOPBACK, node.port), timeout_ms=_TIMEOUT_MS) as connection:
+        async with talking(Address(LOOPBACK, node.port), Manner(timeout_ms=_TIMEOUT_MS)) as connection:
             while not self.found.is_set():
                 answer = await connection.call(request, _TIMEOUT_MS)
                 if answer.controller_id not in (-1, self._dead):
@@ -253,6 +253,7 @@ async def _session(files: ClusterFiles) -> AsyncIterator[Session]:
             servers=servers,
             timeout_ms=_TIMEOUT_MS,
             client_id="quorate-demo",
+            security=Plaintext(),
             client=client,
             printer=Printer(Form.JSON),
         )
@@ -307,7 +308,7 @@ async def values_at_brokers(files: ClusterFiles) -> dict[str, str | None]:
     answers: dict[str, str | None] = {}
     for node in files.brokers:
         request = DescribeConfigsRequest(resources=(resource,))
-        found = await ask(Address(LOOPBACK, node.port), request, timeout_ms=_TIMEOUT_MS)
+        found = await ask(Address(LOOPBACK, node.port), request, Manner(timeout_ms=_TIMEOUT_MS))
         why = failed(found)
         if why is not None:
             raise Refused(f"{node.name} did not answer.", why=why)
