@@ -131,11 +131,17 @@ def parse_rules(text: str) -> PrincipalRules:
 def _rule(pattern: str, replacement: str, case: str) -> _Rule:
     try:
         compiled = re.compile(pattern)
-        template = re.sub(r"\$(\d)", r"\\g<\1>", replacement)
+        template = re.sub(r"\\(.)|\$(\d)", _in_python, replacement, flags=re.DOTALL)
         _check_groups(compiled, re.findall(r"\$(\d)", replacement))
     except re.error as error:
         raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
     return _Rule(compiled, template, _CASES[case])
+
+
+def _in_python(match: re.Match[str]) -> str:
+    """A part of Java's replacement text: `\\x` is x itself, `$1` a group."""
+    literal, group = match.groups()
+    return f"\\g<{group}>" if literal is None else literal.replace("\\", r"\\")
 
 
 def _check_groups(pattern: re.Pattern[str], used: Iterable[str]) -> None:
