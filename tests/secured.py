@@ -12,6 +12,8 @@ from typing import Final
 import attrs
 import trustme
 
+from quorate.admin.cluster_files import Wanted
+
 MODES: Final = ("plaintext", "mtls", "sasl_ssl")
 ADMIN: Final = "admin"
 PASSWORD: Final = "admin's secret"
@@ -29,13 +31,33 @@ class Secured:
     node_settings: Mapping[str, str] = attrs.field(factory=dict)
     client_settings: Mapping[str, str] = attrs.field(factory=dict)
 
-    @property
-    def wanted(self) -> dict[str, Mapping[str, str]]:
-        """For `cluster_files.Wanted`."""
+    def wanted(
+        self,
+        *,
+        controllers: int | None = None,
+        brokers: int | None = None,
+        controller_settings: Mapping[str, str] | None = None,
+        broker_settings: Mapping[str, str] | None = None,
+    ) -> Wanted:
+        """A cluster in this mode."""
+        return Wanted(
+            controllers=controllers,
+            brokers=brokers,
+            controller_settings={**self.node_settings, **(controller_settings or {})},
+            broker_settings={**self.node_settings, **(broker_settings or {})},
+            client_settings=self.client_settings,
+        )
+
+    def for_clients(self) -> dict[str, str]:
+        """For programs of other people's client libraries (tests/e2e/clients): the mode and its files."""
+        if self.mode == "plaintext":
+            return {"mode": self.mode}
         return {
-            "controller_settings": self.node_settings,
-            "broker_settings": self.node_settings,
-            "client_settings": self.client_settings,
+            "mode": self.mode,
+            "authority": str(self.authority),
+            "certificate": str(self.admin_pem),
+            "user": ADMIN,
+            "password": PASSWORD,
         }
 
 
