@@ -57,6 +57,7 @@ class Behind:
         self.core = Bench().core
         self.claimed_epoch: Epoch | None = None
         self.image = MetadataImage.EMPTY
+        self.caught_up_image: MetadataImage | None = self.image
         self.leader = LeaderAndEpoch(Epoch(0))
         self.received: list[tuple[messages.Request, str | None, Callable[[Any], None]]] = []
         self.submitted: list[PendingRequest] = []
@@ -111,7 +112,9 @@ def behind(monkeypatch: pytest.MonkeyPatch) -> Behind:
 
 def serving(behind: Behind) -> ControllerServer:
     stands: Any = behind
-    return ControllerServer(config=config(), machine=stands, node=stands, slow=stands, cluster_id=CLUSTER)
+    # The sender of all calls here: whom ACLs let in is the business of test_access.py.
+    trusting = config(has_authorizer=True, super_users=frozenset({"User:alice"}))
+    return ControllerServer(config=trusting, machine=stands, node=stands, slow=stands, cluster_id=CLUSTER)
 
 
 def handled(behind: Behind, call: Call) -> None:
