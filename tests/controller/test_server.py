@@ -81,14 +81,21 @@ class Behind:
 class Sent:
     """One call, and the frames that it was answered with."""
 
-    def __init__(self, request: Any, version: int | None = None, *, correlation_id: int = 42) -> None:
+    def __init__(
+        self,
+        request: Any,
+        version: int | None = None,
+        *,
+        correlation_id: int = 42,
+        principal: str = "User:alice",
+    ) -> None:
         api = APIS[request.api_key]
         self.version = api.last if version is None else version
         self.frames: list[bytes] = []
         self.call = Call(
             self,
             encode_request(request, self.version, correlation_id, "client-1")[4:],
-            principal="User:alice",
+            principal=principal,
             client_host="10.0.0.7",
             listener_name="CONTROLLER",
             connection_id=1,
