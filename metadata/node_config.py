@@ -30,12 +30,25 @@ from quorate.metadata.config_keys import (
     ConfigKey,
     ConfigType,
     NodeConfigs,
+    ResourceType,
+    is_sensitive,
     topic_defaults,
     validate_topic_configs,
 )
+from quorate.metadata.config_keys.keys import base_name
 from quorate.metadata.config_keys.validators import OneOf
 from quorate.metadata.ids import Endpoint, NodeId
+from quorate.metadata.security import settings as security
 from quorate.metadata.security.authorizer import Authorizer, parse_authorizer_class, parse_super_users
+from quorate.metadata.security.settings import USED as SECURITY_KEYS
+from quorate.metadata.security.settings import (
+    ClientSettings,
+    Given,
+    ListenerSettings,
+    controller_client_settings,
+    listener_prefix,
+    listener_settings,
+)
 from quorate.metadata.settings import Reader, SettingsWarning, at_least, own_setting, plugin_setting, setting
 
 _MEBIBYTE: Final = 1024 * 1024
@@ -199,6 +212,10 @@ class NodeConfig:
 
     static: Mapping[str, str] = attrs.field(default=_NO_TEXTS, repr=False)
     """Texts as they were given, of the keys that have an effect."""
+    listener_security: Mapping[str, ListenerSettings] = attrs.field(factory=dict, repr=False)
+    """How each listener lets clients in; one that is missing is in the clear."""
+    controller_security: ClientSettings = attrs.field(factory=ClientSettings, repr=False)
+    """How this node reaches the controllers."""
 
     @classmethod
     def of(cls, values: Mapping[str, str]) -> Self:
@@ -243,12 +260,18 @@ class NodeConfig:
         _check_listeners(reader, cls.ROLE, host_name)
         _check_authorizer(reader)
         cls.check(reader)
+        listener_security, controller_security = _security(reader, cls.ROLE)
         used = cls.used_keys()
         for key in raw.texts:
             _check_unused(reader, key, used, cls.ROLE)
         reader.check()
         values = {name: reader.values[declared.key] for name, declared in settings.settings_of(cls)}
-        return cls(**values, static=_static(reader.raw, used)), reader.warnings
+        return cls(
+            **values,
+            static=_static(reader.raw, used),
+            listener_security=listener_security,
+            controller_security=controller_security,
+        ), reader.warnings
 
     @classmethod
     def check(cls, reader: Reader) -> None:
@@ -263,7 +286,7 @@ class NodeConfig:
     def used_keys(cls) -> frozenset[str]:
         """Keys that have an effect on a node of this role."""
         fields = frozenset(declared.key for _, declared in settings.settings_of(cls))
-        return fields | _inherited_keys() | _SYNONYMS_OF_FIELDS
+        return fields | _inherited_keys() | _SYNONYMS_OF_FIELDS | SECURITY_KEYS
 
     @classmethod
     def known_keys(cls) -> frozenset[str]:
@@ -468,12 +491,26 @@ def _check_protocols(reader: Reader, names: Iterable[str], protocols: Mapping[st
                 "listener.security.protocol.map",
                 f"It says no protocol for the listener {name}; add {name}:PLAINTEXT.",
             )
-        elif protocol not in addresses.SPOKEN_PROTOCOLS:
-            spoken = ", ".join(protocol.name for protocol in sorted(addresses.SPOKEN_PROTOCOLS))
-            reader.problem(
-                "listener.security.protocol.map",
-                f"The listener {name} is to speak {protocol.name}, which this version cannot. It speaks: {spoken}.",
-            )
+
+
+def _security(reader: Reader, role: str) -> tuple[Mapping[str, ListenerSettings], ClientSettings]:
+    """Of every listener of this node, and of its own way to the controllers."""
+    protocols = reader.values.get("listener.security.protocol.map") or {}
+    listeners = reader.values.get("listeners") or ()
+    names = reader.values.get("controller.listener.names") or ()
+    texts = {key: text.value for key, text in reader.raw.texts.items()}
+    given = Given(
+        texts, lambda key, why: reader.problem(key, why, hide=is_sensitive(ResourceType.BROKER, key))
+    )
+    own = {
+        one.name: listener_settings(given, one.name, protocols[one.name])
+        for one in listeners
+        if one.name in protocols
+    }
+    if not names or names[0] not in protocols:
+        return own, ClientSettings()
+    way = controller_client_settings(given, names[0], protocols[names[0]], is_controller=role == "controller")
+    return own, way
 
 
 def _check_advertised(reader: Reader, listeners: tuple[Endpoint, ...], host_name: str | None) -> None:
@@ -520,6 +557,7 @@ REFUSED_KEYS: Final[Mapping[str, str]] = {
     "that it forbids. Remove this key to start without it.",
     "alter.config.policy.class.name": "Policies are Java classes and cannot be loaded, so configs would be accepted "
     "that it forbids. Remove this key to start without it.",
+    **security.REFUSED,
     "zookeeper.connect": "A node that is configured here belongs to a quorum of controllers. Remove this key.",
 }
 """Keys of Kafka that, were they ignored, would silently take away what the operator relies on."""
@@ -559,13 +597,22 @@ REMOVED_KEYS: Final = frozenset({
 """Keys of older Kafka releases that may still stand in a file."""
 
 
+def _check_listener_of(reader: Reader, key: str) -> None:
+    known = {listener_prefix(name) for name in reader.values.get("listener.security.protocol.map") or ()}
+    if not any(key.startswith(prefix) for prefix in known):
+        reader.warn(key, "no listener of that name is known here, so this key has no effect")
+
+
 def _check_unused(reader: Reader, key: str, used: frozenset[str], role: str) -> None:
     if key in used or key == "controller.quorum.voters":
         return
     text = reader.raw.texts[key].value.strip()
-    if key in REFUSED_KEYS:
+    base = base_name(key)
+    if base in REFUSED_KEYS:
         if text:
-            reader.problem(key, REFUSED_KEYS[key])
+            reader.problem(key, REFUSED_KEYS[base])
+    elif base in SECURITY_KEYS:
+        _check_listener_of(reader, key)
     elif key in _IGNORED_BECAUSE:
         reader.warn(key, f"this key of Kafka is ignored: {_IGNORED_BECAUSE[key]}")
     elif key in REMOVED_KEYS or key.startswith("zookeeper."):

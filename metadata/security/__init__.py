@@ -1,1 +1,1 @@
-"""Who may do what: ACLs, and the decision that they amount to."""
+"""Who is there, and what they may do: authentication of connections, and the authorizer's decisions."""

@@ -17,7 +17,18 @@ from typing import Any, Final
 import attrs
 
 from quorate.metadata.checks import ErrorCode, RemoteProtocolError
-from quorate.metadata.wire import acls, brokers, cluster, configs, credentials, envelope, quotas, raft, topics
+from quorate.metadata.wire import (
+    acls,
+    brokers,
+    cluster,
+    configs,
+    credentials,
+    envelope,
+    quotas,
+    raft,
+    sasl,
+    topics,
+)
 from quorate.metadata.wire.api_names import api_called
 from quorate.metadata.wire.convert import message_plan
 from quorate.metadata.wire.reading import read_message, skip_tags
@@ -95,6 +106,7 @@ def _row(
 _ROWS: Final = (
     _row(raft, "Fetch", 13, 18, Access.CLUSTER_ACTION, reads=True),
     _row(cluster, "Metadata", 0, 13, Access.PER_RESOURCE, reads=True),
+    _row(sasl, "SaslHandshake", 0, 1, Access.NOTHING),
     _row(cluster, "ApiVersions", 0, 4, Access.NOTHING, reads=True),
     _row(topics, "CreateTopics", 2, 7, Access.PER_RESOURCE, forwardable=True),
     _row(topics, "DeleteTopics", 1, 6, Access.PER_RESOURCE, forwardable=True),
@@ -103,6 +115,7 @@ _ROWS: Final = (
     _row(acls, "DeleteAcls", 1, 3, Access.ALTER, forwardable=True),
     _row(configs, "DescribeConfigs", 1, 4, Access.PER_RESOURCE, reads=True),
     _row(configs, "AlterConfigs", 0, 2, Access.PER_RESOURCE, forwardable=True),
+    _row(sasl, "SaslAuthenticate", 0, 2, Access.NOTHING),
     _row(topics, "CreatePartitions", 0, 3, Access.PER_RESOURCE, forwardable=True),
     _row(topics, "ElectLeaders", 0, 2, Access.ALTER, forwardable=True),
     _row(configs, "IncrementalAlterConfigs", 0, 1, Access.PER_RESOURCE, forwardable=True),

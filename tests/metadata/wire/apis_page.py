@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping
 from typing import Final
 
+from quorate.metadata.security.sasl_server import SASL_KEYS
 from quorate.metadata.wire.api_names import API_NAMES
 from quorate.metadata.wire.cluster import ApiVersionsRequest
 from quorate.metadata.wire.table import APIS, Access, Api
@@ -48,7 +49,7 @@ PER_RESOURCE: Final[Mapping[str, str]] = {
     "AlterConfigs": "ALTER_CONFIGS on each topic or group; on the cluster for brokers and client metrics",
     "IncrementalAlterConfigs": "ALTER_CONFIGS on each topic or group; on the cluster for brokers and client metrics",
     "CreatePartitions": "ALTER on each topic",
-    "DescribeCluster": "nothing at brokers, ALTER on the cluster at controllers; DESCRIBE on it to be told its own rights",
+    "DescribeCluster": "nothing at brokers, ALTER on the cluster at controllers; to be told of rights DESCRIBE on it",
     "DescribeTopicPartitions": "DESCRIBE on each topic",
 }
 
@@ -58,7 +59,8 @@ _NO_TRANSACTIONS: Final = "no: transactions are the business of brokers with top
 _GONE: Final = "no: Kafka 4.0 has given it up"
 _NOT_YET: Final = "not yet"
 _TOKENS: Final = "not yet: delegation tokens"
-_SASL: Final = "not yet: listeners speak plaintext"
+
+_AT_LOGIN: Final = "at login"
 
 MISSING: Final[Mapping[str, str]] = {
     **dict.fromkeys(
@@ -119,7 +121,6 @@ MISSING: Final[Mapping[str, str]] = {
         ),
         _NO_TRANSACTIONS,
     ),
-    **dict.fromkeys(("SaslHandshake", "SaslAuthenticate"), _SASL),
     **dict.fromkeys(
         (
             "CreateDelegationToken",
@@ -143,6 +144,8 @@ MISSING: Final[Mapping[str, str]] = {
 
 def is_offered(api: Api) -> bool:
     """A broker declares all that may be forwarded, and hides what no controller takes."""
+    if api.key in SASL_KEYS:
+        return True
     return api.key in BY_CONTROLLERS or (api.key in BY_BROKERS and not api.forwardable)
 
 
@@ -159,12 +162,16 @@ def _row(key: int, name: str) -> str:
 
 
 def _at_brokers(api: Api) -> str:
+    if api.key in SASL_KEYS:
+        return _AT_LOGIN
     if api.key not in BY_BROKERS:
         return ""
     return "forwarded" if api.forwardable else "answered"
 
 
 def _at_controllers(api: Api) -> str:
+    if api.key in SASL_KEYS:
+        return _AT_LOGIN
     if api.key not in BY_CONTROLLERS:
         return ""
     return "answered"
