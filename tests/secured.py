@@ -3,6 +3,8 @@
 plaintext   nothing is asked
 mtls        every listener speaks TLS and wants a certificate
 sasl_ssl    every listener speaks TLS and wants a login: the nodes' own by PLAIN, administrators' by PLAIN or SCRAM
+
+In both of the latter ACLs decide what everybody but the nodes and the administrator may do.
 """
 
 import pathlib
@@ -16,6 +18,9 @@ from quorate.admin.cluster_files import Wanted
 
 MODES: Final = ("plaintext", "mtls", "sasl_ssl")
 ADMIN: Final = "admin"
+"""May do everything."""
+USER: Final = "alice"
+"""May do what ACLs say."""
 PASSWORD: Final = "admin's secret"
 NODE_PASSWORD: Final = "between nodes"
 _PLAIN: Final = "org.apache.kafka.common.security.plain.PlainLoginModule"
@@ -79,6 +84,11 @@ class Certificates:
         return path
 
 
+def login_entry(user: str, password: str = PASSWORD) -> str:
+    """A client's `sasl.jaas.config`."""
+    return f'{_PLAIN} required username="{user}" password="{password}";'
+
+
 def secured(mode: str, directory: pathlib.Path) -> Secured:
     """A mode of `MODES`; its files go into the directory."""
     if mode == "plaintext":
@@ -93,6 +103,8 @@ def secured(mode: str, directory: pathlib.Path) -> Secured:
         "ssl.keystore.type": "PEM",
         "ssl.keystore.location": str(node),
         **tls,
+        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        "super.users": f"User:node;User:{ADMIN}",
     }
     clients = {"security.protocol": protocol, **tls}
     if mode == "mtls":
@@ -102,7 +114,7 @@ def secured(mode: str, directory: pathlib.Path) -> Secured:
     else:
         entry = (
             f'{_PLAIN} required username="node" password="{NODE_PASSWORD}" user_node="{NODE_PASSWORD}" '
-            f'user_{ADMIN}="{PASSWORD}";'
+            f'user_{ADMIN}="{PASSWORD}" user_{USER}="{PASSWORD}";'
         )
         nodes |= {
             "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512",
@@ -112,7 +124,7 @@ def secured(mode: str, directory: pathlib.Path) -> Secured:
         }
         clients |= {
             "sasl.mechanism": "PLAIN",
-            "sasl.jaas.config": f'{_PLAIN} required username="{ADMIN}" password="{PASSWORD}";',
+            "sasl.jaas.config": login_entry(ADMIN),
         }
     return Secured(
         mode=mode,
