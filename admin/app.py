@@ -36,6 +36,7 @@ GROUPS: Final = (
     Group("topics", "List, create, describe, alter and delete topics."),
     Group("brokers", "List, describe and unregister brokers."),
     Group("configs", "Describe and alter dynamic configs."),
+    Group("acls", "Who may do what: list, add and remove ACLs."),
     Group("features", "Feature levels: what is finalized and what is supported."),
     Group("log", "Dump, follow, verify, compare and export the log's records."),
     Group("snapshot", "Back a running cluster's metadata up, and check backups."),

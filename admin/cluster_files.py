@@ -29,6 +29,7 @@ from quorate.controller.config import ControllerConfig
 from quorate.metadata.connection import ClientSecurity
 from quorate.metadata.ids import NodeId, random_uuid, uuid_to_text
 from quorate.metadata.log.directory import FormatPlan, InitialVoter, Quorum, format_directory
+from quorate.metadata.settings import read
 
 Role = Literal["controller", "broker"]
 
@@ -43,6 +44,10 @@ _CONTROLLER_LISTENER: Final = "CONTROLLER"
 _BROKER_LISTENER: Final = "PLAINTEXT"
 _BROKER_GRACE_MS: Final = 5_000
 """Brokers that are stopped when their controllers are gone wait so long for a leave that nobody can give."""
+
+
+_ITS_OWN: Final = frozenset({"node.id", "listeners", "metadata.log.dir"})
+"""Keys that differ from node to node."""
 
 
 @attrs.frozen(kw_only=True)
@@ -209,7 +214,9 @@ def _with_brokers(files: ClusterFiles, ports: HeldPorts, rng: random.Random, wan
     while len(brokers) < wanted.brokers:
         id = NodeId(max((node.id for node in brokers), default=FIRST_BROKER_ID - 1) + 1)
         added = _plan(files.directory, "broker", id, ports, rng)
-        _write_config(added, files.bootstrap_controllers, wanted.broker_settings)
+        _write_config(
+            added, files.bootstrap_controllers, {**_settings_like(files.brokers), **wanted.broker_settings}
+        )
         _format(added, files.cluster_id, (), rng)
         brokers.append(added)
     return attrs.evolve(files, brokers=tuple(brokers[: wanted.brokers]))
@@ -220,9 +227,17 @@ def with_spare_controller(
 ) -> tuple[ClusterFiles, NodeFiles]:
     """One controller more, which follows and does not vote until `quorate quorum add-controller` lets it."""
     spare = _plan(files.directory, "controller", NodeId(files.controllers[-1].id + 1), ports, rng)
-    _write_config(spare, files.bootstrap_controllers, {})
+    _write_config(spare, files.bootstrap_controllers, _settings_like(files.controllers))
     format_spare(spare, files.cluster_id, rng)
     return attrs.evolve(files, controllers=(*files.controllers, spare)), spare
+
+
+def _settings_like(nodes: tuple[NodeFiles, ...]) -> dict[str, str]:
+    """What a node that joins these takes over from the last of them: all but what makes it itself."""
+    if not nodes:
+        return {}
+    texts = read(nodes[-1].config).texts
+    return {key: text.value for key, text in texts.items() if key not in _ITS_OWN}
 
 
 def format_spare(node: NodeFiles, cluster_id: str, rng: random.Random) -> None:

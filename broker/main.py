@@ -152,6 +152,7 @@ class _Broker:
             config=config,
             cluster_id=directory.meta.cluster_id,
             image=lambda: self._machine.image,
+            published=lambda: self._machine.loader.published,
             relay=self._relay,
             slow=self._slow,
             kraft_version=lambda: self._parts.node.core.log.voters.kraft_version,

@@ -283,6 +283,7 @@ class _Connection:
             pending, self._pending = self._pending, deque()
             for call in pending:
                 call.gone()
+            await trio.aclose_forcefully(self._stream)
             await trio.aclose_forcefully(raw)
         if self._fault is not None:
             raise self._fault

@@ -39,6 +39,7 @@ from quorate.metadata.config_keys.keys import base_name
 from quorate.metadata.config_keys.validators import OneOf
 from quorate.metadata.ids import Endpoint, NodeId
 from quorate.metadata.security import settings as security
+from quorate.metadata.security.authorizer import Authorizer, parse_authorizer_class, parse_super_users
 from quorate.metadata.security.settings import USED as SECURITY_KEYS
 from quorate.metadata.security.settings import (
     ClientSettings,
@@ -48,7 +49,7 @@ from quorate.metadata.security.settings import (
     listener_prefix,
     listener_settings,
 )
-from quorate.metadata.settings import Reader, SettingsWarning, at_least, own_setting, setting
+from quorate.metadata.settings import Reader, SettingsWarning, at_least, own_setting, plugin_setting, setting
 
 _MEBIBYTE: Final = 1024 * 1024
 _MAX_BATCH_BYTES: Final = 8 * _MEBIBYTE
@@ -194,6 +195,21 @@ class NodeConfig:
         convert=lambda text: addresses.parse_named_bind_address(text) if text else None,
     )
 
+    has_authorizer: bool = setting("authorizer.class.name", convert=parse_authorizer_class)
+    super_users: frozenset[str] = plugin_setting(
+        "super.users",
+        ConfigType.STRING,
+        "",
+        "Principals that may do everything, such as User:admin;User:broker. The nodes themselves must be among them.",
+        convert=parse_super_users,
+    )
+    allow_everyone_if_no_acl_found: bool = plugin_setting(
+        "allow.everyone.if.no.acl.found",
+        ConfigType.BOOLEAN,
+        "false",
+        "Whether a resource that no ACL is about is everybody's.",
+    )
+
     static: Mapping[str, str] = attrs.field(default=_NO_TEXTS, repr=False)
     """Texts as they were given, of the keys that have an effect."""
     listener_security: Mapping[str, ListenerSettings] = attrs.field(factory=dict, repr=False)
@@ -242,6 +258,7 @@ class NodeConfig:
         _check_quorum(reader)
         _check_directory(reader)
         _check_listeners(reader, cls.ROLE, host_name)
+        _check_authorizer(reader)
         cls.check(reader)
         listener_security, controller_security = _security(reader, cls.ROLE)
         used = cls.used_keys()
@@ -275,6 +292,13 @@ class NodeConfig:
     def known_keys(cls) -> frozenset[str]:
         """Keys that may stand in a file, used or not."""
         return cls.used_keys() | BROKER_KEYS.keys() | REMOVED_KEYS | REFUSED_KEYS.keys()
+
+    @property
+    def authorizer(self) -> Authorizer | None:
+        """Who decides what clients may do; None: they may do everything."""
+        if not self.has_authorizer:
+            return None
+        return Authorizer(super_users=self.super_users, allow_if_no_acl=self.allow_everyone_if_no_acl_found)
 
     @property
     def bootstrap_endpoints(self) -> tuple[Endpoint, ...]:
@@ -374,6 +398,13 @@ def _check_quorum(reader: Reader) -> None:
             f"{'It is empty' if reader.given('controller.quorum.bootstrap.servers') else 'It is missing'}. "
             "List host:port of the controllers; this node finds the quorum through any of them.",
         )
+
+
+def _check_authorizer(reader: Reader) -> None:
+    """Warns of what reads as if it protected something."""
+    for key in ("super.users", "allow.everyone.if.no.acl.found"):
+        if reader.values.get("authorizer.class.name") is False and reader.values.get(key):
+            reader.warn(key, "it has no effect without authorizer.class.name: every client may do everything")
 
 
 def _check_directory(reader: Reader) -> None:
@@ -522,8 +553,6 @@ def _reachable(reader: Reader, listener: Endpoint, host_name: str | None) -> End
 
 
 REFUSED_KEYS: Final[Mapping[str, str]] = {
-    "authorizer.class.name": "No authorizer is available: every client may do everything. Remove this key to "
-    "start without one.",
     "create.topic.policy.class.name": "Policies are Java classes and cannot be loaded, so topics would be created "
     "that it forbids. Remove this key to start without it.",
     "alter.config.policy.class.name": "Policies are Java classes and cannot be loaded, so configs would be accepted "

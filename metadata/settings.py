@@ -229,6 +229,14 @@ def own_setting(
     return _field(Setting(key=own.name, own=own, unit=unit, convert=convert))
 
 
+def plugin_setting(
+    key: str, type: ConfigType, default: str, doc: str, *, convert: Callable[[Any], Any] | None = None
+) -> Any:
+    """A field that a key of one of Kafka's plug-ins fills: it is Kafka's, and yet not among the broker's keys."""
+    borrowed = ConfigKey(name=key, type=type, default=default, documentation=doc)
+    return _field(Setting(key=key, own=borrowed, convert=convert))
+
+
 def settings_of(config_class: type[attrs.AttrsInstance]) -> Iterator[tuple[str, Setting]]:
     """The fields of a class that keys fill, with their settings."""
     for field in attrs.fields(config_class):

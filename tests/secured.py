@@ -3,6 +3,8 @@
 plaintext   nothing is asked
 mtls        every listener speaks TLS and wants a certificate
 sasl_ssl    every listener speaks TLS and wants a login: the nodes' own by PLAIN, administrators' by PLAIN or SCRAM
+
+In both of the latter ACLs decide what everybody but the nodes and the administrator may do.
 """
 
 import pathlib
@@ -12,8 +14,13 @@ from typing import Final
 import attrs
 import trustme
 
+from quorate.admin.cluster_files import Wanted
+
 MODES: Final = ("plaintext", "mtls", "sasl_ssl")
 ADMIN: Final = "admin"
+"""May do everything."""
+USER: Final = "alice"
+"""May do what ACLs say."""
 PASSWORD: Final = "admin's secret"
 NODE_PASSWORD: Final = "between nodes"
 _PLAIN: Final = "org.apache.kafka.common.security.plain.PlainLoginModule"
@@ -29,13 +36,33 @@ class Secured:
     node_settings: Mapping[str, str] = attrs.field(factory=dict)
     client_settings: Mapping[str, str] = attrs.field(factory=dict)
 
-    @property
-    def wanted(self) -> dict[str, Mapping[str, str]]:
-        """For `cluster_files.Wanted`."""
+    def wanted(
+        self,
+        *,
+        controllers: int | None = None,
+        brokers: int | None = None,
+        controller_settings: Mapping[str, str] | None = None,
+        broker_settings: Mapping[str, str] | None = None,
+    ) -> Wanted:
+        """A cluster in this mode."""
+        return Wanted(
+            controllers=controllers,
+            brokers=brokers,
+            controller_settings={**self.node_settings, **(controller_settings or {})},
+            broker_settings={**self.node_settings, **(broker_settings or {})},
+            client_settings=self.client_settings,
+        )
+
+    def for_clients(self) -> dict[str, str]:
+        """For programs of other people's client libraries (tests/e2e/clients): the mode and its files."""
+        if self.mode == "plaintext":
+            return {"mode": self.mode}
         return {
-            "controller_settings": self.node_settings,
-            "broker_settings": self.node_settings,
-            "client_settings": self.client_settings,
+            "mode": self.mode,
+            "authority": str(self.authority),
+            "certificate": str(self.admin_pem),
+            "user": ADMIN,
+            "password": PASSWORD,
         }
 
 
@@ -57,6 +84,11 @@ class Certificates:
         return path
 
 
+def login_entry(user: str, password: str = PASSWORD) -> str:
+    """A client's `sasl.jaas.config`."""
+    return f'{_PLAIN} required username="{user}" password="{password}";'
+
+
 def secured(mode: str, directory: pathlib.Path) -> Secured:
     """A mode of `MODES`; its files go into the directory."""
     if mode == "plaintext":
@@ -71,6 +103,8 @@ def secured(mode: str, directory: pathlib.Path) -> Secured:
         "ssl.keystore.type": "PEM",
         "ssl.keystore.location": str(node),
         **tls,
+        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        "super.users": f"User:node;User:{ADMIN}",
     }
     clients = {"security.protocol": protocol, **tls}
     if mode == "mtls":
@@ -80,7 +114,7 @@ def secured(mode: str, directory: pathlib.Path) -> Secured:
     else:
         entry = (
             f'{_PLAIN} required username="node" password="{NODE_PASSWORD}" user_node="{NODE_PASSWORD}" '
-            f'user_{ADMIN}="{PASSWORD}";'
+            f'user_{ADMIN}="{PASSWORD}" user_{USER}="{PASSWORD}";'
         )
         nodes |= {
             "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512",
@@ -90,7 +124,7 @@ def secured(mode: str, directory: pathlib.Path) -> Secured:
         }
         clients |= {
             "sasl.mechanism": "PLAIN",
-            "sasl.jaas.config": f'{_PLAIN} required username="{ADMIN}" password="{PASSWORD}";',
+            "sasl.jaas.config": login_entry(ADMIN),
         }
     return Secured(
         mode=mode,

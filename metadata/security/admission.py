@@ -21,6 +21,7 @@ from quorate.metadata.security.principals import distinguished_name
 from quorate.metadata.security.sasl_server import SASL_KEYS, Proven, SaslLogin
 from quorate.metadata.security.settings import ListenerSettings, SaslServerSettings
 from quorate.metadata.security.tls import TlsContext, explain_handshake
+from quorate.metadata.security.tls_stream import TlsStream
 from quorate.metadata.wire import sasl
 from quorate.metadata.wire.cluster import ApiVersionsResponse
 from quorate.metadata.wire.framing import FrameBuffer, framed
@@ -63,12 +64,12 @@ class ListenerSecurity:
         return await self._log_in(stream, buffer, service, self._settings.sasl)
 
     async def _secure(self, stream: trio.abc.Stream, tls: TlsContext) -> tuple[trio.abc.Stream, str]:
-        secured = trio.SSLStream(stream, tls.current(), server_side=True, https_compatible=True)
+        secured = TlsStream(stream, tls.current(), server_side=True)
         try:
             await secured.do_handshake()
         except trio.BrokenResourceError as error:
             raise RemoteProtocolError(f"TLS failed: {explain_handshake(error)}") from None
-        certificate: Any = secured.getpeercert()
+        certificate = secured.getpeercert()
         if not certificate:
             return secured, ANONYMOUS
         name = distinguished_name(certificate.get("subject", ()))

@@ -17,6 +17,7 @@ from quorate.metadata.connection import CLIENT_ID, Entry, RefusedThere
 from quorate.metadata.security.mechanisms import ClientMechanism, NotLetIn, client_mechanism
 from quorate.metadata.security.settings import ClientSettings, SaslClientSettings
 from quorate.metadata.security.tls import TlsContext, explain_handshake
+from quorate.metadata.security.tls_stream import TlsStream
 from quorate.metadata.wire.framing import FrameBuffer
 from quorate.metadata.wire.sasl import SaslAuthenticateRequest, SaslHandshakeRequest
 from quorate.metadata.wire.table import correlation_id_of, decode_response, encode_request
@@ -77,7 +78,7 @@ def _renew_after_ms(lifetime_ms: int) -> int:
 
 
 async def _secure(stream: trio.abc.Stream, tls: TlsContext, address: Address) -> trio.abc.Stream:
-    secured = trio.SSLStream(stream, tls.current(), server_hostname=address.host, https_compatible=True)
+    secured = TlsStream(stream, tls.current(), server_hostname=address.host)
     try:
         await secured.do_handshake()
     except trio.BrokenResourceError as error:
