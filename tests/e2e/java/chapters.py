@@ -199,10 +199,16 @@ CLIENT_METRICS: Final = Chapter(
         "kafka-client-metrics --list",
         "kafka-client-metrics --describe",
         "kafka-client-metrics --describe --name slow",
-        "kafka-configs --alter --client-metrics slow --add-config interval.ms=60000",
-        "kafka-configs --alter --client-metrics slow --add-config no.such.key=1",
-        "kafka-configs --describe --client-metrics slow",
-        "kafka-configs --describe --entity-type client-metrics",
+        Step(
+            "kafka-configs --alter --entity-type client-metrics --entity-name slow --add-config interval.ms=60000",
+            since="4.0",
+        ),
+        Step(
+            "kafka-configs --alter --entity-type client-metrics --entity-name slow --add-config no.such.key=1",
+            since="4.0",
+        ),
+        Step("kafka-configs --describe --entity-type client-metrics --entity-name slow", since="4.0"),
+        Step("kafka-configs --describe --entity-type client-metrics", since="4.0"),
         "kafka-client-metrics --delete --name slow",
         "kafka-client-metrics --list",
         "kafka-client-metrics --describe --name slow",
@@ -213,13 +219,18 @@ GROUPS: Final = Chapter(
     name="groups",
     where=BROKERS,
     steps=_steps(
-        "kafka-configs --alter --group readers --add-config consumer.session.timeout.ms=50000",
-        "kafka-configs --alter --group readers --add-config consumer.session.timeout.ms=1",
-        "kafka-configs --alter --group readers --add-config no.such.key=1",
-        "kafka-configs --describe --group readers",
-        "kafka-configs --describe --entity-type groups",
-        "kafka-configs --alter --group readers --delete-config consumer.session.timeout.ms",
-        "kafka-configs --describe --group readers",
+        Step(
+            "kafka-configs --alter --group readers --add-config consumer.session.timeout.ms=50000",
+            since="4.0",
+        ),
+        Step("kafka-configs --alter --group readers --add-config consumer.session.timeout.ms=1", since="4.0"),
+        Step("kafka-configs --alter --group readers --add-config no.such.key=1", since="4.0"),
+        Step("kafka-configs --describe --group readers", since="4.0"),
+        Step("kafka-configs --describe --entity-type groups", since="4.0"),
+        Step(
+            "kafka-configs --alter --group readers --delete-config consumer.session.timeout.ms", since="4.0"
+        ),
+        Step("kafka-configs --describe --group readers", since="4.0"),
     ),
 )
 
@@ -227,14 +238,35 @@ ACLS: Final = Chapter(
     name="acls",
     where=BOTH,
     steps=_steps(
-        "kafka-acls --add --allow-principal User:alice --operation Read --operation Describe --topic guarded",
-        "kafka-acls --add --deny-principal User:mallory --deny-host 127.0.0.9 --operation All --topic guarded",
-        "kafka-acls --add --allow-principal User:alice --producer --topic logs- --resource-pattern-type prefixed",
-        "kafka-acls --add --allow-principal User:bob --consumer --topic guarded --group readers",
-        "kafka-acls --add --allow-principal User:bob --operation Alter --cluster",
-        "kafka-acls --add --allow-principal User:bob --operation CreateTokens --user-principal User:alice",
-        "kafka-acls --add --allow-principal User:bob --operation Describe --delegation-token *",
-        "kafka-acls --add --allow-principal User:alice --transactional-id tx --operation Write",
+        Step(
+            "kafka-acls --add --allow-principal User:alice --operation Read --operation Describe --topic guarded",
+            sorted=True,
+        ),
+        Step(
+            "kafka-acls --add --deny-principal User:mallory --deny-host 127.0.0.9 --operation All --topic guarded",
+            sorted=True,
+        ),
+        Step(
+            "kafka-acls --add --allow-principal User:alice --producer --topic logs- --resource-pattern-type prefixed",
+            sorted=True,
+        ),
+        Step(
+            "kafka-acls --add --allow-principal User:bob --consumer --topic guarded --group readers",
+            sorted=True,
+        ),
+        Step("kafka-acls --add --allow-principal User:bob --operation Alter --cluster", sorted=True),
+        Step(
+            "kafka-acls --add --allow-principal User:bob --operation CreateTokens --user-principal User:alice",
+            sorted=True,
+        ),
+        Step(
+            "kafka-acls --add --allow-principal User:bob --operation Describe --delegation-token *",
+            sorted=True,
+        ),
+        Step(
+            "kafka-acls --add --allow-principal User:alice --transactional-id tx --operation Write",
+            sorted=True,
+        ),
         Step("kafka-acls --list", sorted=True),
         Step("kafka-acls --list --topic guarded", sorted=True),
         Step("kafka-acls --list --topic logs-1 --resource-pattern-type match", sorted=True),

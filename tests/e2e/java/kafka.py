@@ -92,6 +92,10 @@ def _properties(id: int, port: int, controllers: str, directory: pathlib.Path) -
         "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer",
         "super.users=User:admin",
         f"delegation.token.secret.key={_PASSWORD}",
+        "controller.quorum.election.timeout.ms=5000",  # six servers start in one JVM: none may be given up
+        "controller.quorum.fetch.timeout.ms=15000",
+        "controller.quorum.request.timeout.ms=15000",
+        "broker.session.timeout.ms=60000",
         "offsets.topic.num.partitions=1",
         "offsets.topic.replication.factor=1",
         "log.cleaner.dedupe.buffer.size=8388608",

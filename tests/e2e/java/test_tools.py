@@ -2,26 +2,18 @@
 against Kafka's own servers (golden/, recorded by record.py), but for what differences.py names."""
 
 import difflib
-import json
-import os
 import pathlib
-import random
-import signal
-import subprocess
-import sys
+import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any, Final
 
 import attrs
 import pytest
 
-from quorate.admin.cluster_files import Wanted, lay_out
-from quorate.admin.ports import HeldPorts
-from tests.e2e.conftest import WITHIN_S, full, needs
+from tests.e2e.conftest import full, needs, started
 from tests.e2e.java.artifacts import VERSIONS
-from tests.e2e.java.chapters import CHAPTERS, Chapter, Where
-from tests.e2e.java.differences import expected
+from tests.e2e.java.chapters import API_VERSIONS, CHAPTERS, EVERY_CONFIG, Chapter, Where
+from tests.e2e.java.differences import ABOUT_MESSAGES, APIS_TO_COME, MORE_TRUTHFUL, NEWER_KEYS, expected
 from tests.e2e.java.jvm import Jvm
 from tests.e2e.java.shape import wording_off
 from tests.e2e.java.walk import Place, arguments, golden_path, tell
@@ -41,36 +33,6 @@ class Cell:
     jvm: Jvm
     place: Place
     directory: pathlib.Path
-
-
-@contextmanager
-def _started(directory: pathlib.Path, wanted: Wanted) -> Iterator[dict[str, Any]]:
-    """`quorate dev`, on what was laid out for it."""
-    with HeldPorts() as ports:
-        lay_out(directory / "c", ports, random.Random(), wanted)
-    command = [
-        sys.executable,
-        "-m",
-        "quorate.admin",
-        "dev",
-        "--dir",
-        str(directory / "c"),
-        "--output",
-        "json",
-    ]
-    with (directory / "stderr").open("w") as errors:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
-        assert process.stdout is not None
-        try:
-            line = process.stdout.readline()
-            assert line, (directory / "stderr").read_text()
-            yield json.loads(line)
-        finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.communicate(timeout=WITHIN_S)
-            finally:
-                process.kill()
 
 
 def _place(found: Mapping[str, Any], command_config: pathlib.Path | None) -> Place:
@@ -106,7 +68,6 @@ CELLS: Final = (("4.4.0", "sasl_ssl"), ("3.9.2", "plaintext"))
 """Versions of the tools, and what listeners ask; one cell an axis, but for the full matrix."""
 
 WAITING: Final[Mapping[str, str]] = {
-    "acls": "ACLs",
     "client-metrics": "ListConfigResources",
     "groups": "ListConfigResources and ListGroups",
     "reassignments": "reassignments",
@@ -115,6 +76,26 @@ WAITING: Final[Mapping[str, str]] = {
     "tokens": "delegation tokens",
 }
 """Chapters, and the operations of ours that they wait for."""
+
+COMPARED: Final = tuple(
+    one for one in CHAPTERS if one.name not in WAITING and one not in (EVERY_CONFIG, API_VERSIONS)
+)
+
+
+def _said(cell: Cell, chapter: Chapter, where: Where) -> str:
+    return tell(cell.jvm, cell.version, chapter, where, cell.place, cell.directory)
+
+
+def _configs(text: str, command: str) -> dict[str, str]:
+    """The lines of a `--describe --all`, by key."""
+    told = next(part for part in text.split("\n\n") if part.startswith(command))
+    return {line.strip().partition("=")[0]: line for line in told.splitlines() if line.startswith("  ")}
+
+
+def _offered(text: str) -> dict[str, str]:
+    """The versions of every API that a broker offers."""
+    lines = re.findall(r"^\t(\w+)\(\d+\): (.*?),?$", text, re.MULTILINE)
+    return {api: versions for api, versions in lines if versions != "UNSUPPORTED"}
 
 
 def _cells() -> tuple[tuple[str, str], ...]:
@@ -125,7 +106,7 @@ def _cells() -> tuple[tuple[str, str], ...]:
     )
 
 
-@pytest.fixture(scope="module", params=_cells(), ids="-".join)
+@pytest.fixture(scope="module")
 def cell(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cell]:
     """A version's tools in a JVM, and a cluster for them. Where the listeners ask, the tools come in by SCRAM."""
     for program in ("java", "mvn"):
@@ -134,7 +115,7 @@ def cell(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     directory = tmp_path_factory.mktemp("java")
     security = secured(mode, directory / "security")
     with (
-        _started(directory, Wanted(brokers=3, **security.wanted)) as found,
+        started(directory, security.wanted(brokers=3)) as found,
         Jvm(version) as jvm,
     ):
         place = _place(found, None)
@@ -145,19 +126,44 @@ def cell(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         yield Cell(version=version, jvm=jvm, place=place, directory=directory)
 
 
+@pytest.mark.parametrize("cell", _cells(), indirect=True, ids="-".join)
 @pytest.mark.parametrize(
     ("chapter", "where"),
-    [(chapter, where) for chapter in CHAPTERS for where in chapter.where if chapter.name not in WAITING],
+    [(chapter, where) for chapter in COMPARED for where in chapter.where],
     ids=lambda one: one if isinstance(one, str) else one.name,
 )
 def test_kafkas_tools_print_what_they_print_of_kafka(cell: Cell, chapter: Chapter, where: Where) -> None:
-    golden = wording_off(expected(chapter.name, golden_path(cell.version, where, chapter).read_text()))
+    recorded = golden_path(cell.version, where, chapter).read_text()
+    kafka = wording_off(expected(chapter.name, cell.version, recorded))
 
-    said = wording_off(tell(cell.jvm, cell.version, chapter, where, cell.place, cell.directory))
+    ours = wording_off(_said(cell, chapter, where))
 
-    if os.environ.get("QUORATE_TESTS_KEEP"):
-        (
-            pathlib.Path(os.environ["QUORATE_TESTS_KEEP"]) / f"{cell.version}-{where}-{chapter.name}"
-        ).write_text(said)
-    differing = difflib.unified_diff(golden.splitlines(), said.splitlines(), "Kafka", "Quorate", lineterm="")
-    assert said == golden, "\n".join(differing)
+    differing = difflib.unified_diff(kafka.splitlines(), ours.splitlines(), "Kafka", "Quorate", lineterm="")
+    assert ours == kafka, "\n".join(differing)
+
+
+@pytest.mark.parametrize("cell", _cells()[:1], indirect=True, ids="-".join)
+def test_every_config_of_a_topic_and_a_broker_is_shown_as_kafka_shows_it(cell: Cell) -> None:
+    """But for what is set in the files of these nodes."""
+    recorded = golden_path(cell.version, "brokers", EVERY_CONFIG).read_text()
+    said = _said(cell, EVERY_CONFIG, "brokers")
+    for what in ("--topic plain", "--broker 101"):
+        kafka, ours = (
+            _configs(text, f"$ kafka-configs --describe {what} --all") for text in (recorded, said)
+        )
+        in_files = {key for shown in (kafka, ours) for key, line in shown.items() if "STATIC_BROKER" in line}
+
+        differing = {key for key in kafka.keys() | ours.keys() if kafka.get(key) != ours.get(key)} - in_files
+
+        differing = {key for key in differing if not key.startswith("quorate.")}
+        assert differing == (NEWER_KEYS | MORE_TRUTHFUL) & kafka.keys()
+
+
+@pytest.mark.parametrize("cell", _cells()[:1], indirect=True, ids="-".join)
+def test_brokers_offer_what_kafkas_offer_and_each_in_the_same_versions(cell: Cell) -> None:
+    recorded = golden_path(cell.version, "brokers", API_VERSIONS).read_text()
+    kafka, ours = (_offered(text) for text in (recorded, _said(cell, API_VERSIONS, "brokers")))
+
+    assert {api for api in ours if ours[api] != kafka.get(api)} == {"ApiVersions"}
+    missing = {api for api in kafka.keys() - ours.keys() if not ABOUT_MESSAGES.search(api)}
+    assert missing == APIS_TO_COME

@@ -49,6 +49,11 @@ def golden_path(version: str, where: Where, chapter: Chapter) -> pathlib.Path:
     return GOLDEN / version / where / f"{chapter.name}.txt"
 
 
+def steps(chapter: Chapter, version: str) -> list[Step]:
+    """Those that the tools of this version know."""
+    return [step for step in chapter.steps if _number(step.since) <= _number(version)]
+
+
 def tell(
     jvm: Jvm,
     version: str,
@@ -68,11 +73,9 @@ def tell(
         path = directory / f"{chapter.name}-{name}"
         path.write_text(content)
         words[name] = str(path)
-    files = {path: f"{{{name}}}" for name, path in words.items()}
+    files = {path: f"{{{name}}}" for name, path in words.items()} | {str(directory): "<directory>"}
     said: list[str] = []
-    for step in chapter.steps:
-        if _number(step.since) > _number(version):
-            continue
+    for step in steps(chapter, version):
         tool, args = arguments(step.command.format_map(words), version, where, place)
         ran = jvm.run(tool, args)
         for _ in range(_TOLD_AGAIN):
@@ -124,10 +127,10 @@ def _entry(step: Step, ran: Ran, place: Place, files: Mapping[str, str]) -> str:
 
 def _shown(text: str, place: Place, files: Mapping[str, str]) -> str:
     shown = {
+        f" --command-config {place.command_config}": "",  # some are let in without
         **files,
         place.brokers: "<brokers>",
         place.controllers: "<controllers>",
-        str(place.command_config): "<config>",
     }
     for found, instead in shown.items():
         text = text.replace(found, instead)
