@@ -8,6 +8,7 @@ _SHAPES: Final = (
     (re.compile(r"(?<![\w./-])\w[\w-]{21}(?![\w-])(?!\(\d+\): )"), "<uuid>"),
     (re.compile(r"(?<![\w/+])[\w/+]{86}=="), "<hmac>"),
     (re.compile(r"\b20\d\d-\d\d-\d\dT\d\d:\d\d\b"), "<minute>"),
+    (re.compile(r"(?m)^ \t\("), "\t("),
     (re.compile(r"clientId=adminclient-\d+"), "clientId=adminclient-<n>"),
     (re.compile(r",?\"log_dirs\":\[[^]]*\]"), ""),
     (re.compile(r"from the set of voters \[.*?\](?=,|$)", re.MULTILINE), "from the set of voters [...]"),
@@ -25,13 +26,13 @@ _SHAPES: Final = (
 _ADDRESS: Final = re.compile(r"127\.0\.0\.1[: ]+\d+")
 _ANY_ORDER: Final = re.compile(
     r"(?<=^CurrentObservers: )\[(?P<objects>.*)\]$|"
-    r"(?<= for partitions )(?P<partitions>[^ ]+(?:, [^ ]+)+)$|"
-    r"(?<=' are )(?P<mechanisms>SCRAM-SHA-\d+=iterations=\d+(?:, SCRAM[^ ]+)+)$",
+    r"(?<= for partitions )(?P<partitions>[^ \n]+(?:, [^ \n]+)+)$|"
+    r"(?<=' are )(?P<mechanisms>SCRAM-SHA-\d+=iterations=\d+(?:, SCRAM[^ \n]+)+)$",
     re.MULTILINE,
 )
 _PADDING: Final = re.compile(r"(?<=\S) +(?=\t|$)|(?<=\S) {2,}(?=\S)")
 _WORDING: Final = (
-    re.compile(r"(?m)(org\.apache\.kafka\.common\.errors\.\w+): .*"),
+    re.compile(r"(?m)(org\.apache\.kafka\.common\.errors\.\w+):(?: .*)?$"),
     re.compile(r"(?m)( request for broker ID \d+ failed: ).*"),
     re.compile(r"(?m)^(Error while executing [\w ]+ : ).*"),
     re.compile(r"(?m)^(Could not \w+ [\w.]+(?: to \d+)?\. ).*"),
