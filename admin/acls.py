@@ -285,6 +285,10 @@ async def remove_acls(
         named = ", ".join(f"{target.type.name.lower()} {target.name}" for target in targets)
         what = "the ACLs that are named" if who else "ALL ACLs"
         confirm([f"This removes {what} of: {named}."], "Remove them?")
+    await _remove(session, filters)
+
+
+async def _remove(session: Session, filters: tuple[DeleteAclsFilter, ...]) -> None:
     response = await session.write(DeleteAclsRequest(filters=filters))
     gone: dict[Acl, None] = {}
     errors = []

@@ -5,12 +5,14 @@ safely we speak is not ignored but refused.
 """
 
 import difflib
+import os
 import pathlib
 from collections.abc import Iterator
 from typing import Final
 
 import attrs
 
+from quorate.metadata import config_providers
 from quorate.metadata.addresses import Address, parse_servers
 from quorate.metadata.config_keys import ResourceType, is_sensitive
 from quorate.metadata.security.login import ClientLogin
@@ -93,11 +95,14 @@ def load_client_settings(path: pathlib.Path | None) -> ClientSettings:
     """
     if path is None:
         return ClientSettings()
-    texts = {key: text.value.strip() for key, text in read(path).texts.items()}
+    raw = config_providers.resolved(read(path), os.environ)
+    texts = {
+        key: text.value.strip() for key, text in raw.texts.items() if not key.startswith("config.providers")
+    }
     problems = {one.key: one for one in _problems(str(path), texts)}
 
     def refuse(key: str, why: str) -> None:
-        value = "[hidden]" if is_sensitive(ResourceType.BROKER, key) else texts.get(key)
+        value = _shown(key, texts[key]) if key in texts else None
         problems.setdefault(key, Problem(origin=str(path), key=key, value=value, why=why))
 
     way = client_settings(texts, refuse)
@@ -117,8 +122,13 @@ def _problems(origin: str, texts: dict[str, str]) -> Iterator[Problem]:
     for key, value in sorted(texts.items()):
         why = _why_not(key, value)
         if why is not None:
-            shown = "[hidden]" if is_sensitive(ResourceType.BROKER, key) else value
-            yield Problem(origin=origin, key=key, value=shown, why=why)
+            yield Problem(origin=origin, key=key, value=_shown(key, value), why=why)
+
+
+def _shown(key: str, value: str) -> str:
+    """Nobody reads a password over somebody's shoulder because another key was wrong."""
+    may_be_secret = key.startswith(("sasl.", "ssl.")) and is_sensitive(ResourceType.BROKER, key)
+    return "[hidden]" if may_be_secret else value
 
 
 def _why_not(key: str, value: str) -> str | None:

@@ -20,7 +20,7 @@ from typing import ClassVar, Final, Self
 
 import attrs
 
-from quorate.metadata import addresses, settings
+from quorate.metadata import addresses, config_providers, settings
 from quorate.metadata.addresses import Address, SecurityProtocol
 from quorate.metadata.checks import RequestRejected
 from quorate.metadata.config_keys import (
@@ -48,6 +48,7 @@ from quorate.metadata.security.settings import (
     controller_client_settings,
     listener_prefix,
     listener_settings,
+    uses,
 )
 from quorate.metadata.settings import Reader, SettingsWarning, at_least, own_setting, plugin_setting, setting
 
@@ -236,6 +237,7 @@ class NodeConfig:
             InvalidSettings: all that is wrong with them.
         """
         raw = settings.overlay(settings.read(path), environ, cls.known_keys())
+        raw = config_providers.resolved(raw, environ)
         return cls.from_raw(raw, host_name)
 
     @classmethod
@@ -323,7 +325,9 @@ def _inherited_keys() -> frozenset[str]:
     return frozenset(inherited | bounds)
 
 
-_SYNONYMS_OF_FIELDS: Final = frozenset({"process.roles", "broker.id", "log.dirs", "log.dir"})
+_SYNONYMS_OF_FIELDS: Final = frozenset(
+    {"process.roles", "broker.id", "log.dirs", "log.dir", "config.providers"}
+)
 
 
 def _static(raw: settings.RawSettings, used: Iterable[str]) -> Mapping[str, str]:
@@ -489,7 +493,8 @@ def _check_protocols(reader: Reader, names: Iterable[str], protocols: Mapping[st
         if protocol is None:
             reader.problem(
                 "listener.security.protocol.map",
-                f"It says no protocol for the listener {name}; add {name}:PLAINTEXT.",
+                f"It says no protocol for the listener {name}; add {name}:PLAINTEXT, "
+                "or another one that it is to speak.",
             )
 
 
@@ -598,13 +603,16 @@ REMOVED_KEYS: Final = frozenset({
 
 
 def _check_listener_of(reader: Reader, key: str) -> None:
-    known = {listener_prefix(name) for name in reader.values.get("listener.security.protocol.map") or ()}
-    if not any(key.startswith(prefix) for prefix in known):
+    protocols = reader.values.get("listener.security.protocol.map") or {}
+    named = [name for name in protocols if key.startswith(listener_prefix(name))]
+    if not named:
         reader.warn(key, "no listener of that name is known here, so this key has no effect")
+    elif not uses(protocols[named[0]], base_name(key)):
+        reader.warn(key, f"that listener speaks {protocols[named[0]].name}, so this key has no effect")
 
 
 def _check_unused(reader: Reader, key: str, used: frozenset[str], role: str) -> None:
-    if key in used or key == "controller.quorum.voters":
+    if key in used or key == "controller.quorum.voters" or key.startswith(config_providers.PREFIX):
         return
     text = reader.raw.texts[key].value.strip()
     base = base_name(key)
@@ -617,7 +625,7 @@ def _check_unused(reader: Reader, key: str, used: frozenset[str], role: str) -> 
         reader.warn(key, f"this key of Kafka is ignored: {_IGNORED_BECAUSE[key]}")
     elif key in REMOVED_KEYS or key.startswith("zookeeper."):
         reader.warn(key, "this key is ignored; newer releases of Kafka do not have it either")
-    elif key in BROKER_KEYS.by_name or key.startswith(("listener.name.", "config.providers.")):
+    elif key in BROKER_KEYS.by_name or key.startswith("listener.name."):
         reader.warn(key, "this key of Kafka has no effect on this node and is ignored")
     else:
         ours = key.startswith(settings.OWN_PREFIX)

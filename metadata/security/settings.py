@@ -135,6 +135,13 @@ REFUSED: Final[Mapping[str, str]] = {
 """Kafka's keys that, were they ignored, would let in others than the operator means."""
 
 
+def uses(protocol: SecurityProtocol, key: str) -> bool:
+    """Whether a listener that speaks so looks at the key."""
+    if key.startswith("ssl."):
+        return protocol in TLS_PROTOCOLS
+    return protocol in SASL_PROTOCOLS
+
+
 def listener_prefix(name: str) -> str:
     """What stands before a listener's own keys."""
     return f"listener.name.{name.lower()}."
