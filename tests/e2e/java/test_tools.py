@@ -13,7 +13,16 @@ import pytest
 from quorate.admin.cluster_files import Wanted
 from tests.e2e.conftest import full, needs, started
 from tests.e2e.java.artifacts import VERSIONS
-from tests.e2e.java.chapters import API_VERSIONS, CHAPTERS, EVERY_CONFIG, Chapter, Where
+from tests.e2e.java.chapters import (
+    API_VERSIONS,
+    CHAPTERS,
+    ELECTIONS,
+    EVERY_CONFIG,
+    TOPICS,
+    USERS,
+    Chapter,
+    Where,
+)
 from tests.e2e.java.differences import ABOUT_MESSAGES, APIS_TO_COME, MORE_TRUTHFUL, NEWER_KEYS, OURS, expected
 from tests.e2e.java.jvm import Jvm
 from tests.e2e.java.shape import wording_off
@@ -145,6 +154,19 @@ def cell(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     ids=lambda one: one if isinstance(one, str) else one.name,
 )
 def test_kafkas_tools_print_what_they_print_of_kafka(cell: Cell, chapter: Chapter, where: Where) -> None:
+    _check(cell, chapter, where)
+
+
+@pytest.mark.parametrize("cell", _cells()[:1], indirect=True, ids="-".join)
+@pytest.mark.parametrize("chapter", [TOPICS, USERS, ELECTIONS], ids=lambda chapter: chapter.name)
+def test_controllers_answer_those_who_take_them_for_brokers(cell: Cell, chapter: Chapter) -> None:
+    """Where Kafka's would refuse: `--bootstrap-server` with the addresses of controllers."""
+    at_controllers = attrs.evolve(cell.place, brokers=cell.place.controllers, controllers="none")
+
+    _check(attrs.evolve(cell, place=at_controllers), chapter, "brokers")
+
+
+def _check(cell: Cell, chapter: Chapter, where: Where) -> None:
     recorded = golden_path(cell.version, where, chapter).read_text()
     kafka = wording_off(expected(chapter.name, cell.version, recorded))
 
