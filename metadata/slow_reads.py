@@ -19,7 +19,7 @@ import trio
 from quorate.metadata.calls import Call
 from quorate.metadata.checks import ErrorCode, RequestRejected
 from quorate.metadata.image.image import MetadataImage
-from quorate.metadata.wire.cluster import MetadataRequest
+from quorate.metadata.wire.cluster import ListPartitionReassignmentsRequest, MetadataRequest
 from quorate.metadata.wire.configs import DescribeConfigsRequest
 from quorate.metadata.wire.convert import UnsayableValue
 from quorate.metadata.wire.table import encode_response, refusal
@@ -42,6 +42,11 @@ def is_slow(request: Any, image: MetadataImage) -> bool:
     """Whether answering takes longer than the loop may stand still."""
     if isinstance(request, DescribeConfigsRequest):
         return len(request.resources) > SLOW_RESOURCES
+    if isinstance(request, ListPartitionReassignmentsRequest):
+        asked = image.topics.partition_count
+        if request.topics is not None:
+            asked = sum(len(topic.partition_indexes) for topic in request.topics)
+        return asked > SLOW_PARTITIONS
     if not isinstance(request, MetadataRequest) or image.topics.partition_count <= SLOW_PARTITIONS:
         return False
     if not request.topics:  # all of them, or (but for version 0) none: that is quick anywhere
@@ -70,6 +75,8 @@ def sources_of(request: Any, image: MetadataImage, asked_from: Hashable) -> Sour
             return Sources(asked_from=asked_from, parts=(image.topics, image.cluster))
         case DescribeConfigsRequest():
             return Sources(asked_from=asked_from, parts=(image.topics, image.configs))
+        case ListPartitionReassignmentsRequest():
+            return Sources(asked_from=asked_from, parts=(image.topics,))
         case _:
             return None
 
