@@ -37,6 +37,7 @@ GROUPS: Final = (
     Group("brokers", "List, describe and unregister brokers."),
     Group("partitions", "Move partitions to other brokers, elect leaders."),
     Group("configs", "Describe and alter dynamic configs."),
+    Group("acls", "Who may do what: list, add and remove ACLs."),
     Group("features", "Feature levels: what is finalized and what is supported."),
     Group("log", "Dump, follow, verify, compare and export the log's records."),
     Group("snapshot", "Back a running cluster's metadata up, and check backups."),

@@ -24,8 +24,9 @@ from quorate.admin.client_settings import load_client_settings
 from quorate.admin.errors import Refused, WrongUsage
 from quorate.admin.explain import translate
 from quorate.admin.output import Form, Printer, Table
+from quorate.admin.talk import Manner
 from quorate.metadata.addresses import Address, parse_servers
-from quorate.metadata.client import ClusterClient, open_client
+from quorate.metadata.client import ClientSecurity, ClusterClient, open_client
 
 P = ParamSpec("P")
 
@@ -45,8 +46,14 @@ class Session:
     servers: tuple[Address, ...]
     timeout_ms: int
     client_id: str
+    security: ClientSecurity
     client: ClusterClient
     printer: Printer
+
+    @property
+    def manner(self) -> Manner:
+        """How single nodes are asked."""
+        return Manner(timeout_ms=self.timeout_ms, client_id=self.client_id, security=self.security)
 
     async def read(self, request: Any) -> Any:
         """Any node's answer."""
@@ -81,11 +88,13 @@ async def open_session(printer: Printer, common: dict[str, Any]) -> AsyncIterato
     """
     settings = load_client_settings(common["command_config"])
     servers = _servers(common["bootstrap"], settings.servers)
-    async with open_client(servers, client_id=settings.client_id) as client:
+    security = settings.login()
+    async with open_client(servers, client_id=settings.client_id, security=security) as client:
         yield Session(
             servers=servers,
             timeout_ms=_timeout_ms(common["timeout"], settings.timeout_ms),
             client_id=settings.client_id,
+            security=security,
             client=client,
             printer=printer,
         )

@@ -1,17 +1,24 @@
 """What `--command-config FILE` may say: a client's side of a connection, in Kafka's words.
 
 The same file can be given to Kafka's own tools, so their other keys are known and ignored. What would change how
-safely we speak is not ignored but refused: this version speaks plaintext only.
+safely we speak is not ignored but refused.
 """
 
 import difflib
+import os
 import pathlib
 from collections.abc import Iterator
 from typing import Final
 
 import attrs
 
+from quorate.metadata import config_providers
 from quorate.metadata.addresses import Address, parse_servers
+from quorate.metadata.config_keys import ResourceType, is_sensitive
+from quorate.metadata.security.login import ClientLogin
+from quorate.metadata.security.settings import REFUSED, client_settings
+from quorate.metadata.security.settings import USED as SECURITY_KEYS
+from quorate.metadata.security.settings import ClientSettings as SecuritySettings
 from quorate.metadata.settings import InvalidSettings, Problem, read
 
 _MAX_TIMEOUT_MS: Final = 3_600_000
@@ -47,8 +54,20 @@ _USED: Final = frozenset({
     "bootstrap.servers",
     "client.id",
     "default.api.timeout.ms",
+    "sasl.mechanism",
     "security.protocol",
 })  # fmt: skip
+
+
+_TLS_WITHOUT_MEANING: Final = frozenset({
+    "ssl.keymanager.algorithm",
+    "ssl.keystore.password",
+    "ssl.provider",
+    "ssl.secure.random.implementation",
+    "ssl.trustmanager.algorithm",
+    "ssl.truststore.password",
+})  # fmt: skip
+_KNOWN: Final = _USED | _IGNORED | SECURITY_KEYS | _TLS_WITHOUT_MEANING
 
 
 @attrs.frozen(kw_only=True)
@@ -58,6 +77,14 @@ class ClientSettings:
     servers: tuple[Address, ...] | None = None
     timeout_ms: int | None = None
     client_id: str = "quorate-admin"
+    security: SecuritySettings = attrs.field(factory=SecuritySettings)
+
+    def login(self) -> ClientLogin:
+        """
+        Raises:
+            CannotSecure: the certificates it names cannot be used.
+        """
+        return ClientLogin(self.security)
 
 
 def load_client_settings(path: pathlib.Path | None) -> ClientSettings:
@@ -68,16 +95,26 @@ def load_client_settings(path: pathlib.Path | None) -> ClientSettings:
     """
     if path is None:
         return ClientSettings()
-    texts = {key: text.value.strip() for key, text in read(path).texts.items()}
-    problems = list(_problems(str(path), texts))
+    raw = config_providers.resolved(read(path), os.environ)
+    texts = {
+        key: text.value.strip() for key, text in raw.texts.items() if not key.startswith("config.providers")
+    }
+    problems = {one.key: one for one in _problems(str(path), texts)}
+
+    def refuse(key: str, why: str) -> None:
+        value = _shown(key, texts[key]) if key in texts else None
+        problems.setdefault(key, Problem(origin=str(path), key=key, value=value, why=why))
+
+    way = client_settings(texts, refuse)
     if problems:
-        raise InvalidSettings(problems)
+        raise InvalidSettings(problems.values())
     servers = texts.get("bootstrap.servers") or texts.get("bootstrap.controllers")
     timeout = texts.get("default.api.timeout.ms")
     return ClientSettings(
         servers=None if servers is None else parse_servers(servers.split(",")),
         timeout_ms=None if timeout is None else int(timeout),
-        client_id=texts.get("client.id") or ClientSettings.client_id,
+        client_id=texts.get("client.id") or "quorate-admin",
+        security=way,
     )
 
 
@@ -85,8 +122,13 @@ def _problems(origin: str, texts: dict[str, str]) -> Iterator[Problem]:
     for key, value in sorted(texts.items()):
         why = _why_not(key, value)
         if why is not None:
-            shown = "[hidden]" if key.startswith(("sasl.", "ssl.")) else value
-            yield Problem(origin=origin, key=key, value=shown, why=why)
+            yield Problem(origin=origin, key=key, value=_shown(key, value), why=why)
+
+
+def _shown(key: str, value: str) -> str:
+    """Nobody reads a password over somebody's shoulder because another key was wrong."""
+    may_be_secret = key.startswith(("sasl.", "ssl.")) and is_sensitive(ResourceType.BROKER, key)
+    return "[hidden]" if may_be_secret else value
 
 
 def _why_not(key: str, value: str) -> str | None:
@@ -99,12 +141,11 @@ def _why_not(key: str, value: str) -> str | None:
         case "default.api.timeout.ms":
             if not value.isdecimal() or not 0 < int(value) <= _MAX_TIMEOUT_MS:
                 return f"Allowed: milliseconds, a whole number from 1 to {_MAX_TIMEOUT_MS}."
-        case "security.protocol":
-            if value != "PLAINTEXT":
-                return "This version speaks PLAINTEXT only."
-        case _ if key.startswith(("sasl.", "ssl.")):
-            return "This version speaks PLAINTEXT only, without SASL or TLS. Remove this key."
-        case _ if key not in _USED | _IGNORED:
-            close = difflib.get_close_matches(key, [*_USED, *_IGNORED], n=1, cutoff=0.75)
+        case _ if key in REFUSED:
+            return REFUSED[key]
+        case _ if key not in _KNOWN and not key.startswith(
+            ("sasl.oauthbearer.", "sasl.kerberos.", "sasl.login.")
+        ):
+            close = difflib.get_close_matches(key, _KNOWN, n=1, cutoff=0.75)
             return "There is no such key." + (f" Did you mean {close[0]}?" if close else "")
     return None

@@ -183,6 +183,7 @@ class Cluster(Generic[NodeOfCluster]):
     def __init__(self, files: ClusterFiles, make_node: Callable[[NodeFiles], NodeOfCluster]) -> None:
         self.files = files
         self.nodes = {node.id: make_node(node) for node in files.nodes}
+        self._login = files.login()
 
     @property
     def controllers(self) -> list[NodeOfCluster]:
@@ -212,7 +213,9 @@ class Cluster(Generic[NodeOfCluster]):
         found: Readiness | None = None
         with trio.move_on_after(within_s):
             while True:
-                found = await look(self._running_files(self.controllers), self._running_files(self.brokers))
+                found = await look(
+                    self._running_files(self.controllers), self._running_files(self.brokers), self._login
+                )
                 await self._check_alive()  # also when all is well: who has ended was not even asked
                 if found.missing is None:
                     return found

@@ -4,6 +4,7 @@
     controller-1.toml       an ordinary configuration, to be changed at will but for id, port and directory
     controller-1/           that node's metadata directory
     controller-1.log        what that node says
+    client.properties       for --command-config, where the nodes ask who is there
 
 Ports are drawn once and stay in the configurations. A controller is formatted once, before any node has run:
 a wiped voter that were formatted again as its old self could vote twice (KIP-853). So an unfinished beginning is
@@ -19,13 +20,16 @@ from typing import Final, Literal
 
 import attrs
 
+from quorate.admin.client_settings import load_client_settings
 from quorate.admin.errors import Refused
 from quorate.admin.output import plural
 from quorate.admin.ports import LOOPBACK, HeldPorts
 from quorate.broker.config import BrokerConfig
 from quorate.controller.config import ControllerConfig
+from quorate.metadata.connection import ClientSecurity
 from quorate.metadata.ids import NodeId, random_uuid, uuid_to_text
 from quorate.metadata.log.directory import FormatPlan, InitialVoter, Quorum, format_directory
+from quorate.metadata.settings import read
 
 Role = Literal["controller", "broker"]
 
@@ -34,11 +38,16 @@ DEFAULT_BROKERS: Final = 2
 FIRST_BROKER_ID: Final = 101
 """So that an id tells the role."""
 _SUMMARY: Final = "cluster.json"
+_CLIENT: Final = "client.properties"
 _UNFINISHED: Final = "cluster.json.unfinished"
 _CONTROLLER_LISTENER: Final = "CONTROLLER"
 _BROKER_LISTENER: Final = "PLAINTEXT"
 _BROKER_GRACE_MS: Final = 5_000
 """Brokers that are stopped when their controllers are gone wait so long for a leave that nobody can give."""
+
+
+_ITS_OWN: Final = frozenset({"node.id", "listeners", "metadata.log.dir"})
+"""Keys that differ from node to node."""
 
 
 @attrs.frozen(kw_only=True)
@@ -83,6 +92,20 @@ class ClusterFiles:
     def bootstrap_controllers(self) -> str:
         return ",".join(node.address for node in self.controllers)
 
+    @property
+    def client_config(self) -> pathlib.Path | None:
+        """What clients need to be let in; None: nothing."""
+        path = self.directory / _CLIENT
+        return path if path.exists() else None
+
+    def login(self) -> ClientSecurity:
+        """How an administrator is let in by every node.
+
+        Raises:
+            InvalidSettings, CannotSecure: not as the file says.
+        """
+        return load_client_settings(self.client_config).login()
+
 
 @attrs.frozen(kw_only=True)
 class Wanted:
@@ -92,6 +115,8 @@ class Wanted:
     brokers: int | None = None
     controller_settings: Mapping[str, str] = attrs.field(factory=dict)
     broker_settings: Mapping[str, str] = attrs.field(factory=dict)
+    client_settings: Mapping[str, str] = attrs.field(factory=dict)
+    """What an administrator's client needs, where the nodes ask who is there."""
 
 
 def lay_out(
@@ -189,7 +214,9 @@ def _with_brokers(files: ClusterFiles, ports: HeldPorts, rng: random.Random, wan
     while len(brokers) < wanted.brokers:
         id = NodeId(max((node.id for node in brokers), default=FIRST_BROKER_ID - 1) + 1)
         added = _plan(files.directory, "broker", id, ports, rng)
-        _write_config(added, files.bootstrap_controllers, wanted.broker_settings)
+        _write_config(
+            added, files.bootstrap_controllers, {**_settings_like(files.brokers), **wanted.broker_settings}
+        )
         _format(added, files.cluster_id, (), rng)
         brokers.append(added)
     return attrs.evolve(files, brokers=tuple(brokers[: wanted.brokers]))
@@ -200,9 +227,17 @@ def with_spare_controller(
 ) -> tuple[ClusterFiles, NodeFiles]:
     """One controller more, which follows and does not vote until `quorate quorum add-controller` lets it."""
     spare = _plan(files.directory, "controller", NodeId(files.controllers[-1].id + 1), ports, rng)
-    _write_config(spare, files.bootstrap_controllers, {})
+    _write_config(spare, files.bootstrap_controllers, _settings_like(files.controllers))
     format_spare(spare, files.cluster_id, rng)
     return attrs.evolve(files, controllers=(*files.controllers, spare)), spare
+
+
+def _settings_like(nodes: tuple[NodeFiles, ...]) -> dict[str, str]:
+    """What a node that joins these takes over from the last of them: all but what makes it itself."""
+    if not nodes:
+        return {}
+    texts = read(nodes[-1].config).texts
+    return {key: text.value for key, text in texts.items() if key not in _ITS_OWN}
 
 
 def format_spare(node: NodeFiles, cluster_id: str, rng: random.Random) -> None:
@@ -268,6 +303,9 @@ def _begin(directory: pathlib.Path, ports: HeldPorts, rng: random.Random, wanted
         _write_config(node, files.bootstrap_controllers, extra)
     for node in files.nodes:
         _format(node, files.cluster_id, voters, rng)
+    if wanted.client_settings:
+        lines = (f"{key}={value}\n" for key, value in wanted.client_settings.items())
+        (directory / _CLIENT).write_text("".join(lines))
     summary = json.dumps({"cluster_id": files.cluster_id}) + "\n"
     (directory / _UNFINISHED).write_text(summary)
     (directory / _UNFINISHED).rename(directory / _SUMMARY)

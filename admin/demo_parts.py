@@ -19,7 +19,7 @@ from quorate.admin.live_log import LiveLog, LoadedSnapshot
 from quorate.admin.output import Form, Printer
 from quorate.admin.ports import LOOPBACK
 from quorate.admin.quorum_view import describe_quorum
-from quorate.admin.talk import ask, failed, talking
+from quorate.admin.talk import Manner, ask, failed, talking
 from quorate.metadata.addresses import Address, parse_servers
 from quorate.metadata.checks import ErrorCode
 from quorate.metadata.client import ClusterClient, OutcomeUnknown, open_client
@@ -75,7 +75,7 @@ class Writer:
     async def writing(cls, files: ClusterFiles) -> AsyncIterator[Self]:
         """A writer that works from `go` to `stop`."""
         failure: Exception | None = None
-        async with open_client(parse_servers(files.bootstrap.split(","))) as client:
+        async with open_client(parse_servers(files.bootstrap.split(",")), security=files.login()) as client:
             writer = cls(client)
             async with trio.open_nursery() as nursery:
                 try:
@@ -156,7 +156,7 @@ async def create_topics(files: ClusterFiles) -> list[tuple[str, int]]:
         CreatableTopic(name=name, num_partitions=partitions, replication_factor=2)
         for name, partitions in TOPICS.items()
     )
-    async with open_client(parse_servers(files.bootstrap.split(","))) as client:
+    async with open_client(parse_servers(files.bootstrap.split(",")), security=files.login()) as client:
         response = await client.call_controller(CreateTopicsRequest(topics=wanted), _TIMEOUT_MS)
     for topic in response.topics:
         if topic.error_code is not ErrorCode.none:
@@ -199,7 +199,7 @@ class LeaderWatch:
     async def _ask(self, node: NodeFiles) -> None:
         """Over one connection, so that the asking itself takes no time worth mentioning."""
         request = MetadataRequest(topics=(), allow_auto_topic_creation=False)
-        async with talking(Address(LOOPBACK, node.port), timeout_ms=_TIMEOUT_MS) as connection:
+        async with talking(Address(LOOPBACK, node.port), Manner(timeout_ms=_TIMEOUT_MS)) as connection:
             while not self.found.is_set():
                 answer = await connection.call(request, _TIMEOUT_MS)
                 if answer.controller_id not in (-1, self._dead):
@@ -248,11 +248,13 @@ def _seconds(timestamp: str) -> float:
 @contextlib.asynccontextmanager
 async def _session(files: ClusterFiles) -> AsyncIterator[Session]:
     servers = parse_servers(files.bootstrap_controllers.split(","))
-    async with open_client(servers) as client:
+    security = files.login()
+    async with open_client(servers, security=security) as client:
         yield Session(
             servers=servers,
             timeout_ms=_TIMEOUT_MS,
             client_id="quorate-demo",
+            security=security,
             client=client,
             printer=Printer(Form.JSON),
         )
@@ -305,9 +307,10 @@ async def values_at_brokers(files: ClusterFiles) -> dict[str, str | None]:
         resource_type=ResourceType.TOPIC, resource_name=TOPIC, configuration_keys=(_KEY,)
     )
     answers: dict[str, str | None] = {}
+    manner = Manner(timeout_ms=_TIMEOUT_MS, security=files.login())
     for node in files.brokers:
         request = DescribeConfigsRequest(resources=(resource,))
-        found = await ask(Address(LOOPBACK, node.port), request, timeout_ms=_TIMEOUT_MS)
+        found = await ask(Address(LOOPBACK, node.port), request, manner)
         why = failed(found)
         if why is not None:
             raise Refused(f"{node.name} did not answer.", why=why)

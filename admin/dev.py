@@ -146,6 +146,7 @@ def ready_document(files: ClusterFiles, cluster: Cluster[Any]) -> dict[str, Any]
         "bootstrap_controllers": files.bootstrap_controllers,
         "controllers": [node(one) for one in files.controllers],
         "brokers": [node(one) for one in files.brokers],
+        **({} if files.client_config is None else {"client_config": str(files.client_config)}),
     }
 
 

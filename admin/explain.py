@@ -110,6 +110,7 @@ def _table() -> _Table:
     from quorate.metadata import client
     from quorate.metadata.assembly import CannotListen
     from quorate.metadata.log.interface import StorageFailed
+    from quorate.metadata.security.tls import CannotSecure
 
     # Raised only by a broker that runs here; nobody else should load all of its code to name one exception.
     broker = sys.modules.get("quorate.broker.main")
@@ -123,6 +124,7 @@ def _table() -> _Table:
         (StorageRefused, _storage),
         (StorageFailed, lambda error: Refused(str(error))),
         (CannotListen, lambda error: Refused(str(error))),
+        (CannotSecure, lambda error: Refused(str(error))),
         (InvalidSettings, lambda error: Refused(str(error))),
         (RequestRejected, lambda error: Refused(f"{error.code.name.upper()}: {error.message}")),
         (client.NoAnswer, _no_answer),

@@ -13,7 +13,7 @@ import attrs
 import trio
 
 from quorate.admin.asking import Session
-from quorate.admin.talk import CLIENT_ID, ask, failed
+from quorate.admin.talk import Manner, ask, failed
 from quorate.metadata.addresses import Address
 from quorate.metadata.checks import ErrorCode, RequestRejected
 from quorate.metadata.client import NoAnswer
@@ -197,7 +197,7 @@ async def quorum_view(session: Session) -> QuorumView:
     }
     voters = [one.replica_id for one in partition.current_voters]
     questions = {id: (addresses[id], flush_question(id)) for id in voters if id in addresses}
-    answers = await ask_all(questions, timeout_ms=session.timeout_ms, client_id=session.client_id)
+    answers = await ask_all(questions, session.manner)
     silent = {id: failed(answer) for id, answer in answers.items()}
     return QuorumView(
         cluster_id=await _cluster_id(session),
@@ -228,7 +228,7 @@ async def recovery_id(
     )
     cluster_id = await _cluster_id(session)
     message = request_to_wire(request, cluster_id or "")
-    answer = await ask(leader, message, timeout_ms=session.timeout_ms, client_id=session.client_id)
+    answer = await ask(leader, message, session.manner)
     if failed(answer) is not None:
         return None
     response = response_from_wire(answer, "")
@@ -275,7 +275,7 @@ def _ago(now_ms: int, then_ms: int) -> int | None:
 async def _leaderless(session: Session) -> QuorumView:
     """Nobody leads, or nobody who was asked knows: each address speaks for itself."""
     questions = {str(address): (address, WHO_IS_THERE) for address in session.servers}
-    answers = await ask_all(questions, timeout_ms=session.timeout_ms, client_id=session.client_id)
+    answers = await ask_all(questions, session.manner)
     heard = [answer for answer in answers.values() if failed(answer) is None]
     return QuorumView(
         cluster_id=heard[0].cluster_id if heard else None,
@@ -313,17 +313,15 @@ def with_flushes(replica: Replica, answer: DescribeConfigsResponse | Failure) ->
 
 
 async def ask_all(
-    questions: Mapping[Any, tuple[Address, Any]],
-    *,
-    timeout_ms: int = _PER_NODE_MS,
-    client_id: str = CLIENT_ID,
+    questions: Mapping[Any, tuple[Address, Any]], manner: Manner | None = None
 ) -> dict[Any, Any]:
     """Each one's answer, or the failure, in the order of the questions."""
-    timeout_ms = min(_PER_NODE_MS, timeout_ms)
+    manner = manner or Manner(timeout_ms=_PER_NODE_MS)
+    manner = attrs.evolve(manner, timeout_ms=min(_PER_NODE_MS, manner.timeout_ms))
     answers: dict[Any, Any] = dict.fromkeys(questions)
 
     async def ask_one(key: Any, address: Address, request: Any) -> None:
-        answers[key] = await ask(address, request, timeout_ms=timeout_ms, client_id=client_id)
+        answers[key] = await ask(address, request, manner)
 
     async with trio.open_nursery() as nursery:
         for key, (address, request) in questions.items():

@@ -13,8 +13,9 @@ import trio
 
 from quorate.admin.cluster_files import NodeFiles
 from quorate.admin.ports import LOOPBACK
-from quorate.admin.talk import ask, failed
+from quorate.admin.talk import Manner, ask, failed
 from quorate.metadata.addresses import Address
+from quorate.metadata.connection import ClientSecurity
 from quorate.metadata.ids import NodeId
 from quorate.metadata.wire.cluster import MetadataRequest, MetadataResponse
 
@@ -29,13 +30,16 @@ class Readiness:
     missing: str | None = None
 
 
-async def look(controllers: Sequence[NodeFiles], brokers: Sequence[NodeFiles]) -> Readiness:
+async def look(
+    controllers: Sequence[NodeFiles], brokers: Sequence[NodeFiles], security: ClientSecurity | None = None
+) -> Readiness:
     """Asks all of them at once."""
+    manner = Manner(timeout_ms=_PER_NODE_MS, security=security)
     answers: dict[NodeId, Any] = {}
 
     async def ask_one(node: NodeFiles) -> None:
         request = MetadataRequest(topics=(), allow_auto_topic_creation=False)
-        answers[node.id] = await ask(Address(LOOPBACK, node.port), request, timeout_ms=_PER_NODE_MS)
+        answers[node.id] = await ask(Address(LOOPBACK, node.port), request, manner)
 
     async with trio.open_nursery() as nursery:
         for node in (*controllers, *brokers):

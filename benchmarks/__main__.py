@@ -1,4 +1,4 @@
-"""python -m benchmarks writes|reads|failover|startup|image [--output json]."""
+"""python -m benchmarks writes|reads|security|failover|startup|image|acls [--output json]."""
 
 import argparse
 import functools
@@ -10,7 +10,7 @@ from typing import Any
 
 import trio
 
-from benchmarks import failover, image, reads, startup, writes
+from benchmarks import acls, failover, image, reads, security, startup, writes
 
 
 def main() -> None:
@@ -28,9 +28,12 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("what", choices=sorted(_WORK))
     parser.add_argument("--output", choices=("table", "json"), default="table")
-    parser.add_argument("--seconds", type=float, default=5.0, help="writes, reads: length of each load")
+    parser.add_argument(
+        "--seconds", type=float, default=5.0, help="writes, reads, security: length of each load"
+    )
     parser.add_argument("--times", type=int, help="failover, startup: how often (20, 5)")
     parser.add_argument("--partitions", type=int, default=1_000_000, help="image: how many")
+    parser.add_argument("--acls", type=int, default=10_000, help="acls: how many")
     parser.add_argument(
         "--directory", type=pathlib.Path, help="where the logs lie: the disk that is measured"
     )
@@ -42,9 +45,11 @@ Work = Callable[[pathlib.Path], Awaitable[dict[str, Any]]]
 _WORK: dict[str, Callable[[argparse.Namespace], Work]] = {
     "writes": lambda arguments: functools.partial(writes.run, seconds=arguments.seconds),
     "reads": lambda arguments: functools.partial(reads.run, seconds=arguments.seconds),
+    "security": lambda arguments: functools.partial(security.run, seconds=arguments.seconds),
     "failover": lambda arguments: functools.partial(failover.run, times=arguments.times or 20),
     "startup": lambda arguments: functools.partial(startup.run, times=arguments.times or 5),
     "image": lambda arguments: functools.partial(image.run, partitions=arguments.partitions),
+    "acls": lambda arguments: functools.partial(acls.run, acls=arguments.acls),
 }
 
 

@@ -16,7 +16,7 @@ import trio
 
 from quorate.metadata.addresses import Address
 from quorate.metadata.checks import ErrorCode
-from quorate.metadata.connection import CallFailed, ConnectFailed, connect
+from quorate.metadata.connection import CallFailed, ClientSecurity, ConnectFailed, Plaintext, connect
 from quorate.metadata.direct_socket import DirectSocket
 from quorate.metadata.wire.configs import (
     DescribeConfigsRequest,
@@ -71,7 +71,9 @@ def read() -> DescribeConfigsRequest:
     return DescribeConfigsRequest(resources=(resource,))
 
 
-async def find_writer(addresses: Sequence[Address], *, within_s: float) -> Address:
+async def find_writer(
+    addresses: Sequence[Address], *, within_s: float, login: ClientSecurity | None = None
+) -> Address:
     """The address that takes a write now.
 
     Raises:
@@ -80,14 +82,14 @@ async def find_writer(addresses: Sequence[Address], *, within_s: float) -> Addre
     with trio.fail_after(within_s):
         while True:
             for address in addresses:
-                if await _takes(address):
+                if await _takes(address, login):
                     return address
             await trio.sleep(0.005)
 
 
-async def _takes(address: Address) -> bool:
+async def _takes(address: Address, login: ClientSecurity | None) -> bool:
     try:
-        connection = await connect(address, timeout_ms=500)
+        connection = await connect(address, timeout_ms=500, security=login)
     except ConnectFailed:
         return False
     async with trio.open_nursery() as nursery:
@@ -193,6 +195,7 @@ async def closed_loop(
     clients: int,
     seconds: float,
     make: Callable[[trio.abc.Stream, int], Asker] = Writer,
+    login: ClientSecurity | None = None,
 ) -> Result:
     """So many connections, one request under way on each.
 
@@ -210,7 +213,9 @@ async def closed_loop(
             times.append(done - began)
             began = done
 
-    streams = [await trio.open_tcp_stream(address.host, address.port) for _ in range(clients)]
+    sockets = [await trio.open_tcp_stream(address.host, address.port) for _ in range(clients)]
+    way = login or Plaintext()
+    streams = [(await way.enter(one, FrameBuffer(), address)).stream for one in sockets]
     askers = [make(stream, client) for client, stream in enumerate(streams)]
     try:
         with trio.fail_after(seconds + _PATIENCE_S):
@@ -222,8 +227,8 @@ async def closed_loop(
                     loops.start_soon(one, asker)
             spent = time.perf_counter() - start
     finally:
-        for stream in streams:
-            await trio.aclose_forcefully(stream)
+        for one_socket in sockets:
+            await trio.aclose_forcefully(one_socket)
     times.sort()
     return Result(
         clients=clients,

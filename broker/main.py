@@ -27,7 +27,10 @@ from quorate.metadata.assembly import (
     assemble,
     bind_listeners,
     bind_metrics,
+    controller_login,
+    known_users,
     let_go,
+    listener_security,
     open_node_directory,
     room_for_clients,
     through_recoveries,
@@ -127,8 +130,9 @@ class _Broker:
         self._bound = bound
         self._metrics = metrics
         client_id = f"broker-{config.node_id}"
-        self._heartbeats = ControllerLinks(opener(f"{client_id}-heartbeat"), distrust_silence=True)
-        self._forwarding = ControllerLinks(opener(f"{client_id}-forwarding"))
+        login = controller_login(config)
+        self._heartbeats = ControllerLinks(opener(f"{client_id}-heartbeat", login), distrust_silence=True)
+        self._forwarding = ControllerLinks(opener(f"{client_id}-forwarding", login))
         self._relay = Relay(self._forwarding)
         self._slow = SlowReads()
         self._life = BrokerLife(
@@ -141,18 +145,25 @@ class _Broker:
             {"log": log_changes, "life cycle": self._life.published, "answers": self._relay.published}
         )
         self._machine = BrokerMachine(publish=publishers.publish, leader_changed=self._leader_changed)
-        self._parts: Assembled = assemble(config, directory, self._machine, is_controller=False, rng=rng)
+        self._parts: Assembled = assemble(
+            config, directory, self._machine, is_controller=False, rng=rng, login=login
+        )
         self._server = BrokerServer(
             config=config,
             cluster_id=directory.meta.cluster_id,
             image=lambda: self._machine.image,
+            published=lambda: self._machine.loader.published,
             relay=self._relay,
             slow=self._slow,
             kraft_version=lambda: self._parts.node.core.log.voters.kraft_version,
             controller_versions=self._versions_of_controller,
         )
         room = room_for_clients(config)
-        self._listeners = [Listener(one.name, self._server, room=room) for one in bound]
+        known = known_users(config, lambda: self._machine.image)
+        self._listeners = [
+            Listener(one.name, self._server, security=listener_security(config, one.name, known), room=room)
+            for one in bound
+        ]
 
     async def start(self, nursery: trio.Nursery) -> None:
         """Everything but the listeners. Metrics are served from here on: who cannot join is worth looking at."""

@@ -12,6 +12,14 @@ from quorate.broker.config import BrokerConfig
 from quorate.broker.relay import Relay
 from quorate.metadata.calls import Call, answer_read
 from quorate.metadata.image.image import MetadataImage
+from quorate.metadata.security.gate import Gate
+from quorate.metadata.security.permissions import (
+    CLUSTER_NAME,
+    Operation,
+    Permits,
+    Resource,
+    permit_everything,
+)
 from quorate.metadata.slow_reads import SlowReads, is_slow, sources_of
 from quorate.metadata.views import (
     SAME_EVERYWHERE,
@@ -39,17 +47,21 @@ class BrokerServer:
         config: BrokerConfig,
         cluster_id: str,
         image: Callable[[], MetadataImage],
+        published: Callable[[], MetadataImage | None],
         relay: Relay,
         slow: SlowReads,
         kraft_version: Callable[[], int],
         controller_versions: Callable[[], cluster.ApiVersionsResponse | None],
     ) -> None:
-        """`image`: what is published now. `controller_versions`: what the active controller says of itself."""
+        """`image`: what is published now, the empty one before the first; `published`: the same, but None then.
+        `controller_versions`: what the active controller says of itself.
+        """
         self._config = config
         self._cluster_id = cluster_id
         self._image = image
         self._relay = relay
         self._slow = slow
+        self._gate = Gate(config.authorizer, published, at_controller=False)
         self._kraft_version = kraft_version
         self._controller_versions = controller_versions
         self._describing = DescribingNode(
@@ -77,12 +89,14 @@ class BrokerServer:
     def handle(self, call: Call) -> None:
         read = self._reads.get(call.api_key)
         if read is None:
-            self._relay.forward(call)
+            self._relay.forward(call)  # the controller asks what its sender may do
+            return
+        if not self._gate.admits(call):
             return
         image = self._image()
         self._make_topics(call, image)
         if is_slow(call.request, image):
-            sources = sources_of(call.request, image, self._viewpoint(call))
+            sources = sources_of(call.request, image, (self._viewpoint(call), self._gate.sees(call)))
             self._slow.answer(call, lambda: read(call, image), sources)
         else:
             answer_read(call, lambda call: read(call, image))
@@ -91,9 +105,22 @@ class BrokerServer:
         request = call.request
         if self._topic_maker is None or not isinstance(request, cluster.MetadataRequest):
             return
-        if request.allow_auto_topic_creation:
-            for name in unknown_names(image, request):
+        if not request.allow_auto_topic_creation:
+            return
+        permits = self._gate.permits(call)
+        for name in unknown_names(image, request, permits):
+            if _may_make(permits, name, log_if_denied=False):
                 self._topic_maker.make(name, call)
+
+    def _may_not_make(self, call: Call, image: MetadataImage, permits: Permits) -> frozenset[str]:
+        """Of the names that are made on demand, those that the caller may not have made."""
+        if permits is permit_everything or self._topic_maker is None:
+            return frozenset()
+        if not call.request.allow_auto_topic_creation:
+            return frozenset()
+        return frozenset(
+            name for name in unknown_names(image, call.request, permits) if not _may_make(permits, name)
+        )
 
     # ---- reads ---------------------------------------------------------------------------------------
 
@@ -103,16 +130,29 @@ class BrokerServer:
         )
 
     def _metadata(self, call: Call, image: MetadataImage) -> Any:
-        return answer_metadata(image, call.request, self._viewpoint(call), call.api_version)
+        permits = self._gate.permits(call)
+        return answer_metadata(
+            image,
+            call.request,
+            self._viewpoint(call),
+            call.api_version,
+            permits,
+            may_not_make=self._may_not_make(call, image, permits),
+        )
 
     def _same_everywhere(self, call: Call, image: MetadataImage) -> Any:
         return SAME_EVERYWHERE[type(call.request)](image, call.request)
 
     def _describe_cluster(self, call: Call, image: MetadataImage) -> Any:
-        return answer_describe_cluster(image, call.request, self._viewpoint(call))
+        return answer_describe_cluster(image, call.request, self._viewpoint(call), self._gate.permits(call))
 
     def _describe_topic_partitions(self, call: Call, image: MetadataImage) -> Any:
-        return answer_topic_partitions(image, call.request, self._viewpoint(call))
+        return answer_topic_partitions(image, call.request, self._viewpoint(call), self._gate.permits(call))
 
     def _describe_configs(self, call: Call, image: MetadataImage) -> Any:
-        return answer_describe_configs(image, call.request, self._describing)
+        return answer_describe_configs(image, call.request, self._describing, self._gate.permits(call))
+
+
+def _may_make(permits: Permits, name: str, *, log_if_denied: bool = True) -> bool:
+    everywhere = permits(Operation.CREATE, Resource.CLUSTER, CLUSTER_NAME, log_if_denied=False)
+    return everywhere or permits(Operation.CREATE, Resource.TOPIC, name, log_if_denied=log_if_denied)

@@ -42,7 +42,6 @@ from quorate.controller.events import (
 )
 from quorate.controller.faults import Situation, rejection
 from quorate.controller.operations import HANDLERS
-from quorate.controller.permissions import permit_everything
 from quorate.controller.purgatory import Parked, Purgatory
 from quorate.controller.requests import Answer, PendingRequest
 from quorate.controller.result import ControllerResult
@@ -52,11 +51,12 @@ from quorate.controller.tasks import Task, Tasks
 from quorate.metadata.batch import RecordBatch
 from quorate.metadata.checks import RequestRejected, check
 from quorate.metadata.features import METADATA_VERSION, SUPPORTED, describe_level
-from quorate.metadata.ids import Epoch
+from quorate.metadata.ids import Epoch, Offset
 from quorate.metadata.image.delta import MetadataDelta
 from quorate.metadata.image.image import MetadataImage
 from quorate.metadata.quorum.messages import LeaderAndEpoch
 from quorate.metadata.records import AnyDataRecord
+from quorate.metadata.security.permissions import permit_everything
 from quorate.metadata.wire.brokers import BrokerHeartbeatRequest
 
 MAX_OPERATIONS_PER_TURN: Final = 512
@@ -116,6 +116,11 @@ class ActiveController:
     def committed_image(self) -> MetadataImage:
         """What every answer may rest on."""
         return self._committed.image
+
+    @property
+    def committed_end(self) -> Offset:
+        """The offset after the last committed batch that was taken in."""
+        return self._committed.end
 
     @property
     def newest_image(self) -> MetadataImage:

@@ -13,7 +13,6 @@ from typing import Final, Protocol, TypeAlias
 import attrs
 
 from quorate.controller.context import Context
-from quorate.controller.permissions import CLUSTER_NAME, Operation, Resource
 from quorate.controller.result import ControllerResult, reject
 from quorate.metadata.checks import ErrorCode, RequestRejected
 from quorate.metadata.config_keys import (
@@ -31,6 +30,7 @@ from quorate.metadata.config_keys import (
 from quorate.metadata.config_keys.keys import TOPIC_KEYS
 from quorate.metadata.ids import NodeId
 from quorate.metadata.records import AnyDataRecord, ConfigRecord
+from quorate.metadata.security.permissions import CLUSTER_NAME, Operation, Resource
 from quorate.metadata.wire.configs import (
     AlterConfigsRequest,
     AlterConfigsResource,

@@ -12,7 +12,6 @@ from typing import Final, Protocol
 import attrs
 
 from quorate.controller.config import ControllerConfig
-from quorate.controller.permissions import Permits, permit_everything
 from quorate.controller.result import reject
 from quorate.metadata import features
 from quorate.metadata.checks import ErrorCode
@@ -21,6 +20,7 @@ from quorate.metadata.ids import NodeId, Offset
 from quorate.metadata.image.cluster import BrokerRegistration
 from quorate.metadata.image.image import MetadataImage
 from quorate.metadata.records import AnyDataRecord, DataRecord
+from quorate.metadata.security.permissions import Permits, permit_everything
 
 NEWEST_API_VERSION: Final = 32767
 

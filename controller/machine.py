@@ -60,11 +60,18 @@ class ControllerMachine:
         self.leader = LeaderAndEpoch(Epoch(0))
         self._wall_offset_ms = wall_offset_ms
         self._published = published
+        self._caught_up = False
 
     @property
     def image(self) -> MetadataImage:
         """The committed image: what answers may rest on."""
         return self.active.committed_image
+
+    @property
+    def caught_up_image(self) -> MetadataImage | None:
+        """The committed image; None until it was level with the high watermark for the first time. Before that it may
+        grant rights that were taken away long ago."""
+        return self.image if self._caught_up else None
 
     def submit(self, pending: PendingRequest) -> None:
         """A request for the active controller; its token is a call that is answered in time."""
@@ -75,6 +82,8 @@ class ControllerMachine:
 
     def on_committed(self, batches: Sequence[RecordBatch], high_watermark: Offset) -> None:
         self._step(Committed(tuple(batches)), now_ms())
+        if not self._caught_up:
+            self._caught_up = self.image.offset >= 0 and self.active.committed_end >= high_watermark
 
     def load_snapshot(self, snapshot_id: OffsetAndEpoch, batches: Iterable[RecordBatch]) -> Iterator[None]:
         load = SnapshotLoad(snapshot_id)

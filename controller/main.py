@@ -27,7 +27,9 @@ from quorate.metadata.assembly import (
     assemble,
     bind_listeners,
     bind_metrics,
+    known_users,
     let_go,
+    listener_security,
     open_node_directory,
     room_for_clients,
     through_recoveries,
@@ -119,7 +121,11 @@ async def _run(
         config=config, machine=machine, node=parts.node, slow=slow, cluster_id=parts.cluster_id
     )
     room = room_for_clients(config)
-    listeners = [Listener(one.name, server, room=room) for one in bound]
+    known = known_users(config, lambda: machine.image, config.delegation_token_secret_key)
+    listeners = [
+        Listener(one.name, server, security=listener_security(config, one.name, known), room=room)
+        for one in bound
+    ]
     running = Running(
         cluster_id=parts.cluster_id,
         endpoints={one.name: one.advertised for one in bound},
@@ -132,7 +138,7 @@ async def _run(
         for listener, one in zip(listeners, bound, strict=True):
             await nursery.start(listener.serve, one.sources)
         registration = _registration(config, bound, rng)
-        nursery.start_soon(keep_registered, machine, registration, rng)
+        nursery.start_soon(keep_registered, machine, registration, rng, parts.login)
         if metrics is not None:
             await _serve_metrics(nursery, metrics, parts, machine, listeners)
         _log.info("listening", node=config.node_id, on=[str(one.advertised) for one in bound])

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
+from quorate.controller.acls import create_acls, delete_acls
 from quorate.controller.alter_partition import alter_partition
 from quorate.controller.configs import alter_configs, incremental_alter_configs
 from quorate.controller.context import Context
@@ -16,6 +17,7 @@ from quorate.controller.reassignments import alter_partition_reassignments
 from quorate.controller.registration import register_broker, register_controller, unregister_broker
 from quorate.controller.result import ControllerResult
 from quorate.controller.topics import create_topics, delete_topics
+from quorate.metadata.wire.acls import CreateAclsRequest, DeleteAclsRequest
 from quorate.metadata.wire.brokers import (
     AllocateProducerIdsRequest,
     AlterPartitionRequest,
@@ -51,6 +53,8 @@ HANDLERS: Final[Mapping[type, Handler]] = {
     UnregisterBrokerRequest: unregister_broker,
     ControllerRegistrationRequest: register_controller,
     AllocateProducerIdsRequest: allocate_producer_ids,
+    CreateAclsRequest: create_acls,
+    DeleteAclsRequest: delete_acls,
     AlterClientQuotasRequest: alter_client_quotas,
     AlterUserScramCredentialsRequest: alter_user_scram_credentials,
 }

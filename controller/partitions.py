@@ -11,11 +11,11 @@ from quorate.controller.assignments import (
 )
 from quorate.controller.context import Context
 from quorate.controller.partition_change import without
-from quorate.controller.permissions import Operation, Resource
 from quorate.controller.result import ControllerResult, reject
 from quorate.metadata.checks import ErrorCode, RequestRejected, check
 from quorate.metadata.image.topics import TopicImage
 from quorate.metadata.records import AnyDataRecord
+from quorate.metadata.security.permissions import Operation, Resource
 from quorate.metadata.wire.topics import (
     CreatePartitionsAssignment,
     CreatePartitionsRequest,

@@ -13,7 +13,7 @@ import trio
 from quorate.metadata import features
 from quorate.metadata.addresses import Address
 from quorate.metadata.checks import ErrorCode
-from quorate.metadata.connection import CallFailed, ConnectFailed, connect
+from quorate.metadata.connection import CallFailed, ClientSecurity, ConnectFailed, connect
 from quorate.metadata.ids import NodeId
 from quorate.metadata.image.image import MetadataImage
 from quorate.metadata.quorum.messages import LeaderAndEpoch
@@ -38,7 +38,10 @@ class Quorum(Protocol):
 
 
 async def keep_registered(
-    quorum: Quorum, registration: ControllerRegistrationRequest, rng: random.Random
+    quorum: Quorum,
+    registration: ControllerRegistrationRequest,
+    rng: random.Random,
+    security: ClientSecurity | None = None,
 ) -> None:
     """Runs until cancelled."""
     pause = _FIRST_PAUSE_S
@@ -46,7 +49,7 @@ async def keep_registered(
         if _is_registered(quorum.image, registration):
             pause = _FIRST_PAUSE_S
             await trio.sleep(_LOOK_AGAIN_S)
-        elif await _register(quorum.leader, registration):
+        elif await _register(quorum.leader, registration, security):
             await trio.sleep(pause)
         else:
             await trio.sleep(pause * rng.uniform(0.8, 1.2))
@@ -64,12 +67,19 @@ def _is_registered(image: MetadataImage, registration: ControllerRegistrationReq
     return theirs == {(one.name, one.host, one.port) for one in registration.listeners}
 
 
-async def _register(leader: LeaderAndEpoch, registration: ControllerRegistrationRequest) -> bool:
+async def _register(
+    leader: LeaderAndEpoch, registration: ControllerRegistrationRequest, security: ClientSecurity | None
+) -> bool:
     if leader.endpoint is None:
         return False
     address = Address(leader.endpoint.host, leader.endpoint.port)
     try:
-        connection = await connect(address, timeout_ms=_TIMEOUT_MS, client_id=str(registration.controller_id))
+        connection = await connect(
+            address,
+            timeout_ms=_TIMEOUT_MS,
+            client_id=str(registration.controller_id),
+            security=security,
+        )
     except ConnectFailed:
         return False
     async with trio.open_nursery() as nursery:

@@ -5,8 +5,8 @@ from typing import Any
 import attrs
 
 from quorate.controller.faults import Situation, rejection
-from quorate.controller.permissions import Permits, permit_everything
 from quorate.metadata.checks import RequestRejected
+from quorate.metadata.security.permissions import Permits, permit_everything
 from quorate.metadata.wire.table import refusal
 
 

@@ -1,6 +1,7 @@
 """What a controller answers on its listeners: one way for each kind of request, nothing decided here (shell).
 
 the quorum's own requests        to the node, as flat messages
+everything                       first through the gate, also what is inside an Envelope
 an Envelope                      opened; what is inside is handled as if it had come by itself (KIP-590)
 changes, registrations           to the active controller, which answers when they are committed
 reads                            from the committed image: at the active controller once it knows that it still is
@@ -22,6 +23,7 @@ from quorate.metadata.node import RaftNode, now_ms
 from quorate.metadata.quorum.messages import FetchResponse, LeaderAndEpoch, Response
 from quorate.metadata.quorum_view import quorum_status
 from quorate.metadata.raft_wire import request_from_wire, response_to_wire
+from quorate.metadata.security.gate import Gate
 from quorate.metadata.slow_reads import SlowReads, is_slow, sources_of
 from quorate.metadata.views import SAME_EVERYWHERE
 from quorate.metadata.views.api_versions import answer_api_versions
@@ -84,6 +86,7 @@ class ControllerServer:
         self._node = node
         self._slow = slow
         self._cluster_id = cluster_id
+        self._gate = Gate(config.authorizer, lambda: machine.caught_up_image, at_controller=True)
         self._fetched = _FetchAnswers()
         self._describing = DescribingNode(
             node_id=config.node_id,
@@ -110,6 +113,8 @@ class ControllerServer:
         )
 
     def handle(self, call: Call) -> None:
+        if not self._gate.admits(call):
+            return
         request = call.request
         if isinstance(request, _RAFT_REQUESTS):
             self._to_quorum(call)
@@ -157,6 +162,7 @@ class ControllerServer:
             principal=call.principal,
             client_id=call.client_id,
             client_host=call.client_host,
+            permits=self._gate.permits(call),
         )
         self._machine.submit(pending)
 
@@ -187,7 +193,7 @@ class ControllerServer:
         image = self._machine.image
         read = self._reads[type(call.request)]
         if is_slow(call.request, image):
-            sources = sources_of(call.request, image, self._viewpoint(call))
+            sources = sources_of(call.request, image, (self._viewpoint(call), self._gate.sees(call)))
             self._slow.answer(call, lambda: read(call, image), sources)
         else:
             answer_read(call, lambda call: read(call, image))
@@ -208,16 +214,18 @@ class ControllerServer:
         return leader
 
     def _metadata(self, call: Call, image: MetadataImage) -> Any:
-        return answer_metadata(image, call.request, self._viewpoint(call), call.api_version)
+        return answer_metadata(
+            image, call.request, self._viewpoint(call), call.api_version, self._gate.permits(call)
+        )
 
     def _describe_cluster(self, call: Call, image: MetadataImage) -> Any:
-        return answer_describe_cluster(image, call.request, self._viewpoint(call))
+        return answer_describe_cluster(image, call.request, self._viewpoint(call), self._gate.permits(call))
 
     def _describe_topic_partitions(self, call: Call, image: MetadataImage) -> Any:
-        return answer_topic_partitions(image, call.request, self._viewpoint(call))
+        return answer_topic_partitions(image, call.request, self._viewpoint(call), self._gate.permits(call))
 
     def _describe_configs(self, call: Call, image: MetadataImage) -> Any:
-        return answer_describe_configs(image, call.request, self._describing)
+        return answer_describe_configs(image, call.request, self._describing, self._gate.permits(call))
 
     def _same_everywhere(self, call: Call, image: MetadataImage) -> Any:
         return SAME_EVERYWHERE[type(call.request)](image, call.request)

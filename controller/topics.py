@@ -21,13 +21,13 @@ from quorate.controller.assignments import (
 )
 from quorate.controller.configs import check_topic_configs, config_record
 from quorate.controller.context import Context
-from quorate.controller.permissions import CLUSTER_NAME, Operation, Resource
 from quorate.controller.result import ControllerResult, reject
 from quorate.metadata.checks import ErrorCode, RequestRejected
 from quorate.metadata.config_keys import ResourceType, effective_topic_configs
 from quorate.metadata.ids import METADATA_TOPIC, ZERO_UUID, random_uuid
 from quorate.metadata.image.topics import TopicImage, TopicsImage
 from quorate.metadata.records import AnyDataRecord, RemoveTopicRecord, TopicRecord
+from quorate.metadata.security.permissions import CLUSTER_NAME, Operation, Resource
 from quorate.metadata.wire.topics import (
     CreatableTopic,
     CreatableTopicConfigs,
@@ -70,7 +70,9 @@ def create_topics(context: Context, request: CreateTopicsRequest) -> ControllerR
     counts = Counter(topic.name for topic in request.topics)
     creation = _Creation(
         context,
-        permitted_everywhere=context.permits(Operation.CREATE, Resource.CLUSTER, CLUSTER_NAME),
+        permitted_everywhere=context.permits(
+            Operation.CREATE, Resource.CLUSTER, CLUSTER_NAME, log_if_denied=False
+        ),
         repeated={name for name, count in counts.items() if count > 1},
     )
     results = []
@@ -117,7 +119,9 @@ def _with_details(
     """Counts and configs, for those who may see them."""
     if creation.context.api_version < FIRST_VERSION_WITH_CONFIGS:
         return result
-    if not creation.context.permits(Operation.DESCRIBE_CONFIGS, Resource.TOPIC, result.name):
+    if not creation.context.permits(
+        Operation.DESCRIBE_CONFIGS, Resource.TOPIC, result.name, log_if_denied=False
+    ):
         return attrs.evolve(result, topic_config_error_code=ErrorCode.topic_authorization_failed)
     return attrs.evolve(
         result,
@@ -294,7 +298,7 @@ def delete_topics(context: Context, request: DeleteTopicsRequest) -> ControllerR
         reject(code, "Topic deletion is disabled: delete.topic.enable is false on the controller.")
     by_name = Counter(state.name for state in request.topics if state.topic_id == ZERO_UUID)
     by_id = Counter(state.topic_id for state in request.topics if state.name is None)
-    everything = context.permits(Operation.DELETE, Resource.CLUSTER, CLUSTER_NAME)
+    everything = context.permits(Operation.DELETE, Resource.CLUSTER, CLUSTER_NAME, log_if_denied=False)
     results: list[DeletableTopicResult] = []
     deleted: set[UUID] = set()
     for state in dict.fromkeys(request.topics):
@@ -346,8 +350,10 @@ def _deletable(context: Context, state: DeleteTopicState, everything: bool) -> T
     if topic is None and state.name is None:
         reject(ErrorCode.unknown_topic_id, "This server does not host this topic ID.")
     if name is not None and not everything:
-        allowed = (Operation.DELETE,) if topic is not None else (Operation.DESCRIBE, Operation.DELETE)
-        if not any(context.permits(operation, Resource.TOPIC, name) for operation in allowed):
+        # Whoever asks by id has not said a name that could be denied; by name nothing is told before DESCRIBE.
+        needed = [] if state.name is None else [Operation.DESCRIBE]
+        needed += [] if topic is None else [Operation.DELETE]
+        if not all(context.permits(operation, Resource.TOPIC, name) for operation in needed):
             reject(ErrorCode.topic_authorization_failed, "Not authorized to delete this topic.")
     if topic is None:
         reject(ErrorCode.unknown_topic_or_partition, f"This server does not host topic '{state.name}'.")

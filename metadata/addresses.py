@@ -14,7 +14,6 @@ import ipaddress
 import re
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Final
 
 import attrs
 
@@ -29,9 +28,6 @@ class SecurityProtocol(enum.IntEnum):
     SASL_PLAINTEXT = 2
     SASL_SSL = 3
 
-
-SPOKEN_PROTOCOLS: Final = frozenset({SecurityProtocol.PLAINTEXT})
-"""What this version can speak. A listener configured for another one is refused, never served in the clear."""
 
 _LISTENER = re.compile(r"([A-Za-z0-9_.-]+)://(.*)", re.DOTALL)
 _HOST_NAME = re.compile(

@@ -15,18 +15,23 @@ import attrs
 import structlog
 import trio
 
-from quorate.metadata.addresses import Address
+from quorate.metadata.addresses import Address, SecurityProtocol
 from quorate.metadata.disk_speed import DiskSpeed
 from quorate.metadata.features import KRAFT_VERSION, SUPPORTED
 from quorate.metadata.ids import Endpoint, ReplicaKey, quorum_name, uuid_to_text
+from quorate.metadata.image.image import MetadataImage
 from quorate.metadata.log.directory import OpenDirectory, discard_copy, open_directory
 from quorate.metadata.log.segments import LogConfig
-from quorate.metadata.node import RaftNode, StateMachine, Superseded
+from quorate.metadata.node import RaftNode, StateMachine, Superseded, now_ms
 from quorate.metadata.node_config import NodeConfig
 from quorate.metadata.quorum.core import QuorumConfig, RaftCore
 from quorate.metadata.quorum.retention import RetentionLimits
 from quorate.metadata.quorum.snapshots import SnapshotSchedule
 from quorate.metadata.room import Limits, Room
+from quorate.metadata.security.admission import ListenerSecurity
+from quorate.metadata.security.known import KnownUsers
+from quorate.metadata.security.login import ClientLogin
+from quorate.metadata.security.settings import ListenerSettings
 from quorate.metadata.transport import PeerLinks
 
 _log = structlog.get_logger("node")
@@ -62,6 +67,8 @@ class Assembled:
     directory: OpenDirectory
     node: RaftNode
     links: PeerLinks
+    login: ClientLogin
+    """How the node reaches the controllers."""
 
     @property
     def cluster_id(self) -> str:
@@ -145,8 +152,14 @@ def assemble(
     rng: random.Random,
     endpoints: tuple[Endpoint, ...] = (),
     auto_join: bool = False,
+    login: ClientLogin | None = None,
 ) -> Assembled:
-    """Core, node and links over an open directory. `endpoints`: where other controllers reach this one."""
+    """Core, node and links over an open directory. `endpoints`: where other controllers reach this one.
+
+    Raises:
+        CannotSecure: the certificates for the way to the controllers cannot be used.
+    """
+    login = login or controller_login(config)
     meta = directory.meta
     spoken = SUPPORTED[KRAFT_VERSION]
     listener = config.controller_listener_names[0]
@@ -174,6 +187,7 @@ def assemble(
         cluster_id=quorum_name(meta.cluster_id, meta.recovery_id),
         listener=listener,
         request_timeout_ms=config.request_timeout_ms,
+        security=login,
     )
     node = RaftNode(
         core=RaftCore(quorum, directory.election, directory.log.summary(), rng),
@@ -186,7 +200,46 @@ def assemble(
         disk_speed=DiskSpeed(config.slow_flush_ms),
         retention_limits=RetentionLimits.of(config.retention_bytes, config.retention_ms),
     )
-    return Assembled(directory=directory, node=node, links=links)
+    return Assembled(directory=directory, node=node, links=links, login=login)
+
+
+def controller_login(config: NodeConfig) -> ClientLogin:
+    """How a node of either role reaches the controllers.
+
+    Raises:
+        CannotSecure: its certificates cannot be used.
+    """
+    return ClientLogin(config.controller_security)
+
+
+def known_users(
+    config: NodeConfig, image: Callable[[], MetadataImage], token_secret: str | None = None
+) -> Callable[[ListenerSettings], KnownUsers]:
+    """Whom the listeners of a node know; each has PLAIN users of its own."""
+    offset_ms = wall_offset_ms()
+
+    def known(settings: ListenerSettings) -> KnownUsers:
+        users = {} if settings.sasl is None else settings.sasl.plain_users
+        return KnownUsers(
+            plain_users=users, image=image, wall_ms=lambda: now_ms() + offset_ms, token_secret=token_secret
+        )
+
+    return known
+
+
+def listener_security(
+    config: NodeConfig, name: str, known: Callable[[ListenerSettings], KnownUsers]
+) -> ListenerSecurity | None:
+    """What a listener asks of its clients; None: nothing.
+
+    Raises:
+        CannotSecure: its certificates cannot be used.
+    """
+    settings = config.listener_security.get(name)
+    if settings is None or settings.protocol is SecurityProtocol.PLAINTEXT:
+        return None
+    users = known(settings)
+    return ListenerSecurity(settings, users, wall_ms=users.wall_ms)
 
 
 def room_for_clients(config: NodeConfig) -> Room:

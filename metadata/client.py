@@ -273,6 +273,10 @@ class ClusterClient:
                     )
                 except ConnectFailed as error:
                     attempts.note(address, error.failure.text)
+                    if error.failure.kind is FailureKind.NOT_LET_IN:
+                        raise RequestRejected(
+                            ErrorCode.sasl_authentication_failed, error.failure.text
+                        ) from None
                     return None
                 self._connections[address] = made
                 self._nursery.start_soon(made.run)

@@ -13,8 +13,9 @@ import heapq
 import importlib.metadata
 import itertools
 import socket
+import ssl
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from enum import Enum
 from functools import cache
 from typing import Any, Final, Protocol
@@ -34,6 +35,8 @@ MAX_IN_FLIGHT: Final = 128
 """Requests under way at once on one connection. Below what a listener parks, so that it never pushes back."""
 MAX_RESPONSE_BYTES: Final = 256 * 1024 * 1024
 CLIENT_ID: Final = "quorate"
+_RENEW_MS: Final = 10_000
+"""What one step of a login may take on a living connection."""
 
 
 class FailureKind(Enum):
@@ -54,6 +57,8 @@ class FailureKind(Enum):
     """`MAX_IN_FLIGHT` requests are under way."""
     CLOSED = "closed"
     """This side closed the connection."""
+    NOT_LET_IN = "not let in"
+    """One side does not believe the other: a password, a certificate, a mechanism."""
 
 
 @attrs.frozen(kw_only=True)
@@ -89,14 +94,36 @@ class CallFailed(Exception):
         self.failure = failure
 
 
+class RefusedThere(Exception):
+    """One side does not believe the other. Asking again is of no use; the text says what to change."""
+
+
+@attrs.frozen
+class Entry:
+    """A connection that may be used: the stream to speak on, and when the login has to be renewed."""
+
+    stream: trio.abc.Stream
+    renew_after_ms: int = 0
+    """0: never."""
+
+
 class ClientSecurity(Protocol):
     """The step between connecting and the first ordinary request: TLS, SASL, or nothing."""
 
-    async def enter(self, stream: trio.abc.Stream, buffer: FrameBuffer, address: Address) -> trio.abc.Stream:
-        """The stream to speak on.
+    async def enter(self, stream: trio.abc.Stream, buffer: FrameBuffer, address: Address) -> Entry:
+        """
+        Raises:
+            RefusedThere: one side does not believe the other.
+            RemoteProtocolError: the other side does not do its part.
+        """
+        ...
+
+    async def renew(self, call: Callable[[Any], Awaitable[Any]], address: Address) -> int:
+        """Logs in again by such calls; says in how many ms it has to be done once more (0: never).
 
         Raises:
-            RemoteProtocolError: the other side does not do its part.
+            RefusedThere: it is not let in any more.
+            CallFailed: the connection is gone.
         """
         ...
 
@@ -104,9 +131,13 @@ class ClientSecurity(Protocol):
 class Plaintext:
     """No step."""
 
-    async def enter(self, stream: trio.abc.Stream, buffer: FrameBuffer, address: Address) -> trio.abc.Stream:
+    async def enter(self, stream: trio.abc.Stream, buffer: FrameBuffer, address: Address) -> Entry:
         await trio.lowlevel.checkpoint()
-        return stream
+        return Entry(stream)
+
+    async def renew(self, call: Callable[[Any], Awaitable[Any]], address: Address) -> int:
+        await trio.lowlevel.checkpoint()
+        return 0
 
 
 async def connect(
@@ -146,8 +177,11 @@ async def greet(
     """
     buffer = FrameBuffer(MAX_RESPONSE_BYTES)
     try:
-        secured = await (security or Plaintext()).enter(stream, buffer, address)
-        peer = await _learn_versions(secured, buffer, client_id)
+        entry = await (security or Plaintext()).enter(stream, buffer, address)
+        peer = await _learn_versions(entry.stream, buffer, client_id)
+    except RefusedThere as error:
+        await trio.aclose_forcefully(stream)
+        raise ConnectFailed(FailureKind.NOT_LET_IN, str(error)) from None
     except RemoteProtocolError as error:
         await trio.aclose_forcefully(stream)
         raise ConnectFailed(
@@ -155,17 +189,25 @@ async def greet(
             f"{address} does not speak the Kafka protocol: {error}. Check the port, and whether that listener "
             "wants TLS",
         ) from None
-    except (trio.BrokenResourceError, trio.ClosedResourceError):
+    except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
         await trio.aclose_forcefully(stream)
+        if isinstance(
+            error.__cause__, ssl.SSLError
+        ):  # with TLS 1.3 a server refuses a client's certificate late
+            raise ConnectFailed(
+                FailureKind.NOT_LET_IN,
+                f"{address} ended the connection over TLS: {error.__cause__.reason}. It may want another certificate "
+                "than ours (ssl.keystore.location)",
+            ) from None
         raise ConnectFailed(
             FailureKind.RESET,
-            f"{address} closed the connection before it said what it is: is this the port of a plaintext Kafka "
-            "listener, and has that node room for another connection? Its log may tell",
+            f"{address} closed the connection before it said what it is: does that listener want TLS or a login "
+            "(security.protocol), and has that node room for another connection? Its log may tell",
         ) from None
     except BaseException:
         await trio.aclose_forcefully(stream)
         raise
-    return Connection(secured, buffer, address, peer, client_id)
+    return Connection(entry, buffer, address, peer, client_id, security or Plaintext())
 
 
 class Connection:
@@ -173,17 +215,20 @@ class Connection:
 
     def __init__(
         self,
-        stream: trio.abc.Stream,
+        entry: Entry,
         buffer: FrameBuffer,
         address: Address,
         peer: ApiVersionsResponse,
         client_id: str,
+        security: ClientSecurity,
     ) -> None:
         self.address = address
         self.peer = peer
         """What the other side said of itself when the connection began."""
-        self._stream = stream
-        self._direct = DirectSocket(stream)
+        self._security = security
+        self._renew_after_ms = entry.renew_after_ms
+        self._stream = entry.stream
+        self._direct = DirectSocket(entry.stream)
         self._idle = True  # the writer is not inside a write, into which another one must not fall
         self._buffer = buffer
         self._client_id = client_id
@@ -222,6 +267,8 @@ class Connection:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._write)
                     nursery.start_soon(self._watch_deadlines)
+                    if self._renew_after_ms:
+                        nursery.start_soon(self._renew_login)
                     await self._read()
                     self._life.cancel()
         finally:
@@ -278,6 +325,21 @@ class Connection:
         if isinstance(replies[0], Failure):
             raise CallFailed(replies[0])
         return replies[0]
+
+    async def _renew_login(self) -> None:
+        """Before a login ends it is done again; other requests may be under way meanwhile."""
+
+        async def call(request: Any) -> Any:
+            return await self.call(request, _RENEW_MS)
+
+        while self._renew_after_ms:
+            await trio.sleep(self._renew_after_ms / 1000)
+            try:
+                self._renew_after_ms = await self._security.renew(call, self.address)
+            except RefusedThere as error:
+                self._lose(FailureKind.NOT_LET_IN, str(error))
+            except CallFailed as error:
+                self._lose(error.failure.kind, error.failure.text)
 
     def _too_many(self) -> Failure | None:
         if len(self._under_way) < MAX_IN_FLIGHT:

@@ -7,6 +7,7 @@ already.
 """
 
 import os
+from collections.abc import Callable
 from typing import Final
 
 import trio
@@ -16,19 +17,20 @@ READ_BYTES: Final = 64 * 1024
 
 
 class DirectSocket:
-    """For one stream, whatever it is: one that is no plain socket (TLS, tests) is read as it wants, and never written
-    at once."""
+    """For one stream, whatever it is: one that is no plain socket is read as it wants, and written at once if it has a
+    `write` of this meaning (TLS), else never (tests)."""
 
-    __slots__ = ("_socket", "_stream")
+    __slots__ = ("_socket", "_stream", "_write")
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
         self._socket = stream.socket if isinstance(stream, trio.SocketStream) else None
+        self._write: Callable[[bytes], int] | None = getattr(stream, "write", None)
 
     def write(self, data: bytes) -> int:
         """How many bytes the socket took now: perhaps none, which says nothing about why."""
         if self._socket is None:
-            return 0
+            return 0 if self._write is None else self._write(data)
         descriptor = self._socket.fileno()
         if descriptor < 0:  # closed, and the number may be somebody else's by now
             return 0

@@ -13,7 +13,7 @@ What a client does wrong costs it its connection, never more.
 import errno
 import itertools
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any, Final, Protocol
 
 import attrs
@@ -24,6 +24,7 @@ from quorate.metadata.calls import ANONYMOUS, Call, Service
 from quorate.metadata.checks import RemoteProtocolError
 from quorate.metadata.direct_socket import READ_BYTES, DirectSocket
 from quorate.metadata.room import Limits, Room
+from quorate.metadata.wire.cluster import ApiVersionsResponse
 from quorate.metadata.wire.framing import FrameBuffer
 from quorate.metadata.wire.table import (
     API_VERSIONS,
@@ -39,12 +40,35 @@ _LINGER_S: Final = 0.25
 _log = structlog.get_logger(__name__)
 
 
+class Renewals(Protocol):
+    """A login that may be renewed while the connection lives, and perhaps has to be (KIP-368)."""
+
+    @property
+    def keys(self) -> Set[int]:
+        """The requests that `step` takes."""
+        ...
+
+    @property
+    def ends_ms(self) -> float:
+        """When the login ends, on the clock of `trio.current_time`; infinity: never."""
+        ...
+
+    def extend(self, answer: ApiVersionsResponse) -> ApiVersionsResponse:
+        """What the service advertises, with what the login takes."""
+        ...
+
+    def step(self, call: Call) -> str | None:
+        """Answers a request of a login; says why the connection has to end after that answer, if it has to."""
+        ...
+
+
 @attrs.frozen
 class Admission:
     """What the security step makes of a new connection: the stream to speak on, and who the client is."""
 
     stream: trio.abc.Stream
     principal: str
+    renewals: Renewals | None = None
 
 
 class Security(Protocol):
@@ -197,6 +221,7 @@ class _Connection:
         self._number = number
         self._stream = stream
         self._principal = ANONYMOUS
+        self._renewals: Renewals | None = None
         self._listener_name = listener_name
         self._service = service
         self._serves = service.serves
@@ -247,6 +272,7 @@ class _Connection:
                 with trio.fail_after(self._limits.admission_ms / 1000):
                     admission = await security.admit(raw, self._buffer, self._service)
                 self._stream, self._principal = admission.stream, admission.principal
+                self._renewals = admission.renewals
                 self._direct = DirectSocket(self._stream)
                 await self._speak()
         except trio.TooSlowError:
@@ -257,6 +283,7 @@ class _Connection:
             pending, self._pending = self._pending, deque()
             for call in pending:
                 call.gone()
+            await trio.aclose_forcefully(self._stream)
             await trio.aclose_forcefully(raw)
         if self._fault is not None:
             raise self._fault
@@ -306,7 +333,7 @@ class _Connection:
     async def _read(self) -> None:
         try:
             while True:
-                while (frame := self._buffer.next_frame()) is not None:
+                while self._fault is None and (frame := self._buffer.next_frame()) is not None:
                     while self._clogged:
                         await self._room.park()
                     self._bursting = len(self._buffer) > 0
@@ -342,6 +369,8 @@ class _Connection:
             self._shared.hold(self, len(data))
             self._ready.unpark()
             return
+        if self._renewals is not None and self._take_login(call, self._renewals):
+            return
         if call.api_key == API_VERSIONS:
             self._pending.append(call)
             call.answer(self._service.api_versions(self._listener_name))
@@ -350,6 +379,23 @@ class _Connection:
             self._service.handle(call)
         else:
             raise RemoteProtocolError(f"{call} asks for an API that is not offered here")
+
+    def _take_login(self, call: Call, renewals: Renewals) -> bool:
+        """Whether the request belongs to the login; all others are taken for as long as that holds."""
+        if call.api_key in renewals.keys:
+            self._pending.append(call)
+            failure = renewals.step(call)
+            if failure is not None:
+                self._fault = RemoteProtocolError(failure)
+                self.finish()
+            return True
+        if self.active_ms > renewals.ends_ms:
+            raise RemoteProtocolError("its login has ended, and it did not log in again in time")
+        if call.api_key == API_VERSIONS:
+            self._pending.append(call)
+            call.answer(renewals.extend(self._service.api_versions(self._listener_name)))
+            return True
+        return False
 
     @property
     def _clogged(self) -> bool:

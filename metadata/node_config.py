@@ -20,7 +20,7 @@ from typing import ClassVar, Final, Self
 
 import attrs
 
-from quorate.metadata import addresses, settings
+from quorate.metadata import addresses, config_providers, settings
 from quorate.metadata.addresses import Address, SecurityProtocol
 from quorate.metadata.checks import RequestRejected
 from quorate.metadata.config_keys import (
@@ -30,12 +30,27 @@ from quorate.metadata.config_keys import (
     ConfigKey,
     ConfigType,
     NodeConfigs,
+    ResourceType,
+    is_sensitive,
     topic_defaults,
     validate_topic_configs,
 )
+from quorate.metadata.config_keys.keys import base_name
 from quorate.metadata.config_keys.validators import OneOf
 from quorate.metadata.ids import Endpoint, NodeId
-from quorate.metadata.settings import Reader, SettingsWarning, at_least, own_setting, setting
+from quorate.metadata.security import settings as security
+from quorate.metadata.security.authorizer import Authorizer, parse_authorizer_class, parse_super_users
+from quorate.metadata.security.settings import USED as SECURITY_KEYS
+from quorate.metadata.security.settings import (
+    ClientSettings,
+    Given,
+    ListenerSettings,
+    controller_client_settings,
+    listener_prefix,
+    listener_settings,
+    uses,
+)
+from quorate.metadata.settings import Reader, SettingsWarning, at_least, own_setting, plugin_setting, setting
 
 _MEBIBYTE: Final = 1024 * 1024
 _MAX_BATCH_BYTES: Final = 8 * _MEBIBYTE
@@ -181,8 +196,27 @@ class NodeConfig:
         convert=lambda text: addresses.parse_named_bind_address(text) if text else None,
     )
 
+    has_authorizer: bool = setting("authorizer.class.name", convert=parse_authorizer_class)
+    super_users: frozenset[str] = plugin_setting(
+        "super.users",
+        ConfigType.STRING,
+        "",
+        "Principals that may do everything, such as User:admin;User:broker. The nodes themselves must be among them.",
+        convert=parse_super_users,
+    )
+    allow_everyone_if_no_acl_found: bool = plugin_setting(
+        "allow.everyone.if.no.acl.found",
+        ConfigType.BOOLEAN,
+        "false",
+        "Whether a resource that no ACL is about is everybody's.",
+    )
+
     static: Mapping[str, str] = attrs.field(default=_NO_TEXTS, repr=False)
     """Texts as they were given, of the keys that have an effect."""
+    listener_security: Mapping[str, ListenerSettings] = attrs.field(factory=dict, repr=False)
+    """How each listener lets clients in; one that is missing is in the clear."""
+    controller_security: ClientSettings = attrs.field(factory=ClientSettings, repr=False)
+    """How this node reaches the controllers."""
 
     @classmethod
     def of(cls, values: Mapping[str, str]) -> Self:
@@ -203,6 +237,7 @@ class NodeConfig:
             InvalidSettings: all that is wrong with them.
         """
         raw = settings.overlay(settings.read(path), environ, cls.known_keys())
+        raw = config_providers.resolved(raw, environ)
         return cls.from_raw(raw, host_name)
 
     @classmethod
@@ -225,13 +260,20 @@ class NodeConfig:
         _check_quorum(reader)
         _check_directory(reader)
         _check_listeners(reader, cls.ROLE, host_name)
+        _check_authorizer(reader)
         cls.check(reader)
+        listener_security, controller_security = _security(reader, cls.ROLE)
         used = cls.used_keys()
         for key in raw.texts:
             _check_unused(reader, key, used, cls.ROLE)
         reader.check()
         values = {name: reader.values[declared.key] for name, declared in settings.settings_of(cls)}
-        return cls(**values, static=_static(reader.raw, used)), reader.warnings
+        return cls(
+            **values,
+            static=_static(reader.raw, used),
+            listener_security=listener_security,
+            controller_security=controller_security,
+        ), reader.warnings
 
     @classmethod
     def check(cls, reader: Reader) -> None:
@@ -246,12 +288,19 @@ class NodeConfig:
     def used_keys(cls) -> frozenset[str]:
         """Keys that have an effect on a node of this role."""
         fields = frozenset(declared.key for _, declared in settings.settings_of(cls))
-        return fields | _inherited_keys() | _SYNONYMS_OF_FIELDS
+        return fields | _inherited_keys() | _SYNONYMS_OF_FIELDS | SECURITY_KEYS
 
     @classmethod
     def known_keys(cls) -> frozenset[str]:
         """Keys that may stand in a file, used or not."""
         return cls.used_keys() | BROKER_KEYS.keys() | REMOVED_KEYS | REFUSED_KEYS.keys()
+
+    @property
+    def authorizer(self) -> Authorizer | None:
+        """Who decides what clients may do; None: they may do everything."""
+        if not self.has_authorizer:
+            return None
+        return Authorizer(super_users=self.super_users, allow_if_no_acl=self.allow_everyone_if_no_acl_found)
 
     @property
     def bootstrap_endpoints(self) -> tuple[Endpoint, ...]:
@@ -276,7 +325,9 @@ def _inherited_keys() -> frozenset[str]:
     return frozenset(inherited | bounds)
 
 
-_SYNONYMS_OF_FIELDS: Final = frozenset({"process.roles", "broker.id", "log.dirs", "log.dir"})
+_SYNONYMS_OF_FIELDS: Final = frozenset(
+    {"process.roles", "broker.id", "log.dirs", "log.dir", "config.providers"}
+)
 
 
 def _static(raw: settings.RawSettings, used: Iterable[str]) -> Mapping[str, str]:
@@ -351,6 +402,13 @@ def _check_quorum(reader: Reader) -> None:
             f"{'It is empty' if reader.given('controller.quorum.bootstrap.servers') else 'It is missing'}. "
             "List host:port of the controllers; this node finds the quorum through any of them.",
         )
+
+
+def _check_authorizer(reader: Reader) -> None:
+    """Warns of what reads as if it protected something."""
+    for key in ("super.users", "allow.everyone.if.no.acl.found"):
+        if reader.values.get("authorizer.class.name") is False and reader.values.get(key):
+            reader.warn(key, "it has no effect without authorizer.class.name: every client may do everything")
 
 
 def _check_directory(reader: Reader) -> None:
@@ -435,14 +493,29 @@ def _check_protocols(reader: Reader, names: Iterable[str], protocols: Mapping[st
         if protocol is None:
             reader.problem(
                 "listener.security.protocol.map",
-                f"It says no protocol for the listener {name}; add {name}:PLAINTEXT.",
+                f"It says no protocol for the listener {name}; add {name}:PLAINTEXT, "
+                "or another one that it is to speak.",
             )
-        elif protocol not in addresses.SPOKEN_PROTOCOLS:
-            spoken = ", ".join(protocol.name for protocol in sorted(addresses.SPOKEN_PROTOCOLS))
-            reader.problem(
-                "listener.security.protocol.map",
-                f"The listener {name} is to speak {protocol.name}, which this version cannot. It speaks: {spoken}.",
-            )
+
+
+def _security(reader: Reader, role: str) -> tuple[Mapping[str, ListenerSettings], ClientSettings]:
+    """Of every listener of this node, and of its own way to the controllers."""
+    protocols = reader.values.get("listener.security.protocol.map") or {}
+    listeners = reader.values.get("listeners") or ()
+    names = reader.values.get("controller.listener.names") or ()
+    texts = {key: text.value for key, text in reader.raw.texts.items()}
+    given = Given(
+        texts, lambda key, why: reader.problem(key, why, hide=is_sensitive(ResourceType.BROKER, key))
+    )
+    own = {
+        one.name: listener_settings(given, one.name, protocols[one.name])
+        for one in listeners
+        if one.name in protocols
+    }
+    if not names or names[0] not in protocols:
+        return own, ClientSettings()
+    way = controller_client_settings(given, names[0], protocols[names[0]], is_controller=role == "controller")
+    return own, way
 
 
 def _check_advertised(reader: Reader, listeners: tuple[Endpoint, ...], host_name: str | None) -> None:
@@ -485,12 +558,11 @@ def _reachable(reader: Reader, listener: Endpoint, host_name: str | None) -> End
 
 
 REFUSED_KEYS: Final[Mapping[str, str]] = {
-    "authorizer.class.name": "No authorizer is available: every client may do everything. Remove this key to "
-    "start without one.",
     "create.topic.policy.class.name": "Policies are Java classes and cannot be loaded, so topics would be created "
     "that it forbids. Remove this key to start without it.",
     "alter.config.policy.class.name": "Policies are Java classes and cannot be loaded, so configs would be accepted "
     "that it forbids. Remove this key to start without it.",
+    **security.REFUSED,
     "zookeeper.connect": "A node that is configured here belongs to a quorum of controllers. Remove this key.",
 }
 """Keys of Kafka that, were they ignored, would silently take away what the operator relies on."""
@@ -530,18 +602,30 @@ REMOVED_KEYS: Final = frozenset({
 """Keys of older Kafka releases that may still stand in a file."""
 
 
+def _check_listener_of(reader: Reader, key: str) -> None:
+    protocols = reader.values.get("listener.security.protocol.map") or {}
+    named = [name for name in protocols if key.startswith(listener_prefix(name))]
+    if not named:
+        reader.warn(key, "no listener of that name is known here, so this key has no effect")
+    elif not uses(protocols[named[0]], base_name(key)):
+        reader.warn(key, f"that listener speaks {protocols[named[0]].name}, so this key has no effect")
+
+
 def _check_unused(reader: Reader, key: str, used: frozenset[str], role: str) -> None:
-    if key in used or key == "controller.quorum.voters":
+    if key in used or key == "controller.quorum.voters" or key.startswith(config_providers.PREFIX):
         return
     text = reader.raw.texts[key].value.strip()
-    if key in REFUSED_KEYS:
+    base = base_name(key)
+    if base in REFUSED_KEYS:
         if text:
-            reader.problem(key, REFUSED_KEYS[key])
+            reader.problem(key, REFUSED_KEYS[base])
+    elif base in SECURITY_KEYS:
+        _check_listener_of(reader, key)
     elif key in _IGNORED_BECAUSE:
         reader.warn(key, f"this key of Kafka is ignored: {_IGNORED_BECAUSE[key]}")
     elif key in REMOVED_KEYS or key.startswith("zookeeper."):
         reader.warn(key, "this key is ignored; newer releases of Kafka do not have it either")
-    elif key in BROKER_KEYS.by_name or key.startswith(("listener.name.", "config.providers.")):
+    elif key in BROKER_KEYS.by_name or key.startswith("listener.name."):
         reader.warn(key, "this key of Kafka has no effect on this node and is ignored")
     else:
         ours = key.startswith(settings.OWN_PREFIX)

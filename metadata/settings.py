@@ -109,13 +109,25 @@ def read(path: pathlib.Path) -> RawSettings:
     parse = {".toml": _parse_toml, ".properties": _parse_properties}.get(path.suffix)
     if parse is None:
         raise _unreadable(file, "A configuration file is named *.toml or *.properties.")
+    return parse(_content(path), file)
+
+
+def _content(path: pathlib.Path) -> str:
     try:
-        content = path.read_bytes().decode("utf-8")
+        return path.read_bytes().decode("utf-8")
     except OSError as error:
-        raise _unreadable(file, f"It cannot be read: {error.strerror}.") from error
+        raise _unreadable(str(path), f"It cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
-        raise _unreadable(file, f"It is not UTF-8 text (byte {error.start}).") from error
-    return parse(content, file)
+        raise _unreadable(str(path), f"It is not UTF-8 text (byte {error.start}).") from error
+
+
+def read_properties(path: pathlib.Path) -> Mapping[str, Text]:
+    """The texts of a file in the form of `.properties`, whatever its name.
+
+    Raises:
+        InvalidSettings: it cannot be read.
+    """
+    return _parse_properties(_content(path), str(path)).texts
 
 
 def overlay(raw: RawSettings, environ: Mapping[str, str], known: Iterable[str]) -> RawSettings:
@@ -227,6 +239,14 @@ def own_setting(
     """A field that a key of ours fills."""
     own = ConfigKey(name=OWN_PREFIX + key, type=type, default=default, validator=allowed, documentation=doc)
     return _field(Setting(key=own.name, own=own, unit=unit, convert=convert))
+
+
+def plugin_setting(
+    key: str, type: ConfigType, default: str, doc: str, *, convert: Callable[[Any], Any] | None = None
+) -> Any:
+    """A field that a key of one of Kafka's plug-ins fills: it is Kafka's, and yet not among the broker's keys."""
+    borrowed = ConfigKey(name=key, type=type, default=default, documentation=doc)
+    return _field(Setting(key=key, own=borrowed, convert=convert))
 
 
 def settings_of(config_class: type[attrs.AttrsInstance]) -> Iterator[tuple[str, Setting]]:

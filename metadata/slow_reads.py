@@ -19,6 +19,7 @@ import trio
 from quorate.metadata.calls import Call
 from quorate.metadata.checks import ErrorCode, RequestRejected
 from quorate.metadata.image.image import MetadataImage
+from quorate.metadata.wire.acls import DescribeAclsRequest
 from quorate.metadata.wire.cluster import ListPartitionReassignmentsRequest, MetadataRequest
 from quorate.metadata.wire.configs import DescribeConfigsRequest
 from quorate.metadata.wire.convert import UnsayableValue
@@ -28,6 +29,8 @@ SLOW_PARTITIONS: Final = 2_000
 """An answer about more partitions than that (about 20 ms of work) is a slow one."""
 SLOW_RESOURCES: Final = 50
 """The configs of more resources than that are a slow answer; `kafka-topics --describe` asks for those of all topics."""
+SLOW_ACLS: Final = 500
+"""Filtering and telling more ACLs than that is a slow answer."""
 MAX_WAITING: Final = 100
 """Further slow reads are refused; each answer may be a hundred megabytes."""
 MAX_KEPT_BYTES: Final = 32 * 1024 * 1024
@@ -47,6 +50,8 @@ def is_slow(request: Any, image: MetadataImage) -> bool:
         if request.topics is not None:
             asked = sum(len(topic.partition_indexes) for topic in request.topics)
         return asked > SLOW_PARTITIONS
+    if isinstance(request, DescribeAclsRequest):
+        return len(image.acls) > SLOW_ACLS
     if not isinstance(request, MetadataRequest) or image.topics.partition_count <= SLOW_PARTITIONS:
         return False
     if not request.topics:  # all of them, or (but for version 0) none: that is quick anywhere
@@ -63,7 +68,7 @@ class Sources:
     """What an answer follows from, besides the request and its version."""
 
     asked_from: Hashable
-    """Where the client stands."""
+    """Where the client stands, and who it is if that makes a difference."""
     parts: tuple[object, ...]
     """The parts of the image that were read; compared by identity."""
 
@@ -72,9 +77,11 @@ def sources_of(request: Any, image: MetadataImage, asked_from: Hashable) -> Sour
     """For a slow request that is answered by `views`; None: not known here."""
     match request:
         case MetadataRequest():
-            return Sources(asked_from=asked_from, parts=(image.topics, image.cluster))
+            return Sources(asked_from=asked_from, parts=(image.topics, image.cluster, image.acls))
         case DescribeConfigsRequest():
-            return Sources(asked_from=asked_from, parts=(image.topics, image.configs))
+            return Sources(asked_from=asked_from, parts=(image.topics, image.configs, image.acls))
+        case DescribeAclsRequest():
+            return Sources(asked_from=asked_from, parts=(image.acls,))
         case ListPartitionReassignmentsRequest():
             return Sources(asked_from=asked_from, parts=(image.topics,))
         case _:

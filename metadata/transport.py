@@ -134,6 +134,8 @@ class PeerLinks:
     def fail(self, request: SendRequest, failure: NoAnswer) -> None:
         endpoint = request.peer.endpoint
         self._outcomes[endpoint.host, endpoint.port] = failure.text
+        if failure.kind is FailureKind.NOT_LET_IN:
+            self._warn_once(endpoint, failure.text)
         self._tell(RequestFailed(request.correlation, _FAILURES.get(failure.kind, Failure.TIMED_OUT)))
 
     def last_said(self) -> dict[Address, str]:
@@ -152,11 +154,19 @@ class PeerLinks:
                 "controller.quorum.bootstrap.servers or metadata.log.dir is wrong, or the quorum was recovered without "
                 "this directory, which then has to be formatted anew (docs/recovery.md)"
             )
+        elif reply.error_code is ErrorCode.cluster_authorization_failed:
+            why = (
+                "it does not take this node for one of the cluster: super.users of all nodes must name the principal "
+                "as which this node is let in there (its log has it, as denied)"
+            )
+        self._warn_once(peer, why)
+        return why
+
+    def _warn_once(self, peer: Endpoint, why: str) -> None:
         where = (peer.host, peer.port)
         if self._complained.get(where) != why:
             self._complained[where] = why
             _log.warning("a peer's answer is of no use", peer=f"{peer.host}:{peer.port}", why=why)
-        return why
 
     def _tell(self, event: Event) -> None:
         if self._submit is not None:

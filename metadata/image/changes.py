@@ -17,9 +17,10 @@ from quorate.metadata.image.cluster import BrokerRegistration, ControllerRegistr
 from quorate.metadata.image.configs import Resource
 from quorate.metadata.image.image import MetadataImage
 from quorate.metadata.image.rows import PartitionRegistration
-from quorate.metadata.image.security import Acl, DelegationToken, ScramCredential, UserAndMechanism
+from quorate.metadata.image.security import DelegationToken, ScramCredential, UserAndMechanism
 from quorate.metadata.image.settings import QuotaKey
 from quorate.metadata.image.topics import TopicImage, TopicsImage
+from quorate.metadata.security.permissions import Acl
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")

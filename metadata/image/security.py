@@ -17,23 +17,12 @@ from quorate.metadata.records import (
     RemoveUserScramCredentialRecord,
     UserScramCredentialRecord,
 )
+from quorate.metadata.security.acl_index import AclIndex
+from quorate.metadata.security.permissions import Acl
 
 SCRAM_SHA_256: Final = 1
 SCRAM_SHA_512: Final = 2
 SCRAM_MECHANISMS: Final = {SCRAM_SHA_256: "SCRAM-SHA-256", SCRAM_SHA_512: "SCRAM-SHA-512"}
-
-
-@attrs.frozen(kw_only=True)
-class Acl:
-    """One ACL: who may or may not do what to which resources. The numbers are Kafka's."""
-
-    resource_type: int
-    resource_name: str
-    pattern_type: int
-    principal: str
-    host: str
-    operation: int
-    permission_type: int
 
 
 @attrs.frozen
@@ -44,12 +33,14 @@ class AclsImage:
 
     by_id: Map[uuid.UUID, Acl] = attrs.field(repr=False)
     ids: Map[Acl, uuid.UUID] = attrs.field(repr=False, eq=False)
+    index: AclIndex = attrs.field(repr=False, eq=False)
+    """The same ACLs, as decisions look them up."""
 
     def __len__(self) -> int:
         return len(self.by_id)
 
 
-AclsImage.EMPTY = AclsImage(Map(), Map())
+AclsImage.EMPTY = AclsImage(Map(), Map(), AclIndex.EMPTY)
 
 
 class AclsDelta:
@@ -91,7 +82,14 @@ class AclsDelta:
         return self.changed[acl_id] if acl_id in self.changed else self._base.by_id.get(acl_id)
 
     def apply(self) -> AclsImage:
-        return AclsImage(patched(self._base.by_id, self.changed), patched(self._base.ids, self._ids))
+        before = self._base.ids
+        gone = [acl for acl, acl_id in self._ids.items() if acl_id is None and acl in before]
+        come = [acl for acl, acl_id in self._ids.items() if acl_id is not None and acl not in before]
+        return AclsImage(
+            patched(self._base.by_id, self.changed),
+            patched(before, self._ids),
+            self._base.index.changed(gone, come),
+        )
 
 
 @attrs.frozen(kw_only=True)

@@ -32,10 +32,11 @@ from quorate.metadata.image.cluster import BrokerRegistration, ControllerRegistr
 from quorate.metadata.image.configs import Resource
 from quorate.metadata.image.image import MetadataImage, Provenance
 from quorate.metadata.image.rows import PartitionRegistration
-from quorate.metadata.image.security import SCRAM_MECHANISMS, Acl, DelegationToken, ScramCredential
+from quorate.metadata.image.security import SCRAM_MECHANISMS, DelegationToken, ScramCredential
 from quorate.metadata.image.settings import QuotaKey
 from quorate.metadata.image.topics import TopicImage
 from quorate.metadata.records import QuorumRecoveryRecord
+from quorate.metadata.security.permissions import Acl
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 

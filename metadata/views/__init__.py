@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from quorate.metadata.image.image import MetadataImage
+from quorate.metadata.views.acls import answer_describe_acls
 from quorate.metadata.views.api_versions import answer_api_versions
 from quorate.metadata.views.cluster import answer_describe_cluster
 from quorate.metadata.views.configs import DescribingNode, answer_describe_configs
@@ -18,11 +19,13 @@ from quorate.metadata.views.quotas import answer_client_quotas
 from quorate.metadata.views.reassignments import answer_partition_reassignments
 from quorate.metadata.views.topic_partitions import answer_topic_partitions
 from quorate.metadata.views.viewpoint import AtBroker, AtController, Viewpoint
+from quorate.metadata.wire.acls import DescribeAclsRequest
 from quorate.metadata.wire.cluster import ListPartitionReassignmentsRequest
 from quorate.metadata.wire.credentials import DescribeUserScramCredentialsRequest
 from quorate.metadata.wire.quotas import DescribeClientQuotasRequest
 
 SAME_EVERYWHERE: Final[Mapping[type, Callable[[MetadataImage, Any], Any]]] = {
+    DescribeAclsRequest: answer_describe_acls,
     DescribeClientQuotasRequest: answer_client_quotas,
     DescribeUserScramCredentialsRequest: answer_user_scram_credentials,
     ListPartitionReassignmentsRequest: answer_partition_reassignments,

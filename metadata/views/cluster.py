@@ -9,7 +9,8 @@ from typing import Final, assert_never
 from quorate.metadata.checks import ErrorCode
 from quorate.metadata.ids import NodeId
 from quorate.metadata.image.image import MetadataImage
-from quorate.metadata.views.operations import ALL_ON_CLUSTER
+from quorate.metadata.security.permissions import Permits, permit_everything
+from quorate.metadata.views.operations import operations_on_cluster
 from quorate.metadata.views.viewpoint import (
     NO_NODE,
     AtBroker,
@@ -33,7 +34,10 @@ CONTROLLERS: Final = 2
 
 
 def answer_describe_cluster(
-    image: MetadataImage, request: DescribeClusterRequest, viewpoint: Viewpoint
+    image: MetadataImage,
+    request: DescribeClusterRequest,
+    viewpoint: Viewpoint,
+    permits: Permits = permit_everything,
 ) -> DescribeClusterResponse:
     """The nodes of the kind that was asked for (before v1: brokers)."""
     if request.endpoint_type not in (BROKERS, CONTROLLERS):
@@ -59,7 +63,7 @@ def answer_describe_cluster(
             assert_never(viewpoint)
     if request.include_fenced_brokers and request.endpoint_type == BROKERS:
         nodes = _with_fenced(image, viewpoint, nodes)
-    return _described(viewpoint.cluster_id, request, nodes, controller_id)
+    return _described(viewpoint.cluster_id, request, nodes, controller_id, permits)
 
 
 def _with_fenced(
@@ -70,7 +74,11 @@ def _with_fenced(
 
 
 def _described(
-    cluster_id: str, request: DescribeClusterRequest, nodes: tuple[SeenNode, ...], controller_id: NodeId
+    cluster_id: str,
+    request: DescribeClusterRequest,
+    nodes: tuple[SeenNode, ...],
+    controller_id: NodeId,
+    permits: Permits,
 ) -> DescribeClusterResponse:
     asked = request.include_cluster_authorized_operations
     return DescribeClusterResponse(
@@ -83,7 +91,7 @@ def _described(
             )
             for node in nodes
         ),
-        cluster_authorized_operations=ALL_ON_CLUSTER if asked else NOT_ASKED,
+        cluster_authorized_operations=operations_on_cluster(permits) if asked else NOT_ASKED,
     )
 
 

@@ -25,6 +25,14 @@ from quorate.metadata.config_keys import (
 )
 from quorate.metadata.ids import NodeId
 from quorate.metadata.image.image import MetadataImage
+from quorate.metadata.security.authorizer import DENIAL_CODES
+from quorate.metadata.security.permissions import (
+    CLUSTER_NAME,
+    Operation,
+    Permits,
+    Resource,
+    permit_everything,
+)
 from quorate.metadata.views.partitions import unknown_topic
 from quorate.metadata.wire.configs import (
     DescribeConfigsRequest,
@@ -37,6 +45,13 @@ from quorate.metadata.wire.configs import (
 
 _CLUSTER_DEFAULT: Final = ""
 """The name of the resource BROKER that stands for all of them."""
+
+
+_OF_NAMES: Final[Mapping[int, Resource]] = {
+    ResourceType.TOPIC: Resource.TOPIC,
+    ResourceType.GROUP: Resource.GROUP,
+}
+"""Whose configs are asked for by a right on the thing itself; for all others it is one on the cluster."""
 
 
 @attrs.frozen(kw_only=True)
@@ -60,20 +75,26 @@ class DescribingNode:
 
 
 def answer_describe_configs(
-    image: MetadataImage, request: DescribeConfigsRequest, node: DescribingNode
+    image: MetadataImage,
+    request: DescribeConfigsRequest,
+    node: DescribingNode,
+    permits: Permits = permit_everything,
 ) -> DescribeConfigsResponse:
     """One result per resource; one that cannot be described does not keep the others from it."""
-    describer = _Describer(image, request, node)
+    describer = _Describer(image, request, node, permits)
     return DescribeConfigsResponse(results=tuple(map(describer.result, request.resources)))
 
 
 class _Describer:
     """One answer on its way. What topics inherit is the same for all of them and is worked out once."""
 
-    def __init__(self, image: MetadataImage, request: DescribeConfigsRequest, node: DescribingNode) -> None:
+    def __init__(
+        self, image: MetadataImage, request: DescribeConfigsRequest, node: DescribingNode, permits: Permits
+    ) -> None:
         self._image = image
         self._request = request
         self._node = node
+        self._permits = permits
         self._node_configs = node.configs(image)
         self._inherited: dict[tuple[str, ...], dict[str, DescribeConfigsResourceResult]] = {}
 
@@ -91,8 +112,19 @@ class _Describer:
             resource_type=resource.resource_type, resource_name=resource.resource_name, configs=configs
         )
 
+    def _check_permitted(self, kind: int, name: str) -> None:
+        """Before anything is said about the resource, be it that there is none."""
+        resource = _OF_NAMES.get(kind, Resource.CLUSTER)
+        named = CLUSTER_NAME if resource is Resource.CLUSTER else name
+        if not self._permits(Operation.DESCRIBE_CONFIGS, resource, named):
+            raise RequestRejected(
+                DENIAL_CODES[resource],
+                f"Not authorized to describe the configs of {resource.name} {named!r}.",
+            )
+
     def _configs(self, resource: DescribeConfigsResource) -> tuple[DescribeConfigsResourceResult, ...]:
         kind, name, keys = resource.resource_type, resource.resource_name, resource.configuration_keys
+        self._check_permitted(kind, name)
         overrides = _set_on(self._image, kind, name)
         match kind:
             case ResourceType.TOPIC:

@@ -4,7 +4,7 @@ Facts are those of Kafka's metadata cache: a partition whose leader the client c
 leader, and yet its epoch, replicas and ISR. A topic that is asked for twice is answered once.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from typing import Final
 
 from quorate.metadata.checks import ErrorCode, RequestRejected
@@ -12,7 +12,8 @@ from quorate.metadata.ids import ZERO_UUID
 from quorate.metadata.image.image import MetadataImage
 from quorate.metadata.image.rows import PartitionRegistration
 from quorate.metadata.image.topics import TopicImage
-from quorate.metadata.views.operations import ALL_ON_CLUSTER, ALL_ON_TOPIC
+from quorate.metadata.security.permissions import Operation, Permits, Resource, permit_everything
+from quorate.metadata.views.operations import operations_on_cluster, operations_on_topic
 from quorate.metadata.views.partitions import INTERNAL_TOPICS, PartitionSight, unknown_topic
 from quorate.metadata.views.viewpoint import NO_NODE, Viewpoint, nodes_seen
 from quorate.metadata.wire.cluster import (
@@ -31,15 +32,24 @@ _FIRST_WITH_TOPIC_IDS: Final = 12
 
 
 def answer_metadata(
-    image: MetadataImage, request: MetadataRequest, viewpoint: Viewpoint, api_version: int
+    image: MetadataImage,
+    request: MetadataRequest,
+    viewpoint: Viewpoint,
+    api_version: int,
+    permits: Permits = permit_everything,
+    *,
+    may_not_make: Set[str] = frozenset(),
 ) -> MetadataResponse:
-    """What the image says, as `api_version` sees it.
+    """What the image says, as `api_version` sees it, and as far as the caller may know it.
+
+    A topic that the caller may not DESCRIBE is left out of all topics; asked for by name it is answered like one
+    that does not exist and may not be seen. `may_not_make`: names that would be created on demand, but not for him.
 
     Raises:
         RequestRejected: topics are asked for by id, or without any name, in a version that cannot.
     """
     nodes, controller_id = nodes_seen(image, viewpoint)
-    asked = _Asked(image, request, viewpoint, api_version)
+    asked = _Asked(image, request, viewpoint, api_version, permits, may_not_make)
     return MetadataResponse(
         brokers=tuple(
             MetadataResponseBroker(node_id=node.id, host=node.host, port=node.port, rack=node.rack)
@@ -49,18 +59,23 @@ def answer_metadata(
         controller_id=controller_id,
         topics=tuple(asked.topics()),
         cluster_authorized_operations=(
-            ALL_ON_CLUSTER if request.include_cluster_authorized_operations else NOT_ASKED
+            operations_on_cluster(permits) if request.include_cluster_authorized_operations else NOT_ASKED
         ),
     )
 
 
-def unknown_names(image: MetadataImage, request: MetadataRequest) -> tuple[str, ...]:
-    """The names asked for that could be topics and are none: what a broker may create on demand."""
+def unknown_names(
+    image: MetadataImage, request: MetadataRequest, permits: Permits = permit_everything
+) -> tuple[str, ...]:
+    """The names asked for that could be topics and are none, and of which the caller may know that: what a broker may
+    create on demand."""
     names = dict.fromkeys(topic.name for topic in request.topics or () if topic.name)
     return tuple(
         name
         for name in names
-        if image.topics.by_name(name) is None and unknown_topic(name) is ErrorCode.unknown_topic_or_partition
+        if image.topics.by_name(name) is None
+        and unknown_topic(name) is ErrorCode.unknown_topic_or_partition
+        and permits(Operation.DESCRIBE, Resource.TOPIC, name, log_if_denied=False)
     )
 
 
@@ -68,19 +83,30 @@ class _Asked:
     """The topics of one request."""
 
     def __init__(
-        self, image: MetadataImage, request: MetadataRequest, viewpoint: Viewpoint, api_version: int
+        self,
+        image: MetadataImage,
+        request: MetadataRequest,
+        viewpoint: Viewpoint,
+        api_version: int,
+        permits: Permits,
+        may_not_make: Set[str],
     ) -> None:
         self._image = image
         self._request = request
         self._version = api_version
         self._sight = PartitionSight(image, viewpoint)
-        self._operations = ALL_ON_TOPIC if request.include_topic_authorized_operations else NOT_ASKED
+        self._permits = permits
+        self._may_not_make = may_not_make
 
     def topics(self) -> Iterator[MetadataResponseTopic]:
         wanted = self._request.topics
         # v0 has no null: there an empty list asks for all.
         if wanted is None or (self._version == 0 and not wanted):
-            return (self._known(topic) for topic in self._image.topics)
+            return (
+                self._known(topic)
+                for topic in self._image.topics
+                if self._permits(Operation.DESCRIBE, Resource.TOPIC, topic.name, log_if_denied=False)
+            )
         for topic in wanted:
             if self._version < _FIRST_WITH_TOPIC_IDS and (topic.topic_id != ZERO_UUID or topic.name is None):
                 raise RequestRejected(
@@ -96,8 +122,13 @@ class _Asked:
         else:
             found = self._image.topics.by_name(wanted.name or "")
             error = unknown_topic(wanted.name or "")
+        name = wanted.name if found is None else found.name
+        if name is not None and not self._permits(Operation.DESCRIBE, Resource.TOPIC, name):
+            return _not_to_be_seen(wanted)
         if found is not None:
             return self._known(found)
+        if wanted.name in self._may_not_make:
+            return _not_to_be_seen(wanted)
         return MetadataResponseTopic(
             error_code=error,
             name=wanted.name,
@@ -111,7 +142,11 @@ class _Asked:
             topic_id=topic.id,
             is_internal=topic.name in INTERNAL_TOPICS,
             partitions=tuple([self._partition(index, p) for index, p in topic.partitions()]),
-            topic_authorized_operations=self._operations,
+            topic_authorized_operations=(
+                operations_on_topic(self._permits, topic.name)
+                if self._request.include_topic_authorized_operations
+                else NOT_ASKED
+            ),
         )
 
     def _partition(self, index: int, partition: PartitionRegistration) -> MetadataResponsePartition:
@@ -138,3 +173,10 @@ class _Asked:
             isr_nodes=isr,
             offline_replicas=sight.offline_replicas(partition),
         )
+
+
+def _not_to_be_seen(wanted: MetadataRequestTopic) -> MetadataResponseTopic:
+    """What was asked by is all that the answer says: of a name not the id, of an id not the name."""
+    return MetadataResponseTopic(
+        error_code=ErrorCode.topic_authorization_failed, name=wanted.name, topic_id=wanted.topic_id
+    )

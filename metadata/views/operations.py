@@ -5,17 +5,28 @@ Without an authorizer everybody may do everything that Kafka knows of that resou
 
 from typing import Final
 
-_CREATE, _DELETE, _ALTER, _DESCRIBE = 5, 6, 7, 8
-_READ, _WRITE, _CLUSTER_ACTION, _DESCRIBE_CONFIGS, _ALTER_CONFIGS, _IDEMPOTENT_WRITE = 3, 4, 9, 10, 11, 12
-
-
-def _bits(*operations: int) -> int:
-    return sum(1 << operation for operation in operations)
-
-
-ALL_ON_TOPIC: Final = _bits(
-    _READ, _WRITE, _CREATE, _DELETE, _ALTER, _DESCRIBE, _DESCRIBE_CONFIGS, _ALTER_CONFIGS
+from quorate.metadata.security.permissions import (
+    CLUSTER_NAME,
+    Operation,
+    Permits,
+    Resource,
+    authorized_operations,
+    permit_everything,
 )
-ALL_ON_CLUSTER: Final = _bits(
-    _CREATE, _ALTER, _DESCRIBE, _CLUSTER_ACTION, _DESCRIBE_CONFIGS, _ALTER_CONFIGS, _IDEMPOTENT_WRITE
-)
+
+ALL_ON_TOPIC: Final = authorized_operations(permit_everything, Resource.TOPIC, "")
+ALL_ON_CLUSTER: Final = authorized_operations(permit_everything, Resource.CLUSTER, CLUSTER_NAME)
+
+
+def operations_on_topic(permits: Permits, name: str) -> int:
+    """What the caller may do with a topic."""
+    if permits is permit_everything:  # for each topic of a large answer
+        return ALL_ON_TOPIC
+    return authorized_operations(permits, Resource.TOPIC, name)
+
+
+def operations_on_cluster(permits: Permits) -> int:
+    """What the caller may do with the cluster; nothing, for one who may not even DESCRIBE it."""
+    if not permits(Operation.DESCRIBE, Resource.CLUSTER, CLUSTER_NAME, log_if_denied=False):
+        return 0
+    return authorized_operations(permits, Resource.CLUSTER, CLUSTER_NAME)

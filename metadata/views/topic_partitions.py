@@ -13,7 +13,8 @@ from quorate.metadata.checks import ErrorCode, RequestRejected
 from quorate.metadata.image.image import MetadataImage
 from quorate.metadata.image.rows import CHUNK_SLOTS, PartitionRegistration
 from quorate.metadata.image.topics import TopicImage
-from quorate.metadata.views.operations import ALL_ON_TOPIC
+from quorate.metadata.security.permissions import Operation, Permits, Resource, permit_everything
+from quorate.metadata.views.operations import operations_on_topic
 from quorate.metadata.views.partitions import INTERNAL_TOPICS, PartitionSight, unknown_topic
 from quorate.metadata.views.viewpoint import NO_NODE, Viewpoint
 from quorate.metadata.wire.cluster import (
@@ -29,9 +30,12 @@ MAX_PARTITIONS_PER_PAGE: Final = 2000
 
 
 def answer_topic_partitions(
-    image: MetadataImage, request: DescribeTopicPartitionsRequest, viewpoint: Viewpoint
+    image: MetadataImage,
+    request: DescribeTopicPartitionsRequest,
+    viewpoint: Viewpoint,
+    permits: Permits = permit_everything,
 ) -> DescribeTopicPartitionsResponse:
-    """One page.
+    """One page. Topics that the caller may not DESCRIBE are left out of all topics, and of the cursor.
 
     Raises:
         RequestRejected: a cursor that points before the first partition.
@@ -46,9 +50,12 @@ def answer_topic_partitions(
     names: Sequence[str] = (
         image.topics.names() if all_topics else sorted({topic.name for topic in request.topics})
     )
-    page = _Page(image, viewpoint, min(max(request.response_partition_limit, 1), MAX_PARTITIONS_PER_PAGE))
+    limit = min(max(request.response_partition_limit, 1), MAX_PARTITIONS_PER_PAGE)
+    page = _Page(image, viewpoint, limit, permits)
     begin = 0 if cursor is None else bisect_left(names, cursor.topic_name)
     for name in islice(names, begin, None):
+        if all_topics and not permits(Operation.DESCRIBE, Resource.TOPIC, name, log_if_denied=False):
+            continue
         first = cursor.partition_index if cursor is not None and name == cursor.topic_name else 0
         if not page.add(name, first):
             break
@@ -58,18 +65,26 @@ def answer_topic_partitions(
 class _Page:
     """A page on its way."""
 
-    def __init__(self, image: MetadataImage, viewpoint: Viewpoint, limit: int) -> None:
+    def __init__(self, image: MetadataImage, viewpoint: Viewpoint, limit: int, permits: Permits) -> None:
         self.topics: list[DescribeTopicPartitionsResponseTopic] = []
         self.next_cursor: Cursor | None = None
         self._image = image
         self._sight = PartitionSight(image, viewpoint)
         self._room = limit
+        self._permits = permits
 
     def add(self, name: str, first: int) -> bool:
         """Puts a topic's partitions from the number `first` on the page; False: the page is full."""
         if self._room == 0:
             self.next_cursor = Cursor(topic_name=name, partition_index=0)
             return False
+        if not self._permits(Operation.DESCRIBE, Resource.TOPIC, name):
+            self.topics.append(
+                DescribeTopicPartitionsResponseTopic(
+                    error_code=ErrorCode.topic_authorization_failed, name=name
+                )
+            )
+            return True
         topic = self._image.topics.by_name(name)
         if topic is None:
             self.topics.append(
@@ -84,7 +99,7 @@ class _Page:
                 topic_id=topic.id,
                 is_internal=topic.name in INTERNAL_TOPICS,
                 partitions=shown,
-                topic_authorized_operations=ALL_ON_TOPIC,
+                topic_authorized_operations=operations_on_topic(self._permits, topic.name),
             )
         )
         if following is not None:

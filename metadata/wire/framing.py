@@ -69,6 +69,13 @@ class FrameBuffer:
         with memoryview(self._data) as view:
             return bytes(view[begin : self._start])
 
+    def rest(self) -> bytes:
+        """What was fed and not handed out; it is handed out by this."""
+        rest = bytes(self._data[self._start :])
+        self._data.clear()
+        self._start = 0
+        return rest
+
     def __len__(self) -> int:
         """Bytes that were fed and not handed out; 0 means the stream may end here."""
         return len(self._data) - self._start

@@ -11,7 +11,7 @@ from typing import Any, Final
 import attrs
 
 from quorate.metadata.checks import ErrorCode
-from quorate.metadata.wire import cluster, configs, credentials, quotas, topics
+from quorate.metadata.wire import acls, cluster, configs, credentials, quotas, topics
 
 Refusal = Callable[[Any, ErrorCode, str | None], Any]
 """(request, code, message) -> response"""
@@ -152,6 +152,16 @@ def _alter_configs(response: type) -> Refusal:
     return refuse
 
 
+def _create_acls(request: acls.CreateAclsRequest, code: ErrorCode, message: str | None) -> Any:
+    refused = acls.AclCreationResult(error_code=code, error_message=message)
+    return acls.CreateAclsResponse(results=(refused,) * len(request.creations))
+
+
+def _delete_acls(request: acls.DeleteAclsRequest, code: ErrorCode, message: str | None) -> Any:
+    refused = acls.DeleteAclsFilterResult(error_code=code, error_message=message)
+    return acls.DeleteAclsResponse(filter_results=(refused,) * len(request.filters))
+
+
 def _alter_quotas(request: quotas.AlterClientQuotasRequest, code: ErrorCode, message: str | None) -> Any:
     return quotas.AlterClientQuotasResponse(
         entries=tuple(
@@ -187,6 +197,8 @@ _PER_ITEM: Final[dict[type, Refusal]] = {
     topics.CreatePartitionsRequest: _create_partitions,
     topics.ElectLeadersRequest: _elect_leaders,
     topics.AlterPartitionReassignmentsRequest: _alter_reassignments,
+    acls.CreateAclsRequest: _create_acls,
+    acls.DeleteAclsRequest: _delete_acls,
     quotas.AlterClientQuotasRequest: _alter_quotas,
     quotas.DescribeClientQuotasRequest: _describe_quotas,
     credentials.AlterUserScramCredentialsRequest: _alter_credentials,

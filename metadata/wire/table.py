@@ -17,7 +17,18 @@ from typing import Any, Final
 import attrs
 
 from quorate.metadata.checks import ErrorCode, RemoteProtocolError
-from quorate.metadata.wire import brokers, cluster, configs, credentials, envelope, quotas, raft, topics
+from quorate.metadata.wire import (
+    acls,
+    brokers,
+    cluster,
+    configs,
+    credentials,
+    envelope,
+    quotas,
+    raft,
+    sasl,
+    topics,
+)
 from quorate.metadata.wire.api_names import api_called
 from quorate.metadata.wire.convert import message_plan
 from quorate.metadata.wire.reading import read_message, skip_tags
@@ -52,6 +63,8 @@ class Api:
     request: type
     response: type
     access: Access
+    access_at_controllers: Access
+    """The same but for DescribeCluster: Kafka's controllers tell of themselves only who may ALTER the cluster."""
     forwardable: bool
     """Whether a broker may wrap it in an Envelope for the controller (KIP-590)."""
     reads: bool
@@ -69,6 +82,7 @@ def _row(
     last: int,
     access: Access,
     *,
+    at_controllers: Access | None = None,
     forwardable: bool = False,
     reads: bool = False,
 ) -> Api:
@@ -82,6 +96,7 @@ def _row(
         request=request,
         response=response,
         access=access,
+        access_at_controllers=at_controllers or access,
         forwardable=forwardable,
         reads=reads,
         refuse=refusal_of(request, response),
@@ -91,11 +106,16 @@ def _row(
 _ROWS: Final = (
     _row(raft, "Fetch", 13, 18, Access.CLUSTER_ACTION, reads=True),
     _row(cluster, "Metadata", 0, 13, Access.PER_RESOURCE, reads=True),
+    _row(sasl, "SaslHandshake", 0, 1, Access.NOTHING),
     _row(cluster, "ApiVersions", 0, 4, Access.NOTHING, reads=True),
     _row(topics, "CreateTopics", 2, 7, Access.PER_RESOURCE, forwardable=True),
     _row(topics, "DeleteTopics", 1, 6, Access.PER_RESOURCE, forwardable=True),
+    _row(acls, "DescribeAcls", 1, 3, Access.DESCRIBE, reads=True),
+    _row(acls, "CreateAcls", 1, 3, Access.ALTER, forwardable=True),
+    _row(acls, "DeleteAcls", 1, 3, Access.ALTER, forwardable=True),
     _row(configs, "DescribeConfigs", 1, 4, Access.PER_RESOURCE, reads=True),
     _row(configs, "AlterConfigs", 0, 2, Access.PER_RESOURCE, forwardable=True),
+    _row(sasl, "SaslAuthenticate", 0, 2, Access.NOTHING),
     _row(topics, "CreatePartitions", 0, 3, Access.PER_RESOURCE, forwardable=True),
     _row(topics, "ElectLeaders", 0, 2, Access.ALTER, forwardable=True),
     _row(configs, "IncrementalAlterConfigs", 0, 1, Access.PER_RESOURCE, forwardable=True),
@@ -113,7 +133,15 @@ _ROWS: Final = (
     _row(cluster, "UpdateFeatures", 0, 2, Access.ALTER, forwardable=True),
     _row(envelope, "Envelope", 0, 0, Access.CLUSTER_ACTION),
     _row(raft, "FetchSnapshot", 0, 1, Access.CLUSTER_ACTION, reads=True),
-    _row(cluster, "DescribeCluster", 0, 2, Access.PER_RESOURCE, reads=True),
+    _row(
+        cluster,
+        "DescribeCluster",
+        0,
+        2,
+        Access.PER_RESOURCE,
+        at_controllers=Access.ALTER,
+        reads=True,
+    ),
     _row(brokers, "BrokerRegistration", 0, 4, Access.CLUSTER_ACTION),
     _row(brokers, "BrokerHeartbeat", 0, 2, Access.CLUSTER_ACTION),
     _row(brokers, "UnregisterBroker", 0, 0, Access.ALTER, forwardable=True),

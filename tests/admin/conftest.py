@@ -2,13 +2,17 @@
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
 
 import pytest
 
+from quorate.admin.cluster_files import Wanted, lay_out
 from quorate.admin.entry import main
+from quorate.admin.ports import HeldPorts
+from quorate.metadata.security.authorizer import STANDARD_AUTHORIZER
 from tests.admin.command import Ran, environment
 
 _TRIES = 200
@@ -16,8 +20,12 @@ _TRIES = 200
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
-    """The ready line of a running cluster."""
+    """The ready line of a running cluster, which has an authorizer and lets everybody do everything."""
     directory = tmp_path_factory.mktemp("dev") / "cluster"
+    guarded = {"authorizer.class.name": STANDARD_AUTHORIZER, "super.users": "User:ANONYMOUS"}
+    with HeldPorts() as ports:
+        wanted = Wanted(controller_settings=guarded, broker_settings=guarded)
+        lay_out(directory, ports, random.Random(), wanted)
     words = ["dev", "--dir", str(directory), "--in-process", "--output", "json"]
     with subprocess.Popen(
         [sys.executable, "-P", "-m", "quorate.admin", *words],

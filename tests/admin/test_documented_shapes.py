@@ -23,6 +23,9 @@ _LINES = {
     "partitions elect-leaders": "partitions elect-leaders --election-type preferred --topic shapes --partition 0",
     "configs describe": "configs describe --topic shapes",
     "configs alter": "configs alter --topic shapes --add-config retention.ms=1000",
+    "acls list": "acls list",
+    "acls add": "acls add --topic shapes --allow-principal User:alice --operation Read",
+    "acls remove": "acls remove --topic shapes --dry-run",
     "features describe": "features describe",
     "quorum status": "quorum status",
     "quorum describe": "quorum describe",
@@ -64,6 +67,10 @@ def test_every_example_is_checked():
 def test_a_command_prints_what_the_page_shows(command, run, cluster):
     there = ["--bootstrap", cluster["bootstrap_controllers"], "--output", "json"]
     run("topics", "create", "--topic", "shapes", "--if-not-exists", "--config", "retention.ms=1000", *there)
+    run(
+        *["acls", "add", "--topic", "shapes", "--allow-principal", "User:alice", "--operation", "Read"],
+        *there,
+    )
     example = _fixed(_members(json.loads(_EXAMPLES[command])))
     for _ in range(_TRIES):  # a controller that has not heard of the topic yet shows less
         shown = _fixed(_members(json.loads(run(*_LINES[command].split(), *there).out)))

@@ -322,3 +322,85 @@ def test_an_assignment_is_proposed(ask, topic, tmp_path):
     assert [one["replicas"] for one in proposed["proposed"]["partitions"]] == [[102], [102]]
     assert [one["partition"] for one in proposed["current"]["partitions"]] == [0, 1]
     assert ask(f"{line} 77")[0] == 1
+
+
+# --- acls
+
+
+def _acls(document):
+    return sorted(
+        (one["principal"], one["operation"], one["resource_type"], one["resource_name"], one["permission"])
+        for one in document["acls"]
+    )
+
+
+def test_acls_from_beginning_to_end(ask, settled, topic):
+    line = (
+        f"acls add --topic {topic} --allow-principal User:alice --operation Read --operation describe-configs"
+    )
+    code, added = ask(line)
+    made = [
+        ("User:alice", "DESCRIBE_CONFIGS", "TOPIC", topic, "ALLOW"),
+        ("User:alice", "READ", "TOPIC", topic, "ALLOW"),
+    ]
+    assert (code, _acls(added)) == (0, made)
+    assert {one["error"] for one in added["acls"]} == {None}
+    assert ask(line)[0] == 0  # one that exists is no error
+
+    settled(f"acls list --topic {topic}", lambda document: _acls(document) == made)
+    assert ask(f"acls list --topic {topic} --principal User:bob")[1] == {"acls": []}
+
+    code, gone = ask(f"acls remove --topic {topic} --allow-principal User:alice --operation READ --yes")
+    assert (code, _acls(gone)) == (0, made[1:])
+    settled(f"acls list --topic {topic}", lambda document: _acls(document) == made[:1])
+    assert _acls(ask(f"acls remove --topic {topic} --yes")[1]) == made[:1]
+    settled(f"acls list --topic {topic}", lambda document: document == {"acls": []})
+
+
+def test_what_producers_and_consumers_need(ask, topic):
+    code, producer = ask(
+        f"acls add --producer --idempotent --topic {topic} --transactional-id {topic} --allow-principal User:p"
+    )
+    assert code == 0
+    assert [(kind, operation) for _, operation, kind, _, _ in _acls(producer)] == [
+        ("TOPIC", "CREATE"),
+        ("TOPIC", "DESCRIBE"),
+        ("TRANSACTIONAL_ID", "DESCRIBE"),
+        ("CLUSTER", "IDEMPOTENT_WRITE"),
+        ("TOPIC", "WRITE"),
+        ("TRANSACTIONAL_ID", "WRITE"),
+    ]
+    code, consumer = ask(f"acls add --consumer --topic {topic} --group {topic} --allow-principal User:c")
+    assert code == 0
+    assert [(kind, operation) for _, operation, kind, _, _ in _acls(consumer)] == [
+        ("TOPIC", "DESCRIBE"),
+        ("GROUP", "READ"),
+        ("TOPIC", "READ"),
+    ]
+
+
+def test_names_as_prefixes_and_what_applies_to_a_name(ask, settled, topic):
+    there = f"--topic {topic} --resource-pattern-type prefixed --deny-principal User:eve --deny-host 10.0.0.1"
+    code, added = ask(f"acls add {there}")
+    assert code == 0
+    (acl,) = added["acls"]
+    assert (acl["pattern_type"], acl["host"], acl["operation"]) == ("PREFIXED", "10.0.0.1", "ALL")
+
+    def is_there(document):
+        return [one["host"] for one in document["acls"]] == ["10.0.0.1"]
+
+    settled(f"acls list --topic {topic}-and-more --resource-pattern-type match", is_there)
+    assert ask(f"acls list --topic {topic}-and-more")[1] == {"acls": []}
+    settled(f"acls remove {there} --dry-run", is_there)
+    assert is_there(ask(f"acls remove {there} --yes")[1])
+
+
+def test_the_cluster_has_acls_of_its_own(ask):
+    code, added = ask("acls add --cluster --allow-principal User:ops --operation Alter")
+    assert (code, added["acls"][0]["resource_name"]) == (0, "kafka-cluster")
+    assert ask("acls remove --cluster --allow-principal User:ops --yes")[1] == {
+        "acls": []
+    }  # ALL was not given
+    assert (
+        len(ask("acls remove --cluster --allow-principal User:ops --operation Alter --yes")[1]["acls"]) == 1
+    )

@@ -80,6 +80,7 @@ class World:
             config=config,
             cluster_id="a-cluster",
             image=lambda: self.image,
+            published=lambda: self.image,
             relay=self.relay,
             slow=self.slow,
             kraft_version=lambda: 1,

@@ -17,13 +17,13 @@ from quorate.controller.events import (
     Submitted,
     Turn,
 )
-from quorate.controller.permissions import Permits, permit_everything
 from quorate.controller.requests import PendingRequest
 from quorate.metadata.batch import RecordBatch
 from quorate.metadata.checks import ErrorCode
 from quorate.metadata.ids import Epoch, NodeId, Offset
 from quorate.metadata.quorum.messages import LeaderAndEpoch
 from quorate.metadata.records import AnyDataRecord, LeaderChangeRecord
+from quorate.metadata.security.permissions import Permits, permit_everything
 from quorate.metadata.wire.brokers import (
     BrokerHeartbeatRequest,
     BrokerRegistrationRequest,

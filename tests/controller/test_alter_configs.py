@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 
 from quorate.controller.configs import alter_configs, incremental_alter_configs
-from quorate.controller.permissions import CLUSTER_NAME, Operation, Resource
 from quorate.controller.registration import register_controller
 from quorate.metadata.checks import ErrorCode
 from quorate.metadata.config_keys import AlterOperation, ResourceType
 from quorate.metadata.records import ConfigRecord
+from quorate.metadata.security.permissions import CLUSTER_NAME, Operation, Resource
 from quorate.metadata.wire.brokers import ControllerRegistrationRequest
 from quorate.metadata.wire.configs import (
     AlterableConfig,

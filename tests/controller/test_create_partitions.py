@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import pytest
 
 from quorate.controller.partitions import create_partitions
-from quorate.controller.permissions import Operation, Resource
 from quorate.metadata.checks import ErrorCode
 from quorate.metadata.records import PartitionChangeRecord
+from quorate.metadata.security.permissions import Operation, Resource
 from quorate.metadata.wire.topics import (
     CreatePartitionsAssignment,
     CreatePartitionsRequest,

@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from quorate.controller.permissions import CLUSTER_NAME, Operation, Resource
 from quorate.controller.topics import create_topics
 from quorate.metadata.checks import ErrorCode
 from quorate.metadata.config_keys import TOPIC_KEYS, ConfigSource, ResourceType
 from quorate.metadata.ids import MIGRATING_DIRECTORY, UNASSIGNED_DIRECTORY
 from quorate.metadata.records import ConfigRecord, PartitionRecord, TopicRecord
+from quorate.metadata.security.permissions import CLUSTER_NAME, Operation, Resource
 from quorate.metadata.wire.topics import (
     CreatableReplicaAssignment,
     CreatableTopic,

@@ -4,11 +4,11 @@ import uuid
 
 import pytest
 
-from quorate.controller.permissions import CLUSTER_NAME, Operation, Resource
 from quorate.controller.topics import delete_topics
 from quorate.metadata.checks import ErrorCode
 from quorate.metadata.config_keys import ResourceType
 from quorate.metadata.records import ConfigRecord
+from quorate.metadata.security.permissions import CLUSTER_NAME, Operation, Resource
 from quorate.metadata.wire.topics import DeletableTopicResult, DeleteTopicsRequest, DeleteTopicState
 from tests.controller.world import World, config, permit_only, refused
 
@@ -112,12 +112,26 @@ def test_who_may_see_learns_that_there_is_nothing(world: World) -> None:
 
 @pytest.mark.parametrize(
     "right",
-    [(Operation.DELETE, Resource.CLUSTER, CLUSTER_NAME), (Operation.DELETE, Resource.TOPIC, "a")],
+    [
+        [(Operation.DELETE, Resource.CLUSTER, CLUSTER_NAME)],
+        [(Operation.DELETE, Resource.TOPIC, "a"), (Operation.DESCRIBE, Resource.TOPIC, "a")],
+    ],
 )
-def test_delete_on_the_cluster_or_on_the_topic(world: World, right: tuple[Operation, Resource, str]) -> None:
-    world.permits = permit_only(right)
+def test_delete_on_the_cluster_or_on_the_topic(
+    world: World, right: list[tuple[Operation, Resource, str]]
+) -> None:
+    world.permits = permit_only(*right)
 
     assert delete(world, by_name("a"))[0].error_code is ErrorCode.none
+
+
+def test_who_may_delete_and_not_see_deletes_by_id_alone(world: World) -> None:
+    """DENY of DESCRIBE hides the topic from whoever names it; an id is nothing to hide."""
+    world.permits = permit_only((Operation.DELETE, Resource.TOPIC, "a"))
+
+    results = delete(world, by_name("a"), by_name("nowhere"))
+    assert [r.error_code for r in results] == [ErrorCode.topic_authorization_failed] * 2
+    assert delete(world, by_id(world.topic("a").id))[0].error_code is ErrorCode.none
 
 
 def test_too_many_at_once() -> None:

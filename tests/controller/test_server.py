@@ -57,6 +57,7 @@ class Behind:
         self.core = Bench().core
         self.claimed_epoch: Epoch | None = None
         self.image = MetadataImage.EMPTY
+        self.caught_up_image: MetadataImage | None = self.image
         self.leader = LeaderAndEpoch(Epoch(0))
         self.received: list[tuple[messages.Request, str | None, Callable[[Any], None]]] = []
         self.submitted: list[PendingRequest] = []
@@ -80,14 +81,21 @@ class Behind:
 class Sent:
     """One call, and the frames that it was answered with."""
 
-    def __init__(self, request: Any, version: int | None = None, *, correlation_id: int = 42) -> None:
+    def __init__(
+        self,
+        request: Any,
+        version: int | None = None,
+        *,
+        correlation_id: int = 42,
+        principal: str = "User:alice",
+    ) -> None:
         api = APIS[request.api_key]
         self.version = api.last if version is None else version
         self.frames: list[bytes] = []
         self.call = Call(
             self,
             encode_request(request, self.version, correlation_id, "client-1")[4:],
-            principal="User:alice",
+            principal=principal,
             client_host="10.0.0.7",
             listener_name="CONTROLLER",
             connection_id=1,
@@ -111,7 +119,9 @@ def behind(monkeypatch: pytest.MonkeyPatch) -> Behind:
 
 def serving(behind: Behind) -> ControllerServer:
     stands: Any = behind
-    return ControllerServer(config=config(), machine=stands, node=stands, slow=stands, cluster_id=CLUSTER)
+    # The sender of all calls here: whom ACLs let in is the business of test_access.py.
+    trusting = config(has_authorizer=True, super_users=frozenset({"User:alice"}))
+    return ControllerServer(config=trusting, machine=stands, node=stands, slow=stands, cluster_id=CLUSTER)
 
 
 def handled(behind: Behind, call: Call) -> None:

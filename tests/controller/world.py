@@ -13,7 +13,6 @@ import pytest
 
 from quorate.controller.config import ControllerConfig
 from quorate.controller.context import NEWEST_API_VERSION, Context
-from quorate.controller.permissions import Operation, Permits, Resource, permit_everything
 from quorate.controller.result import ControllerResult
 from quorate.controller.sessions import BrokerSessions
 from quorate.metadata.checks import ErrorCode, RequestRejected
@@ -33,6 +32,7 @@ from quorate.metadata.records import (
     RegisterBrokerRecord,
     TopicRecord,
 )
+from quorate.metadata.security.permissions import Operation, Permits, Resource, permit_everything
 
 CLUSTER_ID = "quorate-test-cluster"
 SESSION_MS = 9_000
@@ -207,4 +207,4 @@ def refused(world: World, handler: Callable[[Context, Any], Any], request: Any) 
 
 def permit_only(*allowed: tuple[Operation, Resource, str]) -> Permits:
     """An authorizer that grants just this."""
-    return lambda operation, resource, name: (operation, resource, name) in allowed
+    return lambda operation, resource, name, *, log_if_denied=True: (operation, resource, name) in allowed

@@ -9,7 +9,13 @@ from typing import Any
 import trio
 
 from quorate.admin.cluster import Cluster, NodeProcess
-from quorate.admin.cluster_files import format_spare
+from quorate.admin.cluster_files import ClusterFiles, format_spare
+
+
+def reach(files: ClusterFiles, servers: str) -> list[str]:
+    """The options with which a command reaches these servers of a cluster, and is let in."""
+    login = [] if files.client_config is None else ["--command-config", str(files.client_config)]
+    return ["--bootstrap", servers, *login]
 
 
 async def quorum(
@@ -17,7 +23,7 @@ async def quorum(
 ) -> tuple[int, dict[str, Any]]:
     """The exit code of such a command, and its document; without one, what it said."""
     command = [sys.executable, "-m", "quorate.admin", "quorum", *words]
-    command += ["--bootstrap", cluster.files.bootstrap_controllers, "--output", "json"]
+    command += [*reach(cluster.files, cluster.files.bootstrap_controllers), "--output", "json"]
     command += ["--timeout", str(timeout_s)]
     done = await trio.run_process(command, capture_stdout=True, capture_stderr=True, check=False)
     document: dict[str, Any] = json.loads(done.stdout) if done.stdout else {"error": done.stderr.decode()}

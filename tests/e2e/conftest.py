@@ -15,8 +15,9 @@ from typing import Any, NoReturn
 import pytest
 
 from quorate.admin.cluster import Cluster, NodeProcess, running
-from quorate.admin.cluster_files import Wanted, lay_out
+from quorate.admin.cluster_files import lay_out
 from quorate.admin.ports import HeldPorts
+from tests.secured import Secured, secured
 
 WITHIN_S = 60.0
 """Nothing here takes so long on any machine that can be worked on; beyond it something hangs."""
@@ -43,9 +44,24 @@ def full() -> bool:
 
 
 @pytest.fixture(scope="session")
-def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+def security(tmp_path_factory: pytest.TempPathFactory) -> Secured:
+    """What the clusters of this run ask of their clients: TESTS_SECURITY, one of `secured.MODES`."""
+    return secured(os.environ.get("TESTS_SECURITY", "plaintext"), tmp_path_factory.mktemp("security"))
+
+
+@pytest.fixture
+def in_the_clear(security: Secured) -> None:
+    """For tests that speak raw bytes, or whose cluster has settings of its own: TLS has tests of its own."""
+    if security.mode != "plaintext":
+        pytest.skip("it is about the plain protocol")
+
+
+@pytest.fixture(scope="session")
+def dev(tmp_path_factory: pytest.TempPathFactory, security: Secured) -> Iterator[dict[str, Any]]:
     """`quorate dev` with 3 controllers and 2 brokers: what it says of itself when it is ready."""
     directory = tmp_path_factory.mktemp("dev")
+    with HeldPorts() as ports:
+        lay_out(directory / "c", ports, random.Random(), security.wanted())
     command = [
         sys.executable,
         "-m",
@@ -72,14 +88,14 @@ def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
 
 
 @pytest.fixture
-def make_cluster(tmp_path: pathlib.Path) -> MakeCluster:
+def make_cluster(tmp_path: pathlib.Path, security: Secured) -> MakeCluster:
     """Makes clusters whose nodes the test kills, stops and starts again."""
 
     @asynccontextmanager
     async def make(
         controllers: int = 3, brokers: int = 2, **settings: dict[str, str]
     ) -> AsyncIterator[Cluster[NodeProcess]]:
-        wanted = Wanted(controllers=controllers, brokers=brokers, **settings)
+        wanted = security.wanted(controllers=controllers, brokers=brokers, **settings)
         with HeldPorts() as ports:
             files = lay_out(tmp_path / "cluster", ports, random.Random(), wanted)
             async with running(files) as cluster:

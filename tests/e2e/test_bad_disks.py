@@ -10,10 +10,10 @@ import pytest
 import trio
 
 from quorate.admin.cluster import Cluster, NodeProcess, running
-from quorate.admin.cluster_files import ClusterFiles, NodeFiles, Wanted, lay_out
+from quorate.admin.cluster_files import ClusterFiles, NodeFiles, lay_out
 from quorate.admin.demo_parts import Writer, create_topics, replicated_to, values_in_log
 from quorate.admin.ports import LOOPBACK, HeldPorts
-from quorate.admin.talk import ask
+from quorate.admin.talk import Manner, ask
 from quorate.metadata.addresses import Address
 from quorate.metadata.checks import ErrorCode
 from quorate.metadata.connection import Failure
@@ -21,6 +21,7 @@ from quorate.metadata.wire.topics import CreatableTopic, CreateTopicsRequest, Cr
 from tests.e2e.conftest import WITHIN_S, MakeCluster, skip
 from tests.e2e.disks import MEBIBYTE, FaultyFsync, Impossible, SmallDisks, fill
 from tests.e2e.texts import check_golden, last_text
+from tests.secured import Secured
 
 pytestmark = pytest.mark.e2e
 
@@ -52,10 +53,10 @@ def _fill(node: NodeFiles) -> pathlib.Path:
 
 
 async def test_a_full_disk_refuses_writes_and_loses_none(
-    tmp_path: pathlib.Path, small_disk: Callable[[NodeFiles], None]
+    tmp_path: pathlib.Path, security: Secured, small_disk: Callable[[NodeFiles], None]
 ) -> None:
     floor = {"quorate.free.space.floor.bytes": str(_FLOOR_MIB * MEBIBYTE)}
-    wanted = Wanted(controllers=3, brokers=2, controller_settings=floor)
+    wanted = security.wanted(controllers=3, brokers=2, controller_settings=floor)
     with HeldPorts() as ports:
         files = lay_out(tmp_path / "cluster", ports, random.Random(), wanted)
         for controller in files.controllers:
@@ -78,7 +79,7 @@ async def _use_with_full_disks(cluster: Cluster[NodeProcess]) -> None:
         await _progress(writer)  # another one has room
     fillers += [_fill(controller) for controller in files.controllers if controller is not first.files]
 
-    said = await _refusal(files.controllers)
+    said = await _refusal(files)
     check_golden(
         "disk-full", said, {f"controller {node.id} ": "controller ID " for node in files.controllers}
     )
@@ -96,22 +97,20 @@ async def _use_with_full_disks(cluster: Cluster[NodeProcess]) -> None:
     assert {one.value for one in (*writer.acknowledged, *later.acknowledged)} <= await values_in_log(files)
 
 
-async def _refusal(controllers: tuple[NodeFiles, ...]) -> str:
+async def _refusal(files: ClusterFiles) -> str:
     """What a write is told once every disk is known to be full."""
     request = CreateTopicsRequest(
         topics=(CreatableTopic(name="one-more", num_partitions=1, replication_factor=1),), validate_only=True
     )
+    manner = Manner(timeout_ms=5_000, security=files.login())
     with trio.fail_after(WITHIN_S):
         while True:
-            answers = [
-                await ask(Address(LOOPBACK, node.port), request, timeout_ms=5_000) for node in controllers
-            ]
+            answers = [await ask(Address(LOOPBACK, node.port), request, manner) for node in files.controllers]
             told = [one.topics[0] for one in answers if isinstance(one, CreateTopicsResponse)]
             full = [one for one in told if one.error_code is ErrorCode.kafka_storage_error]
             others = [one for one in told if one.error_code is ErrorCode.not_controller]
-            if full and len(full) + len(others) == len(
-                controllers
-            ):  # the others know that one leads, and name it
+            if full and len(full) + len(others) == len(files.controllers):
+                # the others know that one leads, and name it
                 return str(full[0].error_message)
             assert not any(isinstance(one, Failure) and one.kind.value == "refused" for one in answers), (
                 answers

@@ -14,7 +14,7 @@ import attrs
 import pytest
 
 from quorate.admin.ports import LOOPBACK
-from quorate.admin.talk import ask
+from quorate.admin.talk import Manner, ask
 from quorate.metadata.addresses import Address, parse_servers
 from quorate.metadata.checks import ErrorCode
 from quorate.metadata.wire.cluster import ApiVersionsRequest, MetadataRequest
@@ -24,7 +24,9 @@ from quorate.metadata.wire.topics import CreatableTopic, CreateTopicsRequest
 from tests.e2e.conftest import WITHIN_S
 from tests.e2e.texts import check_golden
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("in_the_clear")]
+
+_MANNER = Manner(timeout_ms=10_000)
 
 _PRODUCE, _UNKNOWN, _METADATA = 0, 9_999, 3
 
@@ -188,16 +190,16 @@ async def test_a_write_to_a_controller_that_does_not_lead_names_the_one_that_doe
     controllers = {
         one["id"]: Address(LOOPBACK, int(one["address"].rpartition(":")[2])) for one in dev["controllers"]
     }
-    known = await ask(next(iter(controllers.values())), MetadataRequest(topics=()), timeout_ms=10_000)
+    known = await ask(next(iter(controllers.values())), MetadataRequest(topics=()), _MANNER)
     leader = known.controller_id
     topic = CreatableTopic(name="nowhere", num_partitions=1, replication_factor=1)
     for id, address in controllers.items():
         if id == leader:
             continue
-        answer = await ask(address, CreateTopicsRequest(topics=(topic,)), timeout_ms=10_000)
+        answer = await ask(address, CreateTopicsRequest(topics=(topic,)), _MANNER)
         (refused,) = answer.topics
         assert refused.error_code is ErrorCode.not_controller
         assert f"node {leader}" in refused.error_message
         check_golden("write-to-a-follower", refused.error_message, {f"node {leader}": "node LEADER"})
-    listed = await ask(controllers[leader], MetadataRequest(topics=None), timeout_ms=10_000)
+    listed = await ask(controllers[leader], MetadataRequest(topics=None), _MANNER)
     assert "nowhere" not in {one.name for one in listed.topics}

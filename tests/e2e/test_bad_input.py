@@ -21,7 +21,7 @@ from quorate.admin.cluster_files import ClusterFiles, NodeFiles, Wanted, lay_out
 from quorate.admin.errors import Refused
 from quorate.admin.offline_log import LogFiles, Piece
 from quorate.admin.ports import LOOPBACK, HeldPorts
-from quorate.admin.talk import ask
+from quorate.admin.talk import Manner, ask
 from quorate.metadata.addresses import Address
 from quorate.metadata.connection import Failure
 from quorate.metadata.ids import NodeId, random_uuid, uuid_to_text
@@ -32,7 +32,7 @@ from quorate.metadata.wire.topics import CreatableTopic, CreateTopicsRequest
 from tests.e2e.conftest import WITHIN_S, MakeCluster
 from tests.e2e.texts import check_golden, last_text, log_lines
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("in_the_clear")]
 
 _TORN = b"\xf1Qb1 the beginning of a batch that was never flushed"
 
@@ -113,7 +113,7 @@ async def _make_topics(files: ClusterFiles) -> frozenset[str]:
     for name in names:  # one batch each
         topic = CreatableTopic(name=name, num_partitions=1, replication_factor=1)
         answer = await ask(
-            _address(files.controllers[0]), CreateTopicsRequest(topics=(topic,)), timeout_ms=30_000
+            _address(files.controllers[0]), CreateTopicsRequest(topics=(topic,)), Manner(timeout_ms=30_000)
         )
         assert answer.topics[0].error_message is None
     return frozenset(names)
@@ -344,7 +344,7 @@ async def _knows_all(left: Left) -> None:
     """Waits until the controller says that it is the active one: then it knows all that was ever acknowledged."""
     with trio.fail_after(WITHIN_S):
         while True:
-            answer = await ask(_address(left.node), MetadataRequest(topics=None), timeout_ms=5_000)
+            answer = await ask(_address(left.node), MetadataRequest(topics=None), Manner(timeout_ms=5_000))
             if not isinstance(answer, Failure) and answer.controller_id == left.node.id:
                 assert {topic.name for topic in answer.topics} == left.topics
                 return

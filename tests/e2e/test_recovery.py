@@ -14,6 +14,7 @@ from quorate.admin.cluster import Cluster, NodeProcess
 from quorate.admin.cluster_files import format_spare
 from quorate.admin.demo_parts import TOPIC, TOPICS, Writer, create_topics, replicated_to, values_in_log
 from quorate.admin.offline_log import LogFiles
+from tests.e2e.commands import reach
 from tests.e2e.conftest import WITHIN_S, MakeCluster
 from tests.e2e.test_failover import caught_up, progress
 from tests.e2e.test_membership import quorum, voters
@@ -47,7 +48,9 @@ async def settled(cluster: Cluster[NodeProcess]) -> None:
 
 async def topics(cluster: Cluster[NodeProcess]) -> set[str]:
     """As each broker tells them; all must tell the same."""
-    told = [await command("topics", "list", "--bootstrap", node.files.address) for node in cluster.brokers]
+    told = [
+        await command("topics", "list", *reach(cluster.files, node.files.address)) for node in cluster.brokers
+    ]
     assert all(one == told[0] for one in told)
     return {one["name"] for one in told[0]["topics"]}
 
@@ -76,10 +79,12 @@ async def test_two_of_three_disks_are_lost_and_the_third_lags(make_cluster: Make
         everything = {one.value for one in writer.acknowledged}
         third, broker = cluster.node(3).files.data, cluster.node(101).files.data
 
-        refused = await command("storage", "recover", third, broker, "--yes", code=1)
+        login = reach(cluster.files, "")[2:]
+        refused = await command("storage", "recover", third, broker, "--yes", *login, code=1)
         assert "answers" in refused["error"]["what"]
+        await command("storage", "recover", third, broker, "--yes", code=1)  # nor if it cannot ask
 
-        await command("topics", "create", "--topic", "late", "--bootstrap", cluster.files.bootstrap)
+        await command("topics", "create", "--topic", "late", *reach(cluster.files, cluster.files.bootstrap))
         await replicated_to(cluster.files, [node.files.id for node in cluster.brokers], within_s=WITHIN_S)
         await kill(cluster.node(1), cluster.node(2))
         for lost in (1, 2):
@@ -150,10 +155,10 @@ async def test_a_backup_is_restored(make_cluster: MakeCluster, tmp_path: pathlib
     async with make_cluster(controllers=1, brokers=2) as cluster:
         await create_topics(cluster.files)
         backup = tmp_path / "backup"
-        saved = await command("snapshot", "save", backup, "--bootstrap", cluster.files.bootstrap)
+        saved = await command("snapshot", "save", backup, *reach(cluster.files, cluster.files.bootstrap))
         assert (await command("snapshot", "verify", backup))["image_digest"] == saved["image_digest"]
-        await command("snapshot", "save", backup, "--bootstrap", cluster.files.bootstrap, code=1)
-        await command("topics", "create", "--topic", "late", "--bootstrap", cluster.files.bootstrap)
+        await command("snapshot", "save", backup, *reach(cluster.files, cluster.files.bootstrap), code=1)
+        await command("topics", "create", "--topic", "late", *reach(cluster.files, cluster.files.bootstrap))
 
         controller = cluster.node(1)
         await kill(controller)
@@ -172,7 +177,7 @@ async def test_a_backup_is_restored(make_cluster: MakeCluster, tmp_path: pathlib
         await settled(cluster)
         assert await topics(cluster) == set(TOPICS)
         shown = await command(
-            "image", "cat", "/recoveries", "--bootstrap", cluster.files.bootstrap_controllers
+            "image", "cat", "/recoveries", *reach(cluster.files, cluster.files.bootstrap_controllers)
         )
         (recovery,) = shown["entries"][0]["value"].values()
         assert (recovery["kind"], recovery["source"]) == ("restore", saved["sha256"])

@@ -13,12 +13,13 @@ from quorate.admin.offline_log import LogFiles
 from quorate.admin.ports import LOOPBACK, HeldPorts
 from quorate.admin.readiness import look
 from quorate.metadata.addresses import Address, parse_servers
-from quorate.metadata.client import open_client
+from quorate.metadata.client import ClientSecurity, open_client
 from quorate.metadata.ids import Offset
 from quorate.metadata.log.layout import segment_base
 from quorate.metadata.wire.cluster import MetadataRequest
 from quorate.metadata.wire.topics import CreatableTopic, CreateTopicsRequest
 from tests.e2e.conftest import WITHIN_S, full
+from tests.secured import Secured
 
 pytestmark = pytest.mark.e2e
 
@@ -29,8 +30,10 @@ _BETWEEN_SNAPSHOTS: Final = {"metadata.log.max.record.bytes.between.snapshots": 
 _PATIENCE_S: Final = WITHIN_S * (10 if full() else 1)
 
 
-async def test_a_late_broker_loads_a_snapshot_and_answers_for_every_partition(tmp_path: pathlib.Path) -> None:
-    wanted = Wanted(controllers=3, brokers=1, controller_settings=_BETWEEN_SNAPSHOTS)
+async def test_a_late_broker_loads_a_snapshot_and_answers_for_every_partition(
+    tmp_path: pathlib.Path, security: Secured
+) -> None:
+    wanted = security.wanted(controllers=3, brokers=1, controller_settings=_BETWEEN_SNAPSHOTS)
     with HeldPorts() as ports:
         files = lay_out(tmp_path / "cluster", ports, random.Random(), wanted)
         async with running(files) as cluster:
@@ -42,8 +45,8 @@ async def test_a_late_broker_loads_a_snapshot_and_answers_for_every_partition(tm
             late = NodeProcess(more.brokers[-1])
             await late.start()
             try:
-                await _serves(late.files)
-                found = await _partitions_told_by(late.files)
+                await _serves(late.files, files.login())
+                found = await _partitions_told_by(late.files, files.login())
             finally:
                 await late.stop()
 
@@ -59,7 +62,7 @@ async def test_a_late_broker_loads_a_snapshot_and_answers_for_every_partition(tm
 
 async def _create_all(files: ClusterFiles) -> list[str]:
     names = [f"topic-{number:04}" for number in range(TOPICS)]
-    async with open_client(parse_servers(files.bootstrap.split(","))) as client:
+    async with open_client(parse_servers(files.bootstrap.split(",")), security=files.login()) as client:
         for first in range(0, TOPICS, _TOPICS_PER_REQUEST):
             topics = tuple(
                 CreatableTopic(name=name, num_partitions=PARTITIONS_EACH, replication_factor=1)
@@ -80,14 +83,14 @@ async def _snapshot_of_every_controller(files: ClusterFiles) -> Offset:
             await trio.sleep(0.02)
 
 
-async def _serves(node: NodeFiles) -> None:
+async def _serves(node: NodeFiles, login: ClientSecurity) -> None:
     with trio.fail_after(_PATIENCE_S):
-        while (await look([], [node])).missing is not None:  # noqa: ASYNC110 - another process
+        while (await look([], [node], login)).missing is not None:  # noqa: ASYNC110 - another process
             await trio.sleep(0.02)
 
 
-async def _partitions_told_by(node: NodeFiles) -> dict[str, int]:
-    async with open_client([Address(LOOPBACK, node.port)]) as client:
+async def _partitions_told_by(node: NodeFiles, login: ClientSecurity) -> dict[str, int]:
+    async with open_client([Address(LOOPBACK, node.port)], security=login) as client:
         answer = await client.call_any(MetadataRequest(topics=None), int(_PATIENCE_S * 1000))
     return {topic.name: len(topic.partitions) for topic in answer.topics}
 

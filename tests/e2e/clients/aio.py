@@ -9,11 +9,11 @@ from collections.abc import Awaitable, Callable
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from tests.e2e.clients import WITHIN_S
+from tests.e2e.clients import WITHIN_S, given, in_python
 
 
 async def walk(bootstrap: str, topic: str) -> dict[str, object]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, **in_python(given()))
     await admin.start()
     found: dict[str, object] = {}
     new = NewTopic(topic, 2, 1, topic_configs={"retention.ms": "5"})

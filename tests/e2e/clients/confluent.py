@@ -18,11 +18,11 @@ from confluent_kafka.admin import (
     UserScramCredentialUpsertion,
 )
 
-from tests.e2e.clients import eventually
+from tests.e2e.clients import eventually, given, librdkafka
 
 
 def walk(bootstrap: str, topic: str) -> dict[str, object]:
-    admin = AdminClient({"bootstrap.servers": bootstrap})
+    admin = AdminClient({"bootstrap.servers": bootstrap, **librdkafka(given())})
     found: dict[str, object] = {}
     new = NewTopic(topic, 2, 1, config={"retention.ms": "1000"})
     admin.create_topics([new], operation_timeout=30)[topic].result()

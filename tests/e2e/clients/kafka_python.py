@@ -6,11 +6,11 @@ import sys
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, NewPartitions, NewTopic
 from kafka.errors import UnknownTopicOrPartitionError
 
-from tests.e2e.clients import eventually
+from tests.e2e.clients import eventually, given, in_python
 
 
 def walk(bootstrap: str, topic: str) -> dict[str, object]:
-    admin = KafkaAdminClient(bootstrap_servers=bootstrap.split(","))
+    admin = KafkaAdminClient(bootstrap_servers=bootstrap.split(","), **in_python(given()))
     found: dict[str, object] = {}
     new = NewTopic(name=topic, num_partitions=2, replication_factor=1, topic_configs={"retention.ms": "1000"})
     admin.create_topics([new])

@@ -18,6 +18,7 @@ import trio
 from tests.e2e.faults import report
 from tests.e2e.faults.harness import Finding, Plan, under_fault
 from tests.e2e.faults.nemesis import FAULTS
+from tests.secured import MODES
 
 
 def _arguments() -> argparse.Namespace:
@@ -30,6 +31,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--controllers", type=int, default=3)
     parser.add_argument("--brokers", type=int, default=2, help="without any no topic can be created")
     parser.add_argument("--clients", type=int, default=8)
+    parser.add_argument("--security", choices=MODES, default=MODES[0], help="what the nodes ask of clients")
     parser.add_argument("--seed", type=int, default=None, help="a fresh one unless given")
     parser.add_argument(
         "--only", nargs="+", choices=sorted(FAULTS), metavar="FAULT", help="only these faults"
@@ -54,6 +56,7 @@ def main() -> int:
         controllers=arguments.controllers,
         brokers=arguments.brokers,
         clients=arguments.clients,
+        security=arguments.security,
         seed=seed,
         seconds=arguments.minutes * 60,
         kinds=tuple(arguments.only or FAULTS),

@@ -21,7 +21,7 @@ import trio
 
 from quorate.metadata.addresses import Address
 from quorate.metadata.checks import ErrorCode, RequestRejected
-from quorate.metadata.client import ClusterClient, NoAnswer, OutcomeUnknown, open_client
+from quorate.metadata.client import ClientSecurity, ClusterClient, NoAnswer, OutcomeUnknown, open_client
 from quorate.metadata.config_keys import ResourceType
 from quorate.metadata.connection import ConnectFailed, Connection, Failure, connect
 from quorate.metadata.ids import METADATA_TOPIC
@@ -118,7 +118,9 @@ class Client:
         *,
         pace: Pace,
         rng: random.Random,
+        security: ClientSecurity,
     ) -> None:
+        self._security = security
         self.stopping = False
         self._number = number
         self._name = f"fault-client-{number}"
@@ -135,7 +137,9 @@ class Client:
         servers = list((self._brokers if forwarded else self._controllers).values())
         rng.shuffle(servers)
         async with trio.open_nursery() as nursery:
-            async with open_client(servers, client_id=self._name, rng=random.Random(rng.random())) as client:
+            async with open_client(
+                servers, client_id=self._name, rng=random.Random(rng.random()), security=self._security
+            ) as client:
                 while not self.stopping:
                     await self._ask_something(client, "a broker" if forwarded else "the controllers", nursery)
                     await trio.sleep(rng.uniform(0, self._pace.think_s))
@@ -234,7 +238,9 @@ class Client:
         if held is not None and held.is_open:
             return held
         try:
-            made = await connect(address, timeout_ms=_CONNECT_MS, client_id=self._name)
+            made = await connect(
+                address, timeout_ms=_CONNECT_MS, client_id=self._name, security=self._security
+            )
         except ConnectFailed:
             return None
         self._connections[address] = made

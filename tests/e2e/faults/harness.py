@@ -35,6 +35,7 @@ from tests.e2e.disks import MEBIBYTE, FaultyFsync, Impossible, SmallDisks
 from tests.e2e.faults.clients import Client, Pace, Record
 from tests.e2e.faults.nemesis import FAULTS, NETWORK_FAULTS, Disks, Holding, Nemesis
 from tests.e2e.faults.proxy import Network, Party
+from tests.secured import Secured, secured
 from tests.sim.history import Ending, Kind
 from tests.sim.images import ClientChanges
 
@@ -65,6 +66,8 @@ class Plan:
     script: tuple[str, ...] = ()
     """Exactly these faults, one after the other, instead of drawn ones for some time."""
     small_disks: bool = True
+    security: str = "plaintext"
+    """One of `secured.MODES`."""
     slow_clock: bool = True
     """The last controller takes all time for less than it is: it leads on long after the others have replaced it, so
     that only what it asks a majority keeps its reads from being old."""
@@ -97,7 +100,8 @@ async def under_fault(directory: pathlib.Path, plan: Plan, say: Say) -> Finding:
         with HeldPorts() as ports, _environment():
             fsync = _faulty_fsync(directory, impossible)
             os.environ.update({} if fsync is None else fsync.environment)
-            files = lay_out(directory / "cluster", ports, rng, _wanted(plan))
+            guard = secured(plan.security, directory / "certificates")
+            files = lay_out(directory / "cluster", ports, rng, _wanted(plan, guard))
             behind = {node: ports.claim(rng) for node in files.controllers}
             for node, port in behind.items():
                 listen_behind_a_proxy(node, port)
@@ -111,13 +115,13 @@ async def under_fault(directory: pathlib.Path, plan: Plan, say: Say) -> Finding:
     return finding
 
 
-def _wanted(plan: Plan) -> Wanted:
+def _wanted(plan: Plan, guard: Secured) -> Wanted:
     both = {"quorate.log.format": "json"}
     controllers = both | {
         "quorate.free.space.floor.bytes": str(_FLOOR_BYTES),
         "metadata.log.max.record.bytes.between.snapshots": str(_SNAPSHOT_AFTER_BYTES),
     }
-    return Wanted(
+    return guard.wanted(
         controllers=plan.controllers,
         brokers=plan.brokers,
         controller_settings=controllers,
@@ -218,7 +222,15 @@ async def _ask_under_fault(
     controllers = {int(node.id): Address(LOOPBACK, node.port) for node in cluster.files.controllers}
     brokers = {int(node.id): Address(LOOPBACK, node.port) for node in cluster.files.brokers}
     clients = [
-        Client(number, record, controllers, brokers, pace=plan.pace, rng=random.Random(rng.random()))
+        Client(
+            number,
+            record,
+            controllers,
+            brokers,
+            pace=plan.pace,
+            rng=random.Random(rng.random()),
+            security=cluster.files.login(),
+        )
         for number in range(1, plan.clients + 1)
     ]
     async with trio.open_nursery() as background:

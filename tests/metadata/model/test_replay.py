@@ -7,7 +7,7 @@ import pytest
 
 from quorate.metadata.ids import MIGRATING_DIRECTORY, NodeId
 from quorate.metadata.image import MetadataDelta, MetadataImage, ReplayError, difference, image_records
-from quorate.metadata.image.security import Acl, ScramCredential
+from quorate.metadata.image.security import ScramCredential
 from quorate.metadata.records import (
     UNCHANGED,
     AccessControlEntryRecord,
@@ -38,6 +38,7 @@ from quorate.metadata.records import (
     ZkMigrationStateRecord,
 )
 from quorate.metadata.records.nodes import FeatureRange
+from quorate.metadata.security.permissions import Acl
 from tests.metadata.model.building import (
     DIRECTORIES,
     HERE,

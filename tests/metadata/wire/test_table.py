@@ -76,6 +76,8 @@ def test_what_brokers_forward() -> None:
         "RemoveRaftVoter",
         "AlterClientQuotas",
         "AlterUserScramCredentials",
+        "CreateAcls",
+        "DeleteAcls",
     }
 
 

@@ -1,0 +1,193 @@
+"""docs/apis.md, from the request table and what servers declare: `python -m tests.metadata.wire.apis_page --rewrite`.
+
+What is written by hand here are the rights that are asked for thing by thing, and why an API is not there; a test
+demands that both say neither more nor less than the code leaves open.
+"""
+
+import pathlib
+import sys
+from collections.abc import Mapping
+from typing import Final
+
+from quorate.metadata.security.sasl_server import SASL_KEYS
+from quorate.metadata.wire.api_names import API_NAMES
+from quorate.metadata.wire.cluster import ApiVersionsRequest
+from quorate.metadata.wire.table import APIS, Access, Api
+from tests.broker.test_access import OneBroker
+from tests.controller.test_server import Behind, serving
+
+PAGE: Final = pathlib.Path(__file__).parents[3] / "docs" / "apis.md"
+
+BY_BROKERS: Final = frozenset({*OneBroker().server.serves, ApiVersionsRequest.api_key})
+BY_CONTROLLERS: Final = frozenset({*serving(Behind()).serves, ApiVersionsRequest.api_key})
+
+_HEAD: Final = """# Kafka's APIs
+
+Every API key of Kafka 4.1: the versions that are offered, where they are answered, what a caller needs where an
+authorizer is configured, and why one is missing. But for the rights ApiVersions tells a client the same of the node
+that it asks.
+
+A broker answers reads from its own image. What it forwards goes in an Envelope to the active controller, which decides
+with the rights of the client that wrote it, not of the broker; of a forwarded API a broker offers what the active
+controller speaks too.
+
+Super users need nothing. Who lacks a right is answered CLUSTER_AUTHORIZATION_FAILED, or the code of the topic or group;
+topics without DESCRIBE are left out of lists. READ, WRITE, DELETE and ALTER allow DESCRIBE; ALTER_CONFIGS allows
+DESCRIBE_CONFIGS.
+
+Written from the code (`python -m tests.metadata.wire.apis_page --rewrite`); a test compares them.
+
+| key | API | versions | at brokers | at controllers | needs |
+|---|---|---|---|---|---|
+"""
+
+PER_RESOURCE: Final[Mapping[str, str]] = {
+    "Metadata": "DESCRIBE on each topic; to have one made on demand CREATE on it or on the cluster",
+    "CreateTopics": "CREATE on each topic or on the cluster; DESCRIBE_CONFIGS on it to be told its configs",
+    "DeleteTopics": "DELETE on each topic or on the cluster; of a name DESCRIBE comes first",
+    "DescribeConfigs": "DESCRIBE_CONFIGS on each topic or group; on the cluster for brokers and client metrics",
+    "AlterConfigs": "ALTER_CONFIGS on each topic or group; on the cluster for brokers and client metrics",
+    "IncrementalAlterConfigs": "ALTER_CONFIGS on each topic or group; on the cluster for brokers and client metrics",
+    "CreatePartitions": "ALTER on each topic",
+    "DescribeCluster": "nothing at brokers, ALTER on the cluster at controllers; to be told of rights DESCRIBE on it",
+    "DescribeTopicPartitions": "DESCRIBE on each topic",
+}
+
+_NO_DATA: Final = "no: brokers of this program store no topic data; Kafka's own brokers do"
+_NO_GROUPS: Final = "no: groups are the business of brokers with topic data"
+_NO_TRANSACTIONS: Final = "no: transactions are the business of brokers with topic data"
+_GONE: Final = "no: Kafka 4.0 has given it up"
+_NOT_YET: Final = "not yet"
+_TOKENS: Final = "not yet: delegation tokens"
+
+_AT_LOGIN: Final = "at login"
+
+MISSING: Final[Mapping[str, str]] = {
+    **dict.fromkeys(
+        (
+            "Produce",
+            "ListOffsets",
+            "DeleteRecords",
+            "OffsetForLeaderEpoch",
+            "AlterReplicaLogDirs",
+            "DescribeLogDirs",
+            "DescribeProducers",
+        ),
+        _NO_DATA,
+    ),
+    **dict.fromkeys(("LeaderAndIsr", "StopReplica", "UpdateMetadata", "ControlledShutdown"), _GONE),
+    **dict.fromkeys(
+        (
+            "OffsetCommit",
+            "OffsetFetch",
+            "FindCoordinator",
+            "JoinGroup",
+            "Heartbeat",
+            "LeaveGroup",
+            "SyncGroup",
+            "DescribeGroups",
+            "ListGroups",
+            "DeleteGroups",
+            "OffsetDelete",
+            "ConsumerGroupHeartbeat",
+            "ConsumerGroupDescribe",
+            "ShareGroupHeartbeat",
+            "ShareGroupDescribe",
+            "ShareFetch",
+            "ShareAcknowledge",
+            "InitializeShareGroupState",
+            "ReadShareGroupState",
+            "WriteShareGroupState",
+            "DeleteShareGroupState",
+            "ReadShareGroupStateSummary",
+            "StreamsGroupHeartbeat",
+            "StreamsGroupDescribe",
+            "DescribeShareGroupOffsets",
+            "AlterShareGroupOffsets",
+            "DeleteShareGroupOffsets",
+        ),
+        _NO_GROUPS,
+    ),
+    **dict.fromkeys(
+        (
+            "InitProducerId",
+            "AddPartitionsToTxn",
+            "AddOffsetsToTxn",
+            "EndTxn",
+            "WriteTxnMarkers",
+            "TxnOffsetCommit",
+            "DescribeTransactions",
+            "ListTransactions",
+        ),
+        _NO_TRANSACTIONS,
+    ),
+    **dict.fromkeys(
+        (
+            "CreateDelegationToken",
+            "RenewDelegationToken",
+            "ExpireDelegationToken",
+            "DescribeDelegationToken",
+        ),
+        _TOKENS,
+    ),
+    **dict.fromkeys(
+        ("GetTelemetrySubscriptions", "PushTelemetry"),
+        "no: metrics of clients are collected by brokers with topic data; their configs are kept here",
+    ),
+    "AlterPartitionReassignments": _NOT_YET,
+    "ListPartitionReassignments": _NOT_YET,
+    "UpdateFeatures": _NOT_YET,
+    "AssignReplicasToDirs": _NOT_YET,
+    "ListConfigResources": _NOT_YET,
+}
+
+
+def is_offered(api: Api) -> bool:
+    """A broker declares all that may be forwarded, and hides what no controller takes."""
+    if api.key in SASL_KEYS:
+        return True
+    return api.key in BY_CONTROLLERS or (api.key in BY_BROKERS and not api.forwardable)
+
+
+def page() -> str:
+    return _HEAD + "".join(_row(key, API_NAMES[key]) for key in sorted(API_NAMES))
+
+
+def _row(key: int, name: str) -> str:
+    api = APIS.get(key)
+    if api is None or not is_offered(api):
+        return f"| {key} | {name} | | | | {MISSING[name]} |\n"
+    versions = f"{api.first}" if api.first == api.last else f"{api.first}–{api.last}"
+    return f"| {key} | {name} | {versions} | {_at_brokers(api)} | {_at_controllers(api)} | {_needs(api)} |\n"
+
+
+def _at_brokers(api: Api) -> str:
+    if api.key in SASL_KEYS:
+        return _AT_LOGIN
+    if api.key not in BY_BROKERS:
+        return ""
+    return "forwarded" if api.forwardable else "answered"
+
+
+def _at_controllers(api: Api) -> str:
+    if api.key in SASL_KEYS:
+        return _AT_LOGIN
+    if api.key not in BY_CONTROLLERS:
+        return ""
+    return "answered"
+
+
+def _needs(api: Api) -> str:
+    match api.access:
+        case Access.NOTHING:
+            return "nothing"
+        case Access.PER_RESOURCE:
+            return PER_RESOURCE[api.name]
+        case _:
+            return f"{api.access.name} on the cluster"
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] != ["--rewrite"]:
+        sys.exit(__doc__)
+    PAGE.write_text(page())
