@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from quorate.controller.operations import HANDLERS
 from quorate.metadata.checks import ErrorCode
@@ -368,6 +368,19 @@ class Administrators(RuleBasedStateMachine):
                     permission_type=permission,
                 )
             )
+
+    @precondition(lambda self: self.model.acls)
+    @rule(data=st.data())
+    def create_an_acl_that_exists(self, data: st.DataObject) -> None:
+        acl = data.draw(st.sampled_from(sorted(self.model.acls, key=repr)))
+        self.create_acl(
+            acl.resource_type,
+            acl.resource_name,
+            acl.pattern_type,
+            acl.principal,
+            acl.operation,
+            acl.permission_type,
+        )
 
     @rule(
         name=st.sampled_from([None, "orders", "*"]),
