@@ -16,6 +16,8 @@ CACHE: Final = "QUORATE_TESTS_CACHE"
 """The environment variable that names another place than ~/.cache/quorate-tests."""
 
 _POM: Final = pathlib.Path(__file__).with_name("pom.xml")
+_TRIES: Final = 3
+"""A registry has its bad moments; what was fetched before one is kept."""
 _WITHIN_S: Final = 600.0
 """The first time everything is fetched; that is a hundred archives and 110 MB."""
 
@@ -36,8 +38,11 @@ def class_path(version: str) -> str:
     unfinished = kept.with_suffix(f".{os.getpid()}")
     command = ["mvn", "-q", "-B", "-f", str(_POM), f"-Dkafka={version}"]
     command += ["dependency:build-classpath", f"-Dmdep.outputFile={unfinished}"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=_WITHIN_S, check=False)
-    if done.returncode:
+    for _ in range(_TRIES):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_WITHIN_S, check=False)
+        if done.returncode == 0:
+            break
+    else:
         raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
     unfinished.rename(kept)
     return kept.read_text().strip()
