@@ -37,6 +37,8 @@ GROUPS: Final = (
     Group("brokers", "List, describe and unregister brokers."),
     Group("configs", "Describe and alter dynamic configs."),
     Group("acls", "Who may do what: list, add and remove ACLs."),
+    Group("quotas", "What clients may use: describe and alter quotas."),
+    Group("users", "Who may log in by SCRAM: users and their passwords."),
     Group("features", "Feature levels: what is finalized and what is supported."),
     Group("log", "Dump, follow, verify, compare and export the log's records."),
     Group("snapshot", "Back a running cluster's metadata up, and check backups."),

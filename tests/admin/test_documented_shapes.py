@@ -25,6 +25,10 @@ _LINES = {
     "acls list": "acls list",
     "acls add": "acls add --topic shapes --allow-principal User:alice --operation Read",
     "acls remove": "acls remove --topic shapes --dry-run",
+    "quotas describe": "quotas describe --user shapes",
+    "quotas alter": "quotas alter --user shapes --add-config producer_byte_rate=1024",
+    "users describe": "users describe --user shapes",
+    "users alter": "users alter --user shapes --add-config SCRAM-SHA-512=[password=x]",
     "features describe": "features describe",
     "quorum status": "quorum status",
     "quorum describe": "quorum describe",
@@ -50,7 +54,7 @@ def _members(value, path=""):
 
 
 _TRIES = 100
-_FREE = (".configs.", ".data.")
+_FREE = (".configs.", ".data.", ".quotas[].quotas.")
 """Below these stand names that users and records bring."""
 
 
@@ -70,6 +74,8 @@ def test_a_command_prints_what_the_page_shows(command, run, cluster):
         *["acls", "add", "--topic", "shapes", "--allow-principal", "User:alice", "--operation", "Read"],
         *there,
     )
+    run("quotas", "alter", "--user", "shapes", "--add-config", "producer_byte_rate=1000", *there)
+    run("users", "alter", "--user", "shapes", "--add-config", "SCRAM-SHA-256=[password=x]", *there)
     example = _fixed(_members(json.loads(_EXAMPLES[command])))
     for _ in range(_TRIES):  # a controller that has not heard of the topic yet shows less
         shown = _fixed(_members(json.loads(run(*_LINES[command].split(), *there).out)))
