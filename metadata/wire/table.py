@@ -148,6 +148,7 @@ _ROWS: Final = (
     _row(brokers, "AllocateProducerIds", 0, 0, Access.CLUSTER_ACTION),
     _row(brokers, "ControllerRegistration", 0, 0, Access.CLUSTER_ACTION),
     _row(brokers, "AssignReplicasToDirs", 0, 0, Access.CLUSTER_ACTION),
+    _row(configs, "ListConfigResources", 0, 1, Access.DESCRIBE_CONFIGS, reads=True),
     _row(cluster, "DescribeTopicPartitions", 0, 0, Access.PER_RESOURCE, reads=True),
     _row(raft, "AddRaftVoter", 0, 1, Access.ALTER, forwardable=True),
     _row(raft, "RemoveRaftVoter", 0, 0, Access.ALTER, forwardable=True),

@@ -364,6 +364,23 @@ def test_the_cluster_has_acls_of_its_own(ask):
     )
 
 
+@pytest.mark.parametrize(
+    ("type", "config"),
+    [("groups", "consumer.session.timeout.ms=50000"), ("client-metrics", "interval.ms=2000")],
+)
+def test_what_has_configs_is_found_without_a_name(ask, settled, type, config):
+    name = f"found-{type}"
+    assert ask(f"configs alter --entity-type {type} --entity-name {name} --add-config {config}")[0] == 0
+
+    def found(document):
+        return {one["name"]: [c["name"] for c in one["configs"]] for one in document["resources"]}
+
+    settled(
+        f"configs describe --entity-type {type}",
+        lambda document: found(document).get(name) == [config.partition("=")[0]],
+    )
+
+
 # --- quotas
 
 

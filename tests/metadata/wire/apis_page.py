@@ -138,7 +138,6 @@ MISSING: Final[Mapping[str, str]] = {
     "ListPartitionReassignments": _NOT_YET,
     "UpdateFeatures": _NOT_YET,
     "AssignReplicasToDirs": _NOT_YET,
-    "ListConfigResources": _NOT_YET,
 }
 
 
