@@ -17,6 +17,7 @@ from quorate.metadata.views.credentials import answer_user_scram_credentials
 from quorate.metadata.views.metadata import answer_metadata, unknown_names
 from quorate.metadata.views.quorum import QuorumStatus, ReplicaStatus, answer_describe_quorum
 from quorate.metadata.views.quotas import answer_client_quotas
+from quorate.metadata.views.tokens import answer_describe_tokens
 from quorate.metadata.views.topic_partitions import answer_topic_partitions
 from quorate.metadata.views.viewpoint import AtBroker, AtController, Viewpoint
 from quorate.metadata.wire.acls import DescribeAclsRequest
@@ -44,6 +45,7 @@ __all__ = [
     "answer_describe_cluster",
     "answer_describe_configs",
     "answer_describe_quorum",
+    "answer_describe_tokens",
     "answer_metadata",
     "answer_topic_partitions",
     "unknown_names",

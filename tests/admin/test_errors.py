@@ -138,6 +138,8 @@ def check(run):
             "user-iterations",
             "users alter --user a --add-config SCRAM-SHA-512=[iterations=9,password=b] --bootstrap localhost:9092",
         ),
+        ("token-principal", "tokens create --owner-principal alice --bootstrap localhost:9092"),
+        ("token-hmac", "tokens renew --hmac abc --bootstrap localhost:9092"),
         ("bad-topic-id", "topics describe --topic-id orders --bootstrap localhost:9092"),
         ("unreachable", "topics list --bootstrap 127.0.0.1:1 --timeout 0.3"),
         ("unreachable-json", "topics list --bootstrap 127.0.0.1:1 --timeout 0.3 --output json"),
