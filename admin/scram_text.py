@@ -3,15 +3,19 @@
 import base64
 import binascii
 import re
+import secrets
 from typing import Final
 
 import attrs
 
 from quorate.admin.errors import WrongUsage
-from quorate.metadata.security.mechanisms import SCRAM
+from quorate.metadata.security.mechanisms import SCRAM, salted_password
 
 FEWEST_ITERATIONS: Final = 4096
 MOST_ITERATIONS: Final = 16384
+SALT_BYTES: Final = 24
+SIZES: Final = {SCRAM["SCRAM-SHA-256"]: 32, SCRAM["SCRAM-SHA-512"]: 64}
+"""Of a salted password: that of the mechanism's hash, in bytes."""
 
 _KEYS: Final = ("name", "iterations", "salt", "password", "saltedpassword")
 _PAIR: Final = re.compile(rf"(?:^|,)\s*({'|'.join(_KEYS)})=", re.IGNORECASE)
@@ -63,14 +67,32 @@ def scram_text(option: str, text: str) -> ScramText:
         raise _unreadable(option, word, "a saltedpassword needs the salt that it was made with")
     if not values.get("password", "-"):
         raise _unreadable(option, word, "the password is empty")
+    salted = _bytes(option, word, "saltedpassword", values.get("saltedpassword"))
+    if salted is not None and len(salted) != SIZES[mechanism]:
+        raise _unreadable(option, word, f"a saltedpassword has {SIZES[mechanism]} bytes, not {len(salted)}")
     return ScramText(
         mechanism=mechanism,
         name=values.get("name"),
         iterations=_iterations(option, word, values.get("iterations")),
         salt=_bytes(option, word, "salt", values.get("salt")),
         password=values.get("password"),
-        salted_password=_bytes(option, word, "saltedpassword", values.get("saltedpassword")),
+        salted_password=salted,
     )
+
+
+def salted_by(text: ScramText) -> tuple[bytes, bytes]:
+    """(salt, salted password): as they are given, or with a new salt.
+
+    Raises:
+        WrongUsage: the password has characters that SCRAM forbids.
+    """
+    salt = secrets.token_bytes(SALT_BYTES) if text.salt is None else text.salt
+    if text.salted_password is not None:
+        return salt, text.salted_password
+    try:
+        return salt, salted_password(text.mechanism, text.password or "", salt, text.iterations)
+    except ValueError as error:
+        raise WrongUsage("The password cannot be used.", why=str(error)) from None
 
 
 def _values(option: str, word: str, text: str) -> dict[str, str]:

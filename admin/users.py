@@ -1,9 +1,8 @@
 """`quorate users`: the users that log in by SCRAM; the options are those of kafka-configs."""
 
 import pathlib
-import secrets
 from collections.abc import Sequence
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 
@@ -13,10 +12,9 @@ from quorate.admin.errors import WrongUsage
 from quorate.admin.options import command_group
 from quorate.admin.output import Table, plural
 from quorate.admin.results import ItemError, check_items, check_whole, error_document
-from quorate.admin.scram_text import ScramText, mechanism_number, scram_text
+from quorate.admin.scram_text import ScramText, mechanism_number, salted_by, scram_text
 from quorate.metadata.checks import ErrorCode
 from quorate.metadata.image.security import SCRAM_MECHANISMS
-from quorate.metadata.security.mechanisms import salted_password
 from quorate.metadata.wire.credentials import (
     AlterUserScramCredentialsRequest,
     CredentialInfo,
@@ -27,8 +25,6 @@ from quorate.metadata.wire.credentials import (
 )
 
 app = command_group("Who may log in by SCRAM: users and their passwords.")
-
-SALT_BYTES: Final = 24
 
 UserOption = Annotated[
     list[str] | None,
@@ -146,13 +142,7 @@ async def alter_users(
 
 
 def _upsertion(name: str, text: ScramText) -> ScramCredentialUpsertion:
-    salt = text.salt if text.salt is not None else secrets.token_bytes(SALT_BYTES)
-    salted = text.salted_password
-    if salted is None:
-        try:
-            salted = salted_password(text.mechanism, text.password or "", salt, text.iterations)
-        except ValueError as error:
-            raise WrongUsage("The password cannot be used.", why=str(error)) from None
+    salt, salted = salted_by(text)
     return ScramCredentialUpsertion(
         name=name, mechanism=text.mechanism, iterations=text.iterations, salt=salt, salted_password=salted
     )
