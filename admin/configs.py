@@ -13,7 +13,7 @@ from quorate.admin.asking import Session, asks_cluster
 from quorate.admin.errors import WrongUsage
 from quorate.admin.options import command_group
 from quorate.admin.output import Table
-from quorate.admin.results import ItemError, check_items, error_document
+from quorate.admin.results import ItemError, check_items, check_whole, error_document
 from quorate.metadata.checks import ErrorCode
 from quorate.metadata.config_keys import (
     AlterOperation,
@@ -31,6 +31,7 @@ from quorate.metadata.wire.configs import (
     IncrementalAlterableConfig,
     IncrementalAlterConfigsRequest,
     IncrementalAlterConfigsResource,
+    ListConfigResourcesRequest,
 )
 
 app = command_group("Describe and alter dynamic configs.")
@@ -443,5 +444,12 @@ async def _all_of_type(session: Session, entities: list[_Entity]) -> list[_Entit
         elif entity.type is ResourceType.BROKER:
             expanded += [_Entity(entity.type, str(one.node_id)) for one in view.brokers]
         else:
-            raise WrongUsage(f"--entity-name is missing: {_WORDS[entity.type]} entities cannot be listed.")
+            expanded += await _listed(session, entity.type)
     return expanded
+
+
+async def _listed(session: Session, type: ResourceType) -> list[_Entity]:
+    """Those on which anything is set (KIP-714, KIP-1142)."""
+    response = await session.read(ListConfigResourcesRequest(resource_types=(type,)))
+    check_whole("The entities were not listed.", response.error_code, None)
+    return [_Entity(type, one.resource_name) for one in response.config_resources]

@@ -18,7 +18,9 @@ from quorate.admin.node_files import load_controller, load_either
 from quorate.admin.options import ConfigArgument, command_group
 from quorate.admin.output import Printer
 from quorate.admin.recovery_text import choice_document, choice_lines, done_lines
+from quorate.admin.scram_text import salted_by, scram_text
 from quorate.controller.config import ControllerConfig
+from quorate.controller.credentials import scram_record
 from quorate.metadata.features import (
     DEFAULT_METADATA_VERSION,
     KRAFT_VERSION,
@@ -37,6 +39,7 @@ from quorate.metadata.log.directory import (
     format_directory,
 )
 from quorate.metadata.node_config import NodeConfig
+from quorate.metadata.records import UserScramCredentialRecord
 
 app = command_group("Give a node's directory its identity, look at it, recover and restore it.")
 
@@ -74,6 +77,16 @@ FeatureOption = Annotated[
     list[str] | None,
     typer.Option("--feature", "-f", metavar="NAME=LEVEL", help="A feature's level; may be repeated."),
 ]
+AddScramOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--add-scram",
+        "-S",
+        metavar="MECHANISM=[…]",
+        help="A user of the new cluster: SCRAM-SHA-256=[name=alice,password=secret]; may be repeated. The same for "
+        "each of the first controllers.",
+    ),
+]
 IgnoreFormattedOption = Annotated[
     bool,
     typer.Option(
@@ -93,6 +106,7 @@ def format_storage(
     no_initial_controllers: NoInitialControllersOption = False,
     release_version: ReleaseOption = None,
     feature: FeatureOption = None,
+    add_scram: AddScramOption = None,
     ignore_formatted: IgnoreFormattedOption = False,
 ) -> None:
     """Formats a directory, once, before its node's first start.
@@ -117,6 +131,7 @@ def format_storage(
         initial=_initial(initial_controllers),
         metadata_version=metadata_version,
         other_features=others,
+        credentials=_credentials(add_scram),
         ignore_formatted=ignore_formatted,
     )
     done = format_directory(plan, random.SystemRandom())
@@ -223,6 +238,24 @@ def _features(release: str | None, texts: list[str] | None) -> tuple[int, list[t
             remedy="leave it out",
         )
     return metadata_version, [(name, level) for name, level in others if name != KRAFT_VERSION]
+
+
+def _credentials(texts: list[str] | None) -> list[UserScramCredentialRecord]:
+    """The first users. Brokers are formatted with the same command line; what they are given is not looked at later."""
+    found: dict[tuple[str, int], UserScramCredentialRecord] = {}
+    for text in texts or ():
+        said = scram_text("--add-scram", text)
+        if not said.name:
+            raise WrongUsage(
+                "--add-scram cannot be used.", why="it does not say whose password it is", remedy="add name="
+            )
+        if (said.name, said.mechanism) in found:
+            raise WrongUsage("--add-scram cannot be used.", why=f"user {said.name} is given twice")
+        salt, salted = salted_by(said)
+        found[said.name, said.mechanism] = scram_record(
+            said.name, said.mechanism, salt=salt, salted_password=salted, iterations=said.iterations
+        )
+    return list(found.values())
 
 
 def _check_offered(name: str, level: int) -> None:

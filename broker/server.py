@@ -28,11 +28,12 @@ from quorate.metadata.views import (
     answer_api_versions,
     answer_describe_cluster,
     answer_describe_configs,
+    answer_describe_tokens,
     answer_metadata,
     answer_topic_partitions,
     unknown_names,
 )
-from quorate.metadata.wire import cluster, configs
+from quorate.metadata.wire import cluster, configs, tokens
 from quorate.metadata.wire.table import APIS
 
 _Read = Callable[[Call, MetadataImage], Any]
@@ -73,6 +74,7 @@ class BrokerServer:
             cluster.DescribeClusterRequest.api_key: self._describe_cluster,
             cluster.DescribeTopicPartitionsRequest.api_key: self._describe_topic_partitions,
             configs.DescribeConfigsRequest.api_key: self._describe_configs,
+            tokens.DescribeDelegationTokenRequest.api_key: self._describe_tokens,
             **{kind.api_key: self._same_everywhere for kind in SAME_EVERYWHERE},  # type: ignore[attr-defined]
         }
         forwarded = (key for key, api in APIS.items() if api.forwardable)
@@ -138,6 +140,16 @@ class BrokerServer:
             call.api_version,
             permits,
             may_not_make=self._may_not_make(call, image, permits),
+        )
+
+    def _describe_tokens(self, call: Call, image: MetadataImage) -> Any:
+        return answer_describe_tokens(
+            image,
+            call.request,
+            principal=call.principal,
+            by_token=call.by_token,
+            permits=self._gate.permits(call),
+            secret=self._config.delegation_token_secret_key,
         )
 
     def _same_everywhere(self, call: Call, image: MetadataImage) -> Any:

@@ -56,7 +56,6 @@ from quorate.metadata.image.delta import MetadataDelta
 from quorate.metadata.image.image import MetadataImage
 from quorate.metadata.quorum.messages import LeaderAndEpoch
 from quorate.metadata.records import AnyDataRecord
-from quorate.metadata.security.permissions import permit_everything
 from quorate.metadata.wire.brokers import BrokerHeartbeatRequest
 
 MAX_OPERATIONS_PER_TURN: Final = 512
@@ -64,6 +63,9 @@ MAX_RECORDS_PER_TURN: Final = 20_000
 """Beyond either the rest of the queue waits for the next turn, so that votes and heartbeats get in between."""
 LATE_MS: Final = 500
 """A turn that comes later than it was asked for by this much: the process was stopped, or had too much to do."""
+
+_NOBODY: Final = PendingRequest(request=None, token=None, deadline_ms=0, api_version=NEWEST_API_VERSION)
+"""Who asks for the controller's own tasks: nobody, who may do everything."""
 
 
 @attrs.define
@@ -232,6 +234,7 @@ class ActiveController:
         return pending.answer(found.response)
 
     def _context(self, office: _Office, pending: PendingRequest | None, now_ms: int, wall_ms: int) -> Context:
+        asks = pending or _NOBODY
         return Context(
             image=office.speculation.image,
             next_offset=office.speculation.next_offset,
@@ -241,8 +244,10 @@ class ActiveController:
             config=self._config,
             cluster_id=self._cluster_id,
             sessions=office.sessions,
-            api_version=NEWEST_API_VERSION if pending is None else pending.api_version,
-            permits=permit_everything if pending is None else pending.permits,
+            api_version=asks.api_version,
+            permits=asks.permits,
+            principal=asks.principal,
+            by_token=asks.by_token,
         )
 
     def _whom_to_ask(self) -> str:

@@ -38,7 +38,6 @@ class ControllerConfig(NodeConfig):
     quota_window_size_ms: int = setting(
         "controller.quota.window.size.seconds", unit="seconds", convert=seconds_as_ms
     )
-    delegation_token_secret_key: str | None = setting("delegation.token.secret.key", secret=True)
     delegation_token_max_lifetime_ms: int = setting("delegation.token.max.lifetime.ms", unit="ms")
     delegation_token_expiry_time_ms: int = setting("delegation.token.expiry.time.ms", unit="ms")
     delegation_token_expiry_check_interval_ms: int = setting(

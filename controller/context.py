@@ -57,6 +57,10 @@ class Context:
     api_version: int = NEWEST_API_VERSION
     """The version in which the request came; a few error codes depend on it."""
     permits: Permits = permit_everything
+    principal: str = "User:ANONYMOUS"
+    """Who asks."""
+    by_token: bool = False
+    """Whether it logged in by a delegation token."""
 
     @property
     def metadata_version(self) -> int:

@@ -121,7 +121,7 @@ async def _run(
         config=config, machine=machine, node=parts.node, slow=slow, cluster_id=parts.cluster_id
     )
     room = room_for_clients(config)
-    known = known_users(config, lambda: machine.image, config.delegation_token_secret_key)
+    known = known_users(config, lambda: machine.image)
     listeners = [
         Listener(one.name, server, security=listener_security(config, one.name, known), room=room)
         for one in bound

@@ -16,6 +16,11 @@ from quorate.controller.quotas import alter_client_quotas
 from quorate.controller.reassignments import alter_partition_reassignments
 from quorate.controller.registration import register_broker, register_controller, unregister_broker
 from quorate.controller.result import ControllerResult
+from quorate.controller.tokens import (
+    create_delegation_token,
+    expire_delegation_token,
+    renew_delegation_token,
+)
 from quorate.controller.topics import create_topics, delete_topics
 from quorate.metadata.wire.acls import CreateAclsRequest, DeleteAclsRequest
 from quorate.metadata.wire.brokers import (
@@ -29,6 +34,11 @@ from quorate.metadata.wire.brokers import (
 from quorate.metadata.wire.configs import AlterConfigsRequest, IncrementalAlterConfigsRequest
 from quorate.metadata.wire.credentials import AlterUserScramCredentialsRequest
 from quorate.metadata.wire.quotas import AlterClientQuotasRequest
+from quorate.metadata.wire.tokens import (
+    CreateDelegationTokenRequest,
+    ExpireDelegationTokenRequest,
+    RenewDelegationTokenRequest,
+)
 from quorate.metadata.wire.topics import (
     AlterPartitionReassignmentsRequest,
     CreatePartitionsRequest,
@@ -57,5 +67,8 @@ HANDLERS: Final[Mapping[type, Handler]] = {
     DeleteAclsRequest: delete_acls,
     AlterClientQuotasRequest: alter_client_quotas,
     AlterUserScramCredentialsRequest: alter_user_scram_credentials,
+    CreateDelegationTokenRequest: create_delegation_token,
+    RenewDelegationTokenRequest: renew_delegation_token,
+    ExpireDelegationTokenRequest: expire_delegation_token,
 }
 """By the class of the request value."""

@@ -33,6 +33,7 @@ class PendingRequest:
     """When its sender stops waiting; monotonic."""
     api_version: int
     principal: str = "User:ANONYMOUS"
+    by_token: bool = False
     client_id: str | None = None
     client_host: str = ""
     permits: Permits = permit_everything

@@ -31,9 +31,10 @@ from quorate.metadata.views.cluster import answer_describe_cluster
 from quorate.metadata.views.configs import DescribingNode, answer_describe_configs
 from quorate.metadata.views.metadata import answer_metadata
 from quorate.metadata.views.quorum import answer_describe_quorum
+from quorate.metadata.views.tokens import answer_describe_tokens
 from quorate.metadata.views.topic_partitions import answer_topic_partitions
 from quorate.metadata.views.viewpoint import AtController
-from quorate.metadata.wire import brokers, cluster, configs, envelope, raft
+from quorate.metadata.wire import brokers, cluster, configs, envelope, raft, tokens
 
 _DEFAULT_TIMEOUT_MS: Final = 30_000
 _HEARTBEAT_TIMEOUT_MS: Final = 1_000
@@ -52,7 +53,11 @@ _RAFT_REQUESTS: Final = (
 _NEEDS_NO_ROOM: Final = (brokers.BrokerHeartbeatRequest, brokers.ControllerRegistrationRequest)
 """Refusing these for want of room would fence living brokers, and saves next to nothing."""
 
-_NAMING_NO_CONTROLLER: Final = (configs.DescribeConfigsRequest, *SAME_EVERYWHERE)
+_NAMING_NO_CONTROLLER: Final = (
+    configs.DescribeConfigsRequest,
+    tokens.DescribeDelegationTokenRequest,
+    *SAME_EVERYWHERE,
+)
 """Reads whose answer does not say who leads: from a controller that was replaced it would look like the truth."""
 
 
@@ -87,6 +92,7 @@ class ControllerServer:
         self._slow = slow
         self._cluster_id = cluster_id
         self._gate = Gate(config.authorizer, lambda: machine.caught_up_image, at_controller=True)
+        self._token_secret = config.delegation_token_secret_key
         self._fetched = _FetchAnswers()
         self._describing = DescribingNode(
             node_id=config.node_id,
@@ -100,6 +106,7 @@ class ControllerServer:
             cluster.DescribeTopicPartitionsRequest: self._describe_topic_partitions,
             configs.DescribeConfigsRequest: self._describe_configs,
             raft.DescribeQuorumRequest: self._describe_quorum,
+            tokens.DescribeDelegationTokenRequest: self._describe_tokens,
             **dict.fromkeys(SAME_EVERYWHERE, self._same_everywhere),
         }
         kinds = (*_RAFT_REQUESTS, envelope.EnvelopeRequest, *HANDLERS, *self._reads)
@@ -160,6 +167,7 @@ class ControllerServer:
             deadline_ms=now_ms() + max(0, timeout_ms),
             api_version=call.api_version,
             principal=call.principal,
+            by_token=call.by_token,
             client_id=call.client_id,
             client_host=call.client_host,
             permits=self._gate.permits(call),
@@ -226,6 +234,16 @@ class ControllerServer:
 
     def _describe_configs(self, call: Call, image: MetadataImage) -> Any:
         return answer_describe_configs(image, call.request, self._describing, self._gate.permits(call))
+
+    def _describe_tokens(self, call: Call, image: MetadataImage) -> Any:
+        return answer_describe_tokens(
+            image,
+            call.request,
+            principal=call.principal,
+            by_token=call.by_token,
+            permits=self._gate.permits(call),
+            secret=self._token_secret,
+        )
 
     def _same_everywhere(self, call: Call, image: MetadataImage) -> Any:
         return SAME_EVERYWHERE[type(call.request)](image, call.request)

@@ -16,6 +16,7 @@ from quorate.controller.context import Context
 from quorate.controller.isr import Slice
 from quorate.controller.result import ControllerResult
 from quorate.controller.sessions import BrokerSessions
+from quorate.controller.tokens import MOST_REMOVED_AT_ONCE, remove_expired_tokens
 from quorate.metadata.config_keys import ResourceType
 from quorate.metadata.image.configs import Resource
 from quorate.metadata.image.image import MetadataImage
@@ -102,6 +103,9 @@ class Tasks:
                     elections.elect_preferred,
                 )
             )
+        self._tokens_interval_ms = config.delegation_token_expiry_check_interval_ms
+        has_tokens = config.delegation_token_secret_key is not None
+        self._tokens_due_ms = now_ms + self._tokens_interval_ms if has_tokens else None
         self._topics_to_elect: list[str] = []
         self._settling: dict[int, Iterator[Slice]] = {}
         self._not_before_ms = now_ms
@@ -123,6 +127,10 @@ class Tasks:
                 f"elect leaders for {topic}",
                 partial(_elect, elections.elect_leaderless, elections.leaderless_of(image, topic)),
             )
+        if self._tokens_due_ms is not None and now_ms >= self._tokens_due_ms:
+            self._tokens_due_ms = now_ms + self._tokens_interval_ms
+            if image.tokens.by_id:
+                yield Task("remove expired delegation tokens", self._remove_expired_tokens)
         for walk in self._walks:
             task = walk.next_task(image, now_ms)
             if task is not None:
@@ -141,6 +149,12 @@ class Tasks:
             del self._settling[broker_id]
             self._sessions.settled(broker_id, image.offset, now_ms)
         return None
+
+    def _remove_expired_tokens(self, context: Context) -> ControllerResult[None]:
+        result = remove_expired_tokens(context)
+        if len(result.records) == MOST_REMOVED_AT_ONCE:  # there may be more of them
+            self._tokens_due_ms = context.now_ms
+        return result
 
     def no_op_due(self, now_ms: int) -> Task | None:
         """A NoOp if nothing was appended for the idle interval."""
@@ -171,6 +185,8 @@ class Tasks:
         expiry_ms = self._sessions.next_expiry_ms()
         if expiry_ms is not None:
             deadlines.append(expiry_ms)
+        if self._tokens_due_ms is not None:
+            deadlines.append(self._tokens_due_ms)
         if self._topics_to_elect or self._settling:
             deadlines.append(now_ms)
         next_ms = max(min(deadlines), self._not_before_ms)

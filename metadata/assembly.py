@@ -213,7 +213,7 @@ def controller_login(config: NodeConfig) -> ClientLogin:
 
 
 def known_users(
-    config: NodeConfig, image: Callable[[], MetadataImage], token_secret: str | None = None
+    config: NodeConfig, image: Callable[[], MetadataImage]
 ) -> Callable[[ListenerSettings], KnownUsers]:
     """Whom the listeners of a node know; each has PLAIN users of its own."""
     offset_ms = wall_offset_ms()
@@ -221,7 +221,10 @@ def known_users(
     def known(settings: ListenerSettings) -> KnownUsers:
         users = {} if settings.sasl is None else settings.sasl.plain_users
         return KnownUsers(
-            plain_users=users, image=image, wall_ms=lambda: now_ms() + offset_ms, token_secret=token_secret
+            plain_users=users,
+            image=image,
+            wall_ms=lambda: now_ms() + offset_ms,
+            token_secret=config.delegation_token_secret_key,
         )
 
     return known

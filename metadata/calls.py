@@ -45,6 +45,7 @@ class Call:
         "answered",
         "api_key",
         "api_version",
+        "by_token",
         "client_host",
         "client_id",
         "connection_id",
@@ -64,6 +65,7 @@ class Call:
         frame: bytes,
         *,
         principal: str,
+        by_token: bool = False,
         client_host: str,
         listener_name: str,
         connection_id: int,
@@ -85,6 +87,8 @@ class Call:
         """The request as it came, head and body, without its length: what a broker forwards."""
         self.principal: str = principal
         """`User:alice`."""
+        self.by_token: bool = by_token
+        """Whether the client logged in by a delegation token."""
         self.client_host: str = client_host
         """The client's address as text."""
         self.listener_name: str = listener_name
@@ -180,7 +184,7 @@ def envelope_of(call: Call) -> EnvelopeRequest:
     """The call as a broker hands it to the controller (KIP-590)."""
     return EnvelopeRequest(
         request_data=call.frame,
-        request_principal=encode_principal(call.principal),
+        request_principal=encode_principal(call.principal, by_token=call.by_token),
         client_host_address=_address_bytes(call.client_host),
     )
 
@@ -206,7 +210,7 @@ def open_envelope(outer: Call, served: Set[int], rests_on: Callable[[], int]) ->
 def _inner_call(outer: Call, served: Set[int], rests_on: Callable[[], int]) -> Call:
     request: EnvelopeRequest = outer.request
     try:
-        principal = decode_principal(request.request_principal or b"")
+        principal, by_token = decode_principal(request.request_principal or b"")
     except RemoteProtocolError as error:
         raise RequestRejected(ErrorCode.principal_deserialization_failure, str(error)) from None
     try:
@@ -218,6 +222,7 @@ def _inner_call(outer: Call, served: Set[int], rests_on: Callable[[], int]) -> C
             _EnvelopeSink(outer, rests_on),
             request.request_data,
             principal=principal,
+            by_token=by_token,
             client_host=host,
             listener_name=outer.listener_name,
             connection_id=outer.connection_id,

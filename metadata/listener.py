@@ -69,6 +69,8 @@ class Admission:
     stream: trio.abc.Stream
     principal: str
     renewals: Renewals | None = None
+    by_token: bool = False
+    """Whether it logged in by a delegation token."""
 
 
 class Security(Protocol):
@@ -221,6 +223,7 @@ class _Connection:
         self._number = number
         self._stream = stream
         self._principal = ANONYMOUS
+        self._by_token = False
         self._renewals: Renewals | None = None
         self._listener_name = listener_name
         self._service = service
@@ -272,7 +275,7 @@ class _Connection:
                 with trio.fail_after(self._limits.admission_ms / 1000):
                     admission = await security.admit(raw, self._buffer, self._service)
                 self._stream, self._principal = admission.stream, admission.principal
-                self._renewals = admission.renewals
+                self._renewals, self._by_token = admission.renewals, admission.by_token
                 self._direct = DirectSocket(self._stream)
                 await self._speak()
         except trio.TooSlowError:
@@ -355,6 +358,7 @@ class _Connection:
                 self,
                 frame,
                 principal=self._principal,
+                by_token=self._by_token,
                 client_host=self.client_host,
                 listener_name=self._listener_name,
                 connection_id=self._number,

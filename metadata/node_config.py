@@ -196,6 +196,9 @@ class NodeConfig:
         convert=lambda text: addresses.parse_named_bind_address(text) if text else None,
     )
 
+    delegation_token_secret_key: str | None = setting("delegation.token.secret.key", secret=True)
+    """What all nodes make the HMACs of delegation tokens with; None: there are no tokens."""
+
     has_authorizer: bool = setting("authorizer.class.name", convert=parse_authorizer_class)
     super_users: frozenset[str] = plugin_setting(
         "super.users",

@@ -21,7 +21,7 @@ from quorate.metadata.checks import ErrorCode, RequestRejected
 from quorate.metadata.image.image import MetadataImage
 from quorate.metadata.wire.acls import DescribeAclsRequest
 from quorate.metadata.wire.cluster import ListPartitionReassignmentsRequest, MetadataRequest
-from quorate.metadata.wire.configs import DescribeConfigsRequest
+from quorate.metadata.wire.configs import DescribeConfigsRequest, ListConfigResourcesRequest
 from quorate.metadata.wire.convert import UnsayableValue
 from quorate.metadata.wire.table import encode_response, refusal
 
@@ -31,6 +31,8 @@ SLOW_RESOURCES: Final = 50
 """The configs of more resources than that are a slow answer; `kafka-topics --describe` asks for those of all topics."""
 SLOW_ACLS: Final = 500
 """Filtering and telling more ACLs than that is a slow answer."""
+SLOW_NAMES: Final = 2_000
+"""Sorting and listing more resources than that is a slow answer."""
 MAX_WAITING: Final = 100
 """Further slow reads are refused; each answer may be a hundred megabytes."""
 MAX_KEPT_BYTES: Final = 32 * 1024 * 1024
@@ -52,6 +54,8 @@ def is_slow(request: Any, image: MetadataImage) -> bool:
         return asked > SLOW_PARTITIONS
     if isinstance(request, DescribeAclsRequest):
         return len(image.acls) > SLOW_ACLS
+    if isinstance(request, ListConfigResourcesRequest):
+        return image.topics.topic_count + len(image.configs) > SLOW_NAMES
     if not isinstance(request, MetadataRequest) or image.topics.partition_count <= SLOW_PARTITIONS:
         return False
     if not request.topics:  # all of them, or (but for version 0) none: that is quick anywhere
@@ -80,6 +84,8 @@ def sources_of(request: Any, image: MetadataImage, asked_from: Hashable) -> Sour
             return Sources(asked_from=asked_from, parts=(image.topics, image.cluster, image.acls))
         case DescribeConfigsRequest():
             return Sources(asked_from=asked_from, parts=(image.topics, image.configs, image.acls))
+        case ListConfigResourcesRequest():
+            return Sources(asked_from=asked_from, parts=(image.topics, image.configs, image.cluster))
         case DescribeAclsRequest():
             return Sources(asked_from=asked_from, parts=(image.acls,))
         case ListPartitionReassignmentsRequest():

@@ -57,6 +57,7 @@ from quorate.metadata.records import (
     AnyDataRecord,
     DataRecord,
     KRaftVersionRecord,
+    UserScramCredentialRecord,
     VersionRange,
     Voter,
     VotersRecord,
@@ -112,6 +113,8 @@ class FormatPlan:
     initial: Sequence[InitialVoter] = ()
     metadata_version: int = features.DEFAULT_METADATA_VERSION
     other_features: Sequence[tuple[str, int]] = ()
+    credentials: Sequence[UserScramCredentialRecord] = ()
+    """Users of the cluster's first moment: without one nobody could log in to make the others (KIP-900)."""
     ignore_formatted: bool = False
 
 
@@ -146,7 +149,8 @@ def format_directory(plan: FormatPlan, rng: random.Random, files: Files | None =
             _remove_leftovers(files, plan.directory)
             if plan.is_controller:
                 records = features.format_records(plan.metadata_version, dict(plan.other_features))
-                replace_file(files, plan.directory / BOOTSTRAP, first_snapshot(None, records))
+                bootstrap = first_snapshot(None, (*records, *plan.credentials))
+                replace_file(files, plan.directory / BOOTSTRAP, bootstrap)
                 if voters is not None:
                     first = plan.directory / snapshot_name(LOG_START)
                     replace_file(files, first, first_snapshot(voters, ()))

@@ -104,6 +104,7 @@ class ListenerSecurity:
             stream,
             login.proven.identity.principal,
             _Renewals(partial(self._login, settings), login.proven, self._wall_ms),
+            by_token=login.proven.identity.by_token,
         )
 
     def _login(self, settings: SaslServerSettings, before: Proven | None) -> SaslLogin:

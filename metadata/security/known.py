@@ -48,8 +48,12 @@ class KnownUsers:
         )
 
 
+@lru_cache(maxsize=16_384)
 def token_hmac(token_id: str, secret: str) -> bytes:
-    """The secret half of a delegation token, which the log does not hold (KIP-48)."""
+    """The secret half of a delegation token, which the log does not hold (KIP-48).
+
+    Kept: to find a token by it, it is made for all of them.
+    """
     return hmac.new(secret.encode(), token_id.encode(), hashlib.sha512).digest()
 
 

@@ -5,20 +5,23 @@ by SCRAM, its id as the name and its HMAC as the password, and says so in an ext
 Nonces come from outside.
 """
 
+import hashlib
 import hmac
 from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
 import attrs
 from scramp import ScramClient, ScramException, ScramMechanism  # type: ignore[import-untyped]
+from scramp.utils import saslprep  # type: ignore[import-untyped]
 
-from quorate.metadata.image.security import SCRAM_MECHANISMS, ScramCredential
+from quorate.metadata.image.security import SCRAM_MECHANISMS, SCRAM_SHA_256, SCRAM_SHA_512, ScramCredential
 
 PLAIN: Final = "PLAIN"
 SCRAM: Final[Mapping[str, int]] = {name: number for number, name in SCRAM_MECHANISMS.items()}
 """The names of SCRAM's mechanisms, with Kafka's numbers for them."""
 MECHANISMS: Final = (PLAIN, *SCRAM)
 _TOKEN_EXTENSION: Final = "tokenauth=true"
+_HASHES: Final[Mapping[int, str]] = {SCRAM_SHA_256: "sha256", SCRAM_SHA_512: "sha512"}
 
 
 class NotLetIn(Exception):
@@ -166,6 +169,19 @@ def scram_credential(mechanism: int, password: str, salt: bytes, iterations: int
     """What a server keeps of a password."""
     made = ScramMechanism(SCRAM_MECHANISMS[mechanism]).make_auth_info(password, iterations, salt)
     return ScramCredential(salt=made[0], stored_key=made[1], server_key=made[2], iterations=made[3])
+
+
+def salted_password(mechanism: int, password: str, salt: bytes, iterations: int) -> bytes:
+    """What an administrator sends instead of the password (KIP-554).
+
+    Raises:
+        ValueError: the password has characters that SCRAM forbids (RFC 4013).
+    """
+    try:
+        prepared = str(saslprep(password)).encode()
+    except ScramException as error:
+        raise ValueError(str(error)) from None
+    return hashlib.pbkdf2_hmac(_HASHES[mechanism], prepared, salt, iterations)
 
 
 # ---- the client's side

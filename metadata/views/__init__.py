@@ -11,16 +11,19 @@ from quorate.metadata.image.image import MetadataImage
 from quorate.metadata.views.acls import answer_describe_acls
 from quorate.metadata.views.api_versions import answer_api_versions
 from quorate.metadata.views.cluster import answer_describe_cluster
+from quorate.metadata.views.config_resources import answer_list_config_resources
 from quorate.metadata.views.configs import DescribingNode, answer_describe_configs
 from quorate.metadata.views.credentials import answer_user_scram_credentials
 from quorate.metadata.views.metadata import answer_metadata, unknown_names
 from quorate.metadata.views.quorum import QuorumStatus, ReplicaStatus, answer_describe_quorum
 from quorate.metadata.views.quotas import answer_client_quotas
 from quorate.metadata.views.reassignments import answer_partition_reassignments
+from quorate.metadata.views.tokens import answer_describe_tokens
 from quorate.metadata.views.topic_partitions import answer_topic_partitions
 from quorate.metadata.views.viewpoint import AtBroker, AtController, Viewpoint
 from quorate.metadata.wire.acls import DescribeAclsRequest
 from quorate.metadata.wire.cluster import ListPartitionReassignmentsRequest
+from quorate.metadata.wire.configs import ListConfigResourcesRequest
 from quorate.metadata.wire.credentials import DescribeUserScramCredentialsRequest
 from quorate.metadata.wire.quotas import DescribeClientQuotasRequest
 
@@ -29,6 +32,7 @@ SAME_EVERYWHERE: Final[Mapping[type, Callable[[MetadataImage, Any], Any]]] = {
     DescribeClientQuotasRequest: answer_client_quotas,
     DescribeUserScramCredentialsRequest: answer_user_scram_credentials,
     ListPartitionReassignmentsRequest: answer_partition_reassignments,
+    ListConfigResourcesRequest: answer_list_config_resources,
 }
 """Answers that depend on the image alone: at a broker, at a controller, for whoever asks."""
 
@@ -44,6 +48,7 @@ __all__ = [
     "answer_describe_cluster",
     "answer_describe_configs",
     "answer_describe_quorum",
+    "answer_describe_tokens",
     "answer_metadata",
     "answer_topic_partitions",
     "unknown_names",

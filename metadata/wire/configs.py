@@ -128,3 +128,28 @@ class DescribeConfigsResponse:
 
     throttle_time_ms: int = 0
     results: tuple[DescribeConfigsResult, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class ListConfigResourcesRequest:
+    """Which things there are that may have configs (KIP-714, KIP-1142)."""
+
+    api_key: ClassVar[int] = 74
+
+    resource_types: tuple[int, ...] = (16,)
+    """Empty: all. Version 0 has no such field, and means client metrics."""
+
+
+@attrs.frozen(kw_only=True)
+class ConfigResource:
+    resource_name: str
+    resource_type: int = 16
+
+
+@attrs.frozen(kw_only=True)
+class ListConfigResourcesResponse:
+    api_key: ClassVar[int] = 74
+
+    throttle_time_ms: int = 0
+    error_code: ErrorCode = ErrorCode.none
+    config_resources: tuple[ConfigResource, ...] = ()

@@ -247,10 +247,13 @@ def _own_field(name: str, field: "attrs.Attribute[Any]") -> WireField:
     )
 
 
+_TIMES: Final = ("timedelta", "datetime")
+
+
 def _value_name(wire: Any) -> str:
     """Our name of a field: kio turns `timeoutMs` into a timedelta called `timeout`, and `id` into `id_`."""
     name: str = wire.name.rstrip("_")
-    return name + "_ms" if wire.metadata.get("kafka_type", "").startswith("timedelta") else name
+    return name + "_ms" if wire.metadata.get("kafka_type", "").startswith(_TIMES) else name
 
 
 def _unwrap(annotation: Any) -> tuple[Any, bool, bool]:

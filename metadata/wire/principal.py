@@ -15,16 +15,16 @@ from quorate.metadata.wire.writing import write_data
 _VERSION: Final = struct.Struct(">h")
 
 
-def encode_principal(principal: str) -> bytes:
-    """`User:alice` as it travels in `EnvelopeRequest.request_principal`."""
+def encode_principal(principal: str, *, by_token: bool = False) -> bytes:
+    """`User:alice` as it travels in `EnvelopeRequest.request_principal`; `by_token`: by a delegation token."""
     kind, _, name = principal.partition(":")
     out = bytearray(_VERSION.pack(0))
-    write_data(out, _plan(), DefaultPrincipalData(type=kind, name=name))
+    write_data(out, _plan(), DefaultPrincipalData(type=kind, name=name, token_authenticated=by_token))
     return bytes(out)
 
 
-def decode_principal(data: bytes) -> str:
-    """The text form of a principal, `User:alice`.
+def decode_principal(data: bytes) -> tuple[str, bool]:
+    """The text form of a principal, `User:alice`, and whether it logged in by a delegation token.
 
     Raises:
         RemoteProtocolError: another version, or bytes that are no principal.
@@ -35,7 +35,7 @@ def decode_principal(data: bytes) -> str:
     if version != 0:
         raise RemoteProtocolError(f"principal of version {version}; only 0 is known")
     found: DefaultPrincipalData = read_data(_plan(), data, _VERSION.size)
-    return f"{found.type}:{found.name}"
+    return f"{found.type}:{found.name}", found.token_authenticated
 
 
 @cache

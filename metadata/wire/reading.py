@@ -36,6 +36,7 @@ FIXED_FORMATS: Final = {
     "error_code": "h",
     "timedelta_i32": "i",
     "timedelta_i64": "q",
+    "datetime_i64": "q",
     "uuid": "16s",
 }
 

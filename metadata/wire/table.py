@@ -27,6 +27,7 @@ from quorate.metadata.wire import (
     quotas,
     raft,
     sasl,
+    tokens,
     topics,
 )
 from quorate.metadata.wire.api_names import api_called
@@ -117,6 +118,10 @@ _ROWS: Final = (
     _row(configs, "AlterConfigs", 0, 2, Access.PER_RESOURCE, forwardable=True),
     _row(sasl, "SaslAuthenticate", 0, 2, Access.NOTHING),
     _row(topics, "CreatePartitions", 0, 3, Access.PER_RESOURCE, forwardable=True),
+    _row(tokens, "CreateDelegationToken", 1, 3, Access.PER_RESOURCE, forwardable=True),
+    _row(tokens, "RenewDelegationToken", 1, 2, Access.NOTHING, forwardable=True),
+    _row(tokens, "ExpireDelegationToken", 1, 2, Access.NOTHING, forwardable=True),
+    _row(tokens, "DescribeDelegationToken", 1, 3, Access.PER_RESOURCE, reads=True),
     _row(topics, "ElectLeaders", 0, 2, Access.ALTER, forwardable=True),
     _row(configs, "IncrementalAlterConfigs", 0, 1, Access.PER_RESOURCE, forwardable=True),
     _row(topics, "AlterPartitionReassignments", 0, 1, Access.ALTER, forwardable=True),
@@ -148,6 +153,7 @@ _ROWS: Final = (
     _row(brokers, "AllocateProducerIds", 0, 0, Access.CLUSTER_ACTION),
     _row(brokers, "ControllerRegistration", 0, 0, Access.CLUSTER_ACTION),
     _row(brokers, "AssignReplicasToDirs", 0, 0, Access.CLUSTER_ACTION),
+    _row(configs, "ListConfigResources", 0, 1, Access.DESCRIBE_CONFIGS, reads=True),
     _row(cluster, "DescribeTopicPartitions", 0, 0, Access.PER_RESOURCE, reads=True),
     _row(raft, "AddRaftVoter", 0, 1, Access.ALTER, forwardable=True),
     _row(raft, "RemoveRaftVoter", 0, 0, Access.ALTER, forwardable=True),

@@ -404,3 +404,91 @@ def test_the_cluster_has_acls_of_its_own(ask):
     assert (
         len(ask("acls remove --cluster --allow-principal User:ops --operation Alter --yes")[1]["acls"]) == 1
     )
+
+
+@pytest.mark.parametrize(
+    ("type", "config"),
+    [("groups", "consumer.session.timeout.ms=50000"), ("client-metrics", "interval.ms=2000")],
+)
+def test_what_has_configs_is_found_without_a_name(ask, settled, type, config):
+    name = f"found-{type}"
+    assert ask(f"configs alter --entity-type {type} --entity-name {name} --add-config {config}")[0] == 0
+
+    def found(document):
+        return {one["name"]: [c["name"] for c in one["configs"]] for one in document["resources"]}
+
+    settled(
+        f"configs describe --entity-type {type}",
+        lambda document: found(document).get(name) == [config.partition("=")[0]],
+    )
+
+
+# --- quotas
+
+
+def test_quotas_from_beginning_to_end(ask, settled, topic):
+    user, pair = ["--user", topic], ["--user", topic, "--client", "a,b"]
+    assert ask("quotas alter --add-config producer_byte_rate=1024,request_percentage=12.5", *user)[0] == 0
+    assert ask("quotas alter --add-config consumer_byte_rate=7", *pair)[0] == 0
+    of_user = {
+        "entity": [{"type": "user", "name": topic}],
+        "quotas": {"producer_byte_rate": 1024.0, "request_percentage": 12.5},
+    }
+    of_pair = {
+        "entity": [{"type": "user", "name": topic}, {"type": "client-id", "name": "a,b"}],
+        "quotas": {"consumer_byte_rate": 7.0},
+    }
+    found = settled(
+        "quotas describe", lambda document: of_user in document["quotas"] and of_pair in document["quotas"]
+    )
+    assert found["quotas"]
+    assert ask("quotas describe", *user)[1] == {"quotas": [of_user]}
+    assert ask("quotas describe", *pair)[1] == {"quotas": [of_pair]}
+
+    assert (
+        ask("quotas alter --delete-config producer_byte_rate,request_percentage --validate-only", *user)[0]
+        == 0
+    )
+    assert ask("quotas alter --delete-config producer_byte_rate,request_percentage", *user)[0] == 0
+    settled(f"quotas describe --user {topic}", lambda document: document == {"quotas": []})
+
+
+def test_quotas_of_addresses_and_defaults(ask, settled):
+    code, altered = ask("quotas alter --ip 10.1.2.3 --ip-defaults --add-config connection_creation_rate=5")
+    assert (code, [one["entity"][0]["name"] for one in altered["quotas"]]) == (0, ["10.1.2.3", None])
+    settled(
+        "quotas describe --ip-defaults",
+        lambda document: (
+            document["quotas"]
+            == [{"entity": [{"type": "ip", "name": None}], "quotas": {"connection_creation_rate": 5.0}}]
+        ),
+    )
+
+    code, refused = ask("quotas alter --ip 10.1.2.3 --add-config producer_byte_rate=5")
+    assert (code, refused["quotas"][0]["error"]["code"]) == (1, "INVALID_REQUEST")
+
+
+# --- users
+
+
+def test_users_from_beginning_to_end(ask, settled, topic, tmp_path):
+    file = tmp_path / "passwords"
+    file.write_text("# for a test\nSCRAM-SHA-512=[password=b,c]\n")
+    sha_256 = "SCRAM-SHA-256=[iterations=8192,password=a]"
+    assert (
+        ask("users alter", "--user", topic, "--add-config", sha_256, "--add-config-file", str(file))[0] == 0
+    )
+    both = [
+        {"mechanism": "SCRAM-SHA-256", "iterations": 8192},
+        {"mechanism": "SCRAM-SHA-512", "iterations": 4096},
+    ]
+    settled(f"users describe --user {topic}", lambda document: document["users"][0]["credentials"] == both)
+    described = ask("users describe")[1]["users"]
+    assert {"name": topic, "credentials": both, "error": None} in described
+
+    assert ask(f"users alter --user {topic} --delete-config SCRAM-SHA-256")[0] == 0
+    settled(
+        f"users describe --user {topic}", lambda document: document["users"][0]["credentials"] == both[1:]
+    )
+    code, refused = ask(f"users alter --user {topic} --delete-config SCRAM-SHA-256")
+    assert (code, refused["users"][0]["error"]["code"]) == (1, "RESOURCE_NOT_FOUND")

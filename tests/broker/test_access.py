@@ -14,6 +14,7 @@ from quorate.metadata.security.permissions import Operation, Permission
 from quorate.metadata.slow_reads import SLOW_PARTITIONS, SlowReads
 from quorate.metadata.wire import cluster
 from quorate.metadata.wire.table import APIS, Access, holds_error
+from quorate.metadata.wire.tokens import DescribeDelegationTokenRequest
 from tests.broker.test_server import CONFIG
 from tests.controller.test_server import Sent
 from tests.metadata.security.cases import READS, SECRET, WRITES, Case
@@ -68,9 +69,10 @@ def test_every_api_that_is_answered_here_thing_by_thing_is_tried() -> None:
     own = {key for key in OneBroker().server.serves if not APIS[key].forwardable}
     per_resource = {key for key in own if APIS[key].access is Access.PER_RESOURCE}
 
-    assert per_resource - {cluster.DescribeClusterRequest.api_key} == {
-        case.request(SECRET_ID).api_key for case in READS
-    }
+    assert per_resource - {
+        cluster.DescribeClusterRequest.api_key,
+        DescribeDelegationTokenRequest.api_key,
+    } == {case.request(SECRET_ID).api_key for case in READS}
 
 
 @pytest.mark.parametrize("principal", [ANONYMOUS, ALICE])

@@ -248,7 +248,7 @@ async def test_a_write_travels_as_the_client_wrote_it_and_its_answer_comes_back(
             42,
             "tester",
         )
-        assert decode_principal(sent.request.request_principal) == "User:ANONYMOUS"
+        assert decode_principal(sent.request.request_principal) == ("User:ANONYMOUS", False)
         sent.on_reply(created(sent))
         number, answer = await world.client.answer(CREATE_KEY, VERSION)
         assert (number, answer.topics[0].name, answer.topics[0].error_code) == (42, "new", ErrorCode.none)
@@ -362,7 +362,7 @@ async def test_a_topic_that_is_asked_for_is_made_with_the_brokers_defaults() -> 
         sent = await world.forwarded()
         (topic,) = inner(sent).body.topics
         assert (topic.name, topic.num_partitions, topic.replication_factor) == ("new", 4, 2)
-        assert decode_principal(sent.request.request_principal) == "User:ANONYMOUS"
+        assert decode_principal(sent.request.request_principal) == ("User:ANONYMOUS", False)
 
 
 async def test_however_many_ask_it_is_made_once() -> None:

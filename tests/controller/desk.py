@@ -150,6 +150,8 @@ class Desk:
         timeout_ms: int = 60_000,
         api_version: int = 100,
         permits: Permits = permit_everything,
+        principal: str = "User:ANONYMOUS",
+        client_id: str | None = None,
     ) -> int:
         """Sends a request; its token."""
         self._last_token += 1
@@ -159,13 +161,15 @@ class Desk:
             deadline_ms=self.now_ms + timeout_ms,
             api_version=api_version,
             permits=permits,
+            principal=principal,
+            client_id=client_id,
         )
         self.step(Submitted(pending))
         return self._last_token
 
-    def ask(self, request: Any) -> Any:
+    def ask(self, request: Any, **how: Any) -> Any:
         """Sends a request and sees it through."""
-        token = self.submit(request)
+        token = self.submit(request, **how)
         self.turn()
         self.commit()
         return self.answers[token]

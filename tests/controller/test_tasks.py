@@ -17,6 +17,7 @@ from quorate.metadata.wire.configs import (
     IncrementalAlterConfigsRequest,
     IncrementalAlterConfigsResource,
 )
+from quorate.metadata.wire.tokens import CreateDelegationTokenRequest
 from tests.controller.desk import Desk, create, set_config
 from tests.controller.world import config
 
@@ -172,3 +173,22 @@ def test_walks_come_in_slices_with_pauses(monkeypatch: pytest.MonkeyPatch) -> No
         desk.now_ms += 25
 
     assert led == [1, 2, 3, 4]
+
+
+def test_expired_delegation_tokens_are_removed() -> None:
+    desk = cluster(
+        delegation_token_secret_key="secret",
+        delegation_token_expiry_time_ms=-10,  # they have expired when they are made
+        delegation_token_expiry_check_interval_ms=60_000,
+    )
+    desk.ask(CreateDelegationTokenRequest(), principal="User:alice")
+    assert len(desk.controller.newest_image.tokens.by_id) == 1
+
+    desk.pass_time(59_000)
+    assert len(desk.controller.newest_image.tokens.by_id) == 1
+    desk.pass_time(2_000)
+    assert len(desk.controller.newest_image.tokens.by_id) == 0
+
+    desk.ask(CreateDelegationTokenRequest(), principal="User:alice")
+    desk.pass_time(61_000)
+    assert len(desk.controller.newest_image.tokens.by_id) == 0

@@ -1,5 +1,6 @@
 """PLAIN and SCRAM, server against client, and against messages that no client of ours would send."""
 
+import hmac
 import itertools
 
 import pytest
@@ -13,6 +14,8 @@ from quorate.metadata.security.mechanisms import (
     Identity,
     NotLetIn,
     client_mechanism,
+    salted_password,
+    scram_credential,
     server_mechanism,
 )
 from tests.metadata.security.people import People
@@ -135,3 +138,19 @@ def test_no_bytes_let_anyone_in_or_raise_anything_else(tokens: list[bytes], name
 def test_what_plain_cannot_say_is_refused_at_once() -> None:
     with pytest.raises(ValueError, match="zero byte"):
         client_mechanism(PLAIN, "a\0b", "c", str)
+
+
+@pytest.mark.parametrize("name", SCRAM)
+def test_a_salted_password_makes_the_credential_of_the_password(name: str) -> None:
+    mechanism, salt = SCRAM[name], b"some salt of 16B"
+    # A soft hyphen and a Roman numeral: RFC 4013 prepares both before they are hashed.
+    for password in ("secret", "I\u00adX", "\u2168"):
+        salted = salted_password(mechanism, password, salt, 4096)
+        kept = scram_credential(mechanism, password, salt, 4096)
+        algorithm = {1: "sha256", 2: "sha512"}[mechanism]
+        assert hmac.digest(salted, b"Server Key", algorithm) == kept.server_key
+
+
+def test_a_password_that_scram_forbids_is_refused() -> None:
+    with pytest.raises(ValueError):
+        salted_password(1, "bell\x07", b"salt", 4096)

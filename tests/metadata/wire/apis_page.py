@@ -49,16 +49,22 @@ PER_RESOURCE: Final[Mapping[str, str]] = {
     "AlterConfigs": "ALTER_CONFIGS on each topic or group; on the cluster for brokers and client metrics",
     "IncrementalAlterConfigs": "ALTER_CONFIGS on each topic or group; on the cluster for brokers and client metrics",
     "CreatePartitions": "ALTER on each topic",
+    "CreateDelegationToken": "a login that is not by token; CREATE_TOKENS on the user, if it is for somebody else",
+    "DescribeDelegationToken": "a login that is not by token; DESCRIBE on tokens of others, or DESCRIBE_TOKENS on "
+    "their owners",
     "DescribeCluster": "nothing at brokers, ALTER on the cluster at controllers; to be told of rights DESCRIBE on it",
     "DescribeTopicPartitions": "DESCRIBE on each topic",
 }
 
+_OF_CALLERS: Final = dict.fromkeys(
+    ("RenewDelegationToken", "ExpireDelegationToken"),
+    "to be the token's owner or one of its renewers, by a login that is not by token",
+)
 _NO_DATA: Final = "no: brokers of this program store no topic data; Kafka's own brokers do"
 _NO_GROUPS: Final = "no: groups are the business of brokers with topic data"
 _NO_TRANSACTIONS: Final = "no: transactions are the business of brokers with topic data"
 _GONE: Final = "no: Kafka 4.0 has given it up"
 _NOT_YET: Final = "not yet"
-_TOKENS: Final = "not yet: delegation tokens"
 
 _AT_LOGIN: Final = "at login"
 
@@ -122,21 +128,11 @@ MISSING: Final[Mapping[str, str]] = {
         _NO_TRANSACTIONS,
     ),
     **dict.fromkeys(
-        (
-            "CreateDelegationToken",
-            "RenewDelegationToken",
-            "ExpireDelegationToken",
-            "DescribeDelegationToken",
-        ),
-        _TOKENS,
-    ),
-    **dict.fromkeys(
         ("GetTelemetrySubscriptions", "PushTelemetry"),
         "no: metrics of clients are collected by brokers with topic data; their configs are kept here",
     ),
     "UpdateFeatures": _NOT_YET,
     "AssignReplicasToDirs": _NOT_YET,
-    "ListConfigResources": _NOT_YET,
 }
 
 
@@ -178,7 +174,7 @@ def _at_controllers(api: Api) -> str:
 def _needs(api: Api) -> str:
     match api.access:
         case Access.NOTHING:
-            return "nothing"
+            return _OF_CALLERS.get(api.name, "nothing")
         case Access.PER_RESOURCE:
             return PER_RESOURCE[api.name]
         case _:

@@ -28,7 +28,11 @@ _NUMBERS = {
     "int64": (-(2**63), 2**63 - 1),
     "uint16": (0, 2**16 - 1),
     "timedelta_i32": (-(2**31), 2**31 - 1),
-    "timedelta_i64": (-(2**55), 2**55),  # more than that no timedelta of Python holds
+    "datetime_i64": (0, 2**47),
+    "timedelta_i64": (
+        -(2**50),
+        2**50,
+    ),  # kio counts in seconds as floats, which hold no more to the millisecond
 }
 _TEXT = st.text(alphabet=string.ascii_letters + ".-_é日", max_size=20)
 

@@ -29,6 +29,7 @@ from quorate.metadata.wire.table import (
 from quorate.metadata.wire.writing import write_message
 from tests.metadata.wire.messages import IDS, MESSAGES, values
 
+_EPOCH = datetime.datetime.fromtimestamp(0, datetime.UTC)
 EVERY_MESSAGE = pytest.mark.parametrize(("api", "version", "is_request"), MESSAGES, ids=IDS)
 
 
@@ -78,13 +79,15 @@ def assert_same(theirs: Any, ours: Any, version: int) -> None:
     elif dataclasses.is_dataclass(theirs):
         for field in dataclasses.fields(theirs):
             name, found = field.name.rstrip("_"), getattr(theirs, field.name)
-            if isinstance(found, datetime.timedelta):
+            if isinstance(found, datetime.timedelta | datetime.datetime):
                 name += "_ms"
             old_form = OLD_FORMS.get((type(ours).__name__, name))
             if old_form is None or version > old_form.last:
                 assert_same(found, getattr(ours, name), version)
     elif isinstance(theirs, datetime.timedelta):
         assert theirs == datetime.timedelta(milliseconds=ours)
+    elif isinstance(theirs, datetime.datetime):
+        assert (theirs - _EPOCH) // datetime.timedelta(milliseconds=1) == ours
     elif theirs is None:
         assert ours is None or ours == ZERO_UUID
     else:

@@ -76,6 +76,9 @@ def test_what_brokers_forward() -> None:
         "RemoveRaftVoter",
         "AlterClientQuotas",
         "AlterUserScramCredentials",
+        "CreateDelegationToken",
+        "RenewDelegationToken",
+        "ExpireDelegationToken",
         "CreateAcls",
         "DeleteAcls",
     }
