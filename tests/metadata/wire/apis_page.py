@@ -76,7 +76,6 @@ MISSING: Final[Mapping[str, str]] = {
             "DeleteRecords",
             "OffsetForLeaderEpoch",
             "AlterReplicaLogDirs",
-            "DescribeLogDirs",
             "DescribeProducers",
         ),
         _NO_DATA,
