@@ -157,7 +157,7 @@ def _reasons_against(context: Context, name: str, level: int) -> Iterator[str]:
     if supported is not None:
         own = VersionRange(min_supported_version=supported.lowest, max_supported_version=supported.highest)
     elif name not in context.image.features.levels:
-        yield f"Local controller {context.config.node_id} does not know this feature."
+        yield f"Local controller {context.config.node_id} does not support this feature."
     yield from _reason(level, f"Local controller {context.config.node_id}", own)
     for broker_id, broker in sorted(context.image.cluster.brokers.items()):
         yield from _reason(level, f"Broker {broker_id}", broker.features.get(name, _UNSUPPORTED))
@@ -179,7 +179,7 @@ def _reason(level: int, who: str, supported: VersionRange) -> Iterator[str]:
     if highest == 0:
         yield f"{who} does not support this feature."
     else:
-        yield f"{who} only supports versions {lowest} to {highest}. Upgrade it first."
+        yield f"{who} only supports versions {lowest}-{highest}"
 
 
 def _refuse(update: FeatureUpdateKey, why: str) -> NoReturn:

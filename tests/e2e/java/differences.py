@@ -78,14 +78,6 @@ OURS: Final = frozenset({"allow.everyone.if.no.acl.found"})
 
 APIS_TO_COME: Final = frozenset(
     {
-        "AlterPartitionReassignments",
-        "ListPartitionReassignments",
-        "CreateDelegationToken",
-        "RenewDelegationToken",
-        "ExpireDelegationToken",
-        "DescribeDelegationToken",
-        "UpdateFeatures",
-        "ListConfigResources",
         "UnregisterController",
     }
 )

@@ -77,7 +77,6 @@ MISSING: Final[Mapping[str, str]] = {
             "DeleteRecords",
             "OffsetForLeaderEpoch",
             "AlterReplicaLogDirs",
-            "DescribeLogDirs",
             "DescribeProducers",
         ),
         _NO_DATA,
