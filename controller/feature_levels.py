@@ -45,8 +45,7 @@ def update_features(
 ) -> ControllerResult[UpdateFeaturesResponse]:
     """Finalizes other levels; `validate_only`: says whether it would.
 
-    Raises:
-        RequestRejected: INVALID_UPDATE_VERSION, INVALID_REQUEST; nothing is changed then.
+    Answers INVALID_UPDATE_VERSION or INVALID_REQUEST if any of them cannot be; nothing is changed then.
     """
     proposed = {update.feature: update.max_version_level for update in request.feature_updates}
     counts = Counter(update.feature for update in request.feature_updates)
@@ -57,11 +56,7 @@ def update_features(
                 reject(ErrorCode.invalid_request, f"Feature {update.feature} is named more than once.")
             _check(context, update, proposed)
         except RequestRejected as refusal:
-            reject(
-                refusal.code,
-                "The update failed for all features since the following feature had an error: "
-                f"{refusal.message}",
-            )
+            return ControllerResult((), _refused(context, request, update.feature, refusal))
         if update.feature != KRAFT_VERSION and update.max_version_level != current_level(
             context, update.feature
         ):
@@ -69,6 +64,25 @@ def update_features(
     named = request.feature_updates if context.api_version <= LAST_VERSION_WITH_RESULTS else ()
     results = tuple(UpdatableFeatureResult(feature=update.feature) for update in named)
     return ControllerResult(() if request.validate_only else records, UpdateFeaturesResponse(results=results))
+
+
+def _refused(
+    context: Context, request: UpdateFeaturesRequest, failed: str, refusal: RequestRejected
+) -> UpdateFeaturesResponse:
+    whole = f"The update failed for all features since the following feature had an error: {refusal.message}"
+    if context.api_version > LAST_VERSION_WITH_RESULTS:
+        return UpdateFeaturesResponse(error_code=refusal.code, error_message=whole)
+    names = dict.fromkeys(update.feature for update in request.feature_updates)
+    return UpdateFeaturesResponse(
+        results=tuple(
+            UpdatableFeatureResult(
+                feature=name,
+                error_code=refusal.code,
+                error_message=refusal.message if name == failed else whole,
+            )
+            for name in names
+        )
+    )
 
 
 def current_level(context: Context, feature: str) -> int:

@@ -7,7 +7,7 @@ import pytest
 
 from quorate.controller.feature_levels import SAFE_DOWNGRADE, UNSAFE_DOWNGRADE, UPGRADE, update_features
 from quorate.metadata import features
-from quorate.metadata.checks import ErrorCode, RequestRejected
+from quorate.metadata.checks import ErrorCode
 from quorate.metadata.features import KRAFT_VERSION, LIGHTWEIGHT, METADATA_VERSION, SupportedRange
 from quorate.metadata.ids import NodeId
 from quorate.metadata.quorum.voters import VoterHistory
@@ -56,10 +56,11 @@ def decide(world: World, *updates: FeatureUpdateKey, **context: Any) -> list[Any
 
 
 def why_not(world: World, *updates: FeatureUpdateKey, **context: Any) -> str:
-    with pytest.raises(RequestRejected) as refusal:
-        update_features(world.context(**context), request(*updates))
-    assert refusal.value.code is ErrorCode.invalid_update_version
-    message = refusal.value.message
+    result = update_features(world.context(**context), request(*updates))
+    assert result.records == ()
+    assert result.response.results == ()
+    assert result.response.error_code is ErrorCode.invalid_update_version
+    message = result.response.error_message or ""
     assert message.startswith("The update failed for all features since the following feature had an error: ")
     return message.partition("error: ")[2]
 
@@ -112,8 +113,8 @@ def test_validate_only_checks_everything_and_writes_nothing(world: World) -> Non
     result = update_features(world.context(), request(updating(METADATA_VERSION, 25), validate_only=True))
     assert result.records == ()
 
-    with pytest.raises(RequestRejected):
-        update_features(world.context(), request(updating(METADATA_VERSION, 26), validate_only=True))
+    refused = update_features(world.context(), request(updating(METADATA_VERSION, 26), validate_only=True))
+    assert refused.response.error_code is ErrorCode.invalid_update_version
 
 
 @pytest.mark.parametrize(
@@ -231,9 +232,22 @@ def test_one_that_fails_stops_all(world: World) -> None:
 def test_a_feature_named_twice(world: World) -> None:
     twice = request(updating(METADATA_VERSION, 22), updating(METADATA_VERSION, 23))
 
-    with pytest.raises(RequestRejected) as refusal:
-        update_features(world.context(), twice)
-    assert refusal.value.code is ErrorCode.invalid_request
+    result = update_features(world.context(), twice)
+    assert (result.records, result.response.error_code) == ((), ErrorCode.invalid_request)
+
+
+def test_old_versions_are_told_feature_by_feature(world: World) -> None:
+    asked = request(updating(METADATA_VERSION, 22), updating("nonsense", 1))
+    result = update_features(world.context(api_version=1), asked)
+
+    assert (result.records, result.response.error_code) == ((), ErrorCode.none)
+    good, bad = result.response.results
+    assert (good.feature, good.error_code) == (METADATA_VERSION, ErrorCode.invalid_update_version)
+    assert (bad.feature, bad.error_code) == ("nonsense", ErrorCode.invalid_update_version)
+    assert (bad.error_message or "").startswith("Invalid update version 1 for feature nonsense.")
+    assert good.error_message == (
+        f"The update failed for all features since the following feature had an error: {bad.error_message}"
+    )
 
 
 # --- kraft.version and dependencies
