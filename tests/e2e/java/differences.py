@@ -49,6 +49,13 @@ DIFFERENCES: Final = (
         why="the levels are ours, and tools of 3.9 have no name for the last one",
         versions=("3.9.2",),
     ),
+    Difference(
+        chapters=("features",),
+        kafka=r"(Could not downgrade metadata\.version to 1\. Invalid )metadata\.version 1\. Unable to set .*",
+        ours=r"\1update version 1 for feature metadata.version. Local controller <id> only supports versions <range>\n",
+        why="the lowest level is the same for all of our nodes, and is asked for first, as in 4.x",
+        versions=("3.9.2",),
+    ),
 )
 
 ELSEWHERE: Final[Mapping[tuple[str, str], str]] = {
@@ -84,7 +91,6 @@ OURS: Final = frozenset({"allow.everyone.if.no.acl.found"})
 
 APIS_TO_COME: Final = frozenset(
     {
-        "UpdateFeatures",
         "UnregisterController",
     }
 )

@@ -98,7 +98,6 @@ CELLS: Final = (("4.4.0", "sasl_ssl"), ("3.9.2", "plaintext"))
 
 WAITING: Final[Mapping[str, str]] = {
     "groups": "ListGroups",
-    "features": "UpdateFeatures",
 }
 """Chapters, and the operations of ours that they wait for."""
 
