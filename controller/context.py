@@ -12,6 +12,7 @@ from typing import Final, Protocol
 import attrs
 
 from quorate.controller.config import ControllerConfig
+from quorate.controller.mutation_quota import Allowance
 from quorate.controller.result import reject
 from quorate.metadata import features
 from quorate.metadata.checks import ErrorCode
@@ -61,6 +62,8 @@ class Context:
     """Who asks."""
     by_token: bool = False
     """Whether it logged in by a delegation token."""
+    allowance: Allowance = attrs.field(factory=Allowance)
+    """How many partitions it may still create and delete; what is taken of it is gone, as numbers out of `rng` are."""
 
     @property
     def metadata_version(self) -> int:

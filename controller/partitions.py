@@ -49,9 +49,10 @@ def create_partitions(
             )
         else:
             results.append(CreatePartitionsTopicResult(name=topic.name))
-    return ControllerResult(
-        () if request.validate_only else records, CreatePartitionsResponse(results=tuple(results))
+    response = CreatePartitionsResponse(
+        throttle_time_ms=context.allowance.throttle_ms, results=tuple(results)
     )
+    return ControllerResult(() if request.validate_only else records, response)
 
 
 def _grow(
@@ -82,6 +83,7 @@ def _grow(
         assigned = place_partitions(context, additional, factor)
     else:
         assigned = _checked(context, wanted.assignments, existing, factor)
+    context.allowance.take(additional)
     return [*partition_records(context, topic.id, existing, assigned)]
 
 

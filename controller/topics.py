@@ -86,7 +86,8 @@ def create_topics(context: Context, request: CreateTopicsRequest) -> ControllerR
                 CreatableTopicResult(name=topic.name, error_code=refusal.code, error_message=refusal.message)
             )
     records = () if request.validate_only else creation.records
-    return ControllerResult(records, CreateTopicsResponse(topics=tuple(results)))
+    response = CreateTopicsResponse(throttle_time_ms=context.allowance.throttle_ms, topics=tuple(results))
+    return ControllerResult(records, response)
 
 
 def _create_topic(creation: _Creation, topic: CreatableTopic) -> CreatableTopicResult:
@@ -99,6 +100,7 @@ def _create_topic(creation: _Creation, topic: CreatableTopic) -> CreatableTopicR
     configs = {config.name: config.value for config in topic.configs}
     overrides = check_topic_configs(context, configs)
     assignments = _assignments(creation, topic, len(overrides))
+    context.allowance.take(len(assignments))
     topic_id = random_uuid(context.rng)
     creation.records.append(TopicRecord(name=topic.name, topic_id=topic_id))
     creation.records += [
@@ -310,6 +312,7 @@ def delete_topics(context: Context, request: DeleteTopicsRequest) -> ControllerR
                     ErrorCode.invalid_request,
                     "The provided topic name maps to an ID that was already supplied.",
                 )
+            context.allowance.take(topic.partition_count)
         except RequestRejected as refusal:
             results.append(
                 DeletableTopicResult(
@@ -328,7 +331,8 @@ def delete_topics(context: Context, request: DeleteTopicsRequest) -> ControllerR
         for result in results
         if result.error_code is ErrorCode.none
     ]
-    return ControllerResult(records, DeleteTopicsResponse(responses=tuple(results)))
+    response = DeleteTopicsResponse(throttle_time_ms=context.allowance.throttle_ms, responses=tuple(results))
+    return ControllerResult(records, response)
 
 
 def _check_deletion(state: DeleteTopicState, by_name: Counter[str | None], by_id: Counter[UUID]) -> None:
