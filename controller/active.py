@@ -43,6 +43,7 @@ from quorate.controller.events import (
 from quorate.controller.faults import Situation, rejection
 from quorate.controller.mutation_quota import Allowance, MutationQuotas
 from quorate.controller.operations import HANDLERS, STRICT_SINCE
+from quorate.controller.policies import NO_POLICIES, Policies
 from quorate.controller.purgatory import Parked, Purgatory
 from quorate.controller.requests import Answer, PendingRequest
 from quorate.controller.result import ControllerResult
@@ -98,7 +99,15 @@ class _Outcome:
 class ActiveController:
     """See the module's docstring."""
 
-    def __init__(self, *, config: ControllerConfig, cluster_id: str, rng: random.Random) -> None:
+    def __init__(
+        self,
+        *,
+        config: ControllerConfig,
+        cluster_id: str,
+        rng: random.Random,
+        policies: Policies = NO_POLICIES,
+    ) -> None:
+        self._policies = policies
         self.counters = Counters()
         self._config = config
         self._cluster_id = cluster_id
@@ -250,6 +259,7 @@ class ActiveController:
             permits=asks.permits,
             principal=asks.principal,
             by_token=asks.by_token,
+            policies=self._policies,
             allowance=_allowance(office, asks, now_ms),
         )
 
