@@ -35,6 +35,7 @@ GROUPS: Final = (
     Group("quorum", "Who leads, who follows, how far behind; who votes."),
     Group("topics", "List, create, describe, alter and delete topics."),
     Group("brokers", "List, describe and unregister brokers."),
+    Group("partitions", "Move partitions to other brokers, elect leaders."),
     Group("configs", "Describe and alter dynamic configs."),
     Group("acls", "Who may do what: list, add and remove ACLs."),
     Group("quotas", "What clients may use: describe and alter quotas."),

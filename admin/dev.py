@@ -159,6 +159,11 @@ def _ready_text(files: ClusterFiles, found: Readiness, took_s: float) -> str:
             f"  clients      {files.bootstrap}",
             f"  controllers  {files.bootstrap_controllers}",
             f"  files        {files.directory} (what the nodes say: *.log)",
+            *(
+                ()
+                if files.client_config is None
+                else (f"  to log in    --command-config {files.client_config}",)
+            ),
             "Try, in another terminal:",
             f"  export QUORATE_BOOTSTRAP={first}",
             "  quorate topics create --topic orders --partitions 6",

@@ -93,7 +93,7 @@ def _no_answer(error: Any) -> CommandError:
 
 def _failure(error: Any) -> CommandError:
     """What went wrong with one node; its text already says what to do."""
-    silent = error.failure.kind.value not in ("not Kafka", "unsupported version")
+    silent = error.failure.kind.value not in ("not Kafka", "unsupported version", "not let in")
     return (NoAnswer if silent else Refused)(error.failure.text)
 
 

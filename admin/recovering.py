@@ -12,7 +12,7 @@ import pathlib
 import random
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import attrs
@@ -23,9 +23,10 @@ from quorate.admin.errors import Refused, WrongUsage
 from quorate.admin.image_building import ImageBuilder
 from quorate.admin.offline_log import LogFiles
 from quorate.admin.quorum_view import WHO_IS_THERE, ask_all
-from quorate.admin.talk import failed
+from quorate.admin.talk import Manner, failed
 from quorate.admin.verifying import verify_directory
 from quorate.metadata.addresses import Address
+from quorate.metadata.connection import ClientSecurity, Failure, FailureKind
 from quorate.metadata.features import LIGHTWEIGHT
 from quorate.metadata.ids import ZERO_UUID, Endpoint, Epoch, NodeId, random_uuid, uuid_to_text
 from quorate.metadata.image.cluster import BrokerRegistration
@@ -42,6 +43,8 @@ from quorate.metadata.quorum.voters import VoterSet
 from quorate.metadata.records import QuorumRecoveryRecord, Voter
 
 RECOVER: Final = "recover"
+_PATIENCE_MS: Final = 2_000
+"""What a voter may take to answer before it counts as one that does not."""
 
 
 @attrs.frozen(kw_only=True)
@@ -288,7 +291,18 @@ def check_nobody_runs(shown: Sequence[Shown]) -> None:
             )
 
 
-def check_no_voter_answers(shown: Sequence[Shown]) -> None:
+_SOMEBODY_IS_THERE: Final = frozenset(
+    {
+        FailureKind.RESET,
+        FailureKind.NOT_KAFKA,
+        FailureKind.NOT_LET_IN,
+        FailureKind.UNSUPPORTED_VERSION,
+    }
+)
+"""Who does not answer so has taken the connection: a controller that wants TLS or a login is not a dead one."""
+
+
+def check_no_voter_answers(shown: Sequence[Shown], security: ClientSecurity) -> None:
     """Asks every voter of these logs where it should be.
 
     Raises:
@@ -301,7 +315,11 @@ def check_no_voter_answers(shown: Sequence[Shown]) -> None:
         for node_id in voters.ids
         if (found := voters.endpoint(node_id)) is not None
     }
-    answers = trio.run(ask_all, {node_id: (address, WHO_IS_THERE) for node_id, address in asked.items()})
+    manner = Manner(timeout_ms=_PATIENCE_MS, security=security)
+    answers = trio.run(
+        ask_all, {node_id: (address, WHO_IS_THERE) for node_id, address in asked.items()}, manner
+    )
+    check_who_cannot_be_asked(answers, asked)
     alive = {
         node_id: answer
         for node_id, answer in answers.items()
@@ -319,6 +337,23 @@ def check_no_voter_answers(shown: Sequence[Shown]) -> None:
         remedy="if a majority of the voters can be started, start them: nothing is lost then, and single disks are\n"
         "replaced by `quorate quorum replace-controller`. Otherwise stop every controller first",
     )
+
+
+def check_who_cannot_be_asked(answers: Mapping[NodeId, Any], asked: Mapping[NodeId, Address]) -> None:
+    """Raises: Refused: one of them took the connection and did not answer."""
+    strange = {
+        node_id: answer.text
+        for node_id, answer in answers.items()
+        if isinstance(answer, Failure) and answer.kind in _SOMEBODY_IS_THERE
+    }
+    if strange:
+        raise Refused(
+            "Something listens where a voter of this cluster should be, and cannot be asked who it is.",
+            where=", ".join(str(asked[node_id]) for node_id in strange),
+            why="\n".join(strange.values()),
+            remedy="if its listener wants TLS or a login, say how with --command-config. If it is a controller of\n"
+            "this cluster, stop it first",
+        )
 
 
 def voters_of(shown: Sequence[Shown]) -> VoterSet:

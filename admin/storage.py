@@ -12,6 +12,7 @@ import typer
 
 from quorate.admin import parsing, recovering, restoring
 from quorate.admin.asking import confirm, looks_offline
+from quorate.admin.client_settings import load_client_settings
 from quorate.admin.errors import WrongUsage
 from quorate.admin.node_files import load_controller, load_either
 from quorate.admin.options import ConfigArgument, command_group
@@ -389,6 +390,12 @@ def recover_storage(
             help="Even if a voter of the old quorum answers. Two quorums may then serve one cluster.",
         ),
     ] = False,
+    command_config: Annotated[
+        pathlib.Path | None,
+        typer.Option(
+            "--command-config", metavar="FILE", help="How voters are asked whether they live: TLS, login."
+        ),
+    ] = None,
 ) -> None:
     """Makes a new quorum of one where no majority is left.
 
@@ -405,7 +412,7 @@ def recover_storage(
         return
     recovering.check_nobody_runs(shown)
     if not although_voters_answer:
-        recovering.check_no_voter_answers(shown)
+        recovering.check_no_voter_answers(shown, load_client_settings(command_config).login())
     if not yes:
         confirm(report, f"Make a new quorum from {choice.chosen.directory}?")
     done = recovering.recover(choice, into, random.SystemRandom())

@@ -162,21 +162,27 @@ def _tell_created(
         elif code is not ErrorCode.none:
             errors.append(ItemError(item=f"topic {result.name}", code=code, message=result.error_message))
         else:
-            verb = "Could create" if validate_only else "Created"
-            partitions = plural(result.num_partitions, "partition")
-            replicas = plural(result.replication_factor, "replica")
-            lines.append(f"{verb} topic {result.name}: {partitions}, {replicas} each.")
+            lines.append(created_text(result, "Could create" if validate_only else "Created"))
     session.printer.show({"topics": documents, "validate_only": validate_only}, *lines)
     check_items("created", errors, len(results))
 
 
+def created_text(result: CreatableTopicResult, verb: str) -> str:
+    """A topic that was created, or could be. Who may not describe its configs is told nothing of it (KIP-525)."""
+    if result.topic_config_error_code is not ErrorCode.none:
+        return f"{verb} topic {result.name}; how is not shown, for want of DESCRIBE_CONFIGS on it."
+    partitions = plural(result.num_partitions, "partition")
+    return f"{verb} topic {result.name}: {partitions}, {plural(result.replication_factor, 'replica')} each."
+
+
 def _created_document(result: CreatableTopicResult, code: ErrorCode, *, existed: bool) -> dict[str, Any]:
     created = code is ErrorCode.none and not existed
+    shown = created and result.topic_config_error_code is ErrorCode.none
     return {
         "name": result.name,
         "id": uuid_to_text(result.topic_id) if created and result.topic_id != ZERO_UUID else None,
-        "partitions": result.num_partitions if created else None,
-        "replication_factor": result.replication_factor if created else None,
+        "partitions": result.num_partitions if shown else None,
+        "replication_factor": result.replication_factor if shown else None,
         "existed": existed,
         "error": error_document(code, result.error_message),
     }

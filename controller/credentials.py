@@ -2,8 +2,7 @@
 
 import hashlib
 import hmac
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Final, TypeAlias
 
 from quorate.controller.context import Context
@@ -33,20 +32,27 @@ _Change: TypeAlias = ScramCredentialDeletion | ScramCredentialUpsertion
 def alter_user_scram_credentials(
     context: Context, request: AlterUserScramCredentialsRequest
 ) -> ControllerResult[AlterUserScramCredentialsResponse]:
-    """One result for each user; of a user with anything wrong nothing is changed."""
+    """One result for each user; of a user with anything wrong nothing is changed.
+
+    A user can be altered once in a request, whatever the mechanism: so Kafka's controllers have it, and say.
+    """
     changes: tuple[_Change, ...] = (*request.deletions, *request.upsertions)
-    counts = Counter((change.name, change.mechanism) for change in changes)
     refused: dict[str, RequestRejected] = {}
-    records: dict[str, list[AnyDataRecord]] = {change.name: [] for change in changes}
+    records: dict[str, AnyDataRecord] = {}
     for change in changes:
+        if change.name in refused:
+            continue
         try:
+            if records.pop(change.name, None) is not None:
+                reject(
+                    ErrorCode.duplicate_resource,
+                    f"User {change.name!r} is altered twice in this request: send a request for each mechanism.",
+                )
             _check(change)
-            if counts[change.name, change.mechanism] > 1:
-                reject(ErrorCode.duplicate_resource, f"{_named(change)} is altered twice in this request.")
-            records[change.name].append(_record(context, change))
+            records[change.name] = _record(context, change)
         except RequestRejected as refusal:
-            refused.setdefault(change.name, refusal)
-    written = list(_written(records, refused))
+            refused[change.name] = refusal
+    written = list(records.values())
     context.require_room(written, 0, "this change of credentials")
     results = tuple(
         AlterUserScramCredentialsResult(
@@ -54,17 +60,9 @@ def alter_user_scram_credentials(
         )
         if user in refused
         else AlterUserScramCredentialsResult(user=user)
-        for user in records
+        for user in dict.fromkeys(change.name for change in changes)
     )
     return ControllerResult(written, AlterUserScramCredentialsResponse(results=results))
-
-
-def _written(
-    records: Mapping[str, list[AnyDataRecord]], refused: Mapping[str, RequestRejected]
-) -> Iterator[AnyDataRecord]:
-    for user, of_user in records.items():
-        if user not in refused:
-            yield from of_user
 
 
 def _check(change: _Change) -> None:

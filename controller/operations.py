@@ -13,6 +13,7 @@ from quorate.controller.heartbeats import broker_heartbeat
 from quorate.controller.partitions import create_partitions
 from quorate.controller.producer_ids import allocate_producer_ids
 from quorate.controller.quotas import alter_client_quotas
+from quorate.controller.reassignments import alter_partition_reassignments
 from quorate.controller.registration import register_broker, register_controller, unregister_broker
 from quorate.controller.result import ControllerResult
 from quorate.controller.tokens import (
@@ -39,6 +40,7 @@ from quorate.metadata.wire.tokens import (
     RenewDelegationTokenRequest,
 )
 from quorate.metadata.wire.topics import (
+    AlterPartitionReassignmentsRequest,
     CreatePartitionsRequest,
     CreateTopicsRequest,
     DeleteTopicsRequest,
@@ -54,6 +56,7 @@ HANDLERS: Final[Mapping[type, Handler]] = {
     IncrementalAlterConfigsRequest: incremental_alter_configs,
     AlterConfigsRequest: alter_configs,
     ElectLeadersRequest: elect_leaders,
+    AlterPartitionReassignmentsRequest: alter_partition_reassignments,
     AlterPartitionRequest: alter_partition,
     BrokerRegistrationRequest: register_broker,
     BrokerHeartbeatRequest: broker_heartbeat,

@@ -152,6 +152,7 @@ class ClusterClient:
             NoAnswer: no controller answered in time.
             OutcomeUnknown: the request left, and its answer did not come.
             RequestRejected: the controller does not know this request.
+            CallFailed: we are not let in, or do not believe who is there.
         """
         attempts = _Attempts(request, timeout_ms, self._rng)
         while True:
@@ -172,6 +173,7 @@ class ClusterClient:
             NoAnswer: nobody answered in time.
             OutcomeUnknown: the request left, and its answer did not come.
             RequestRejected: the node does not know this request.
+            CallFailed: we are not let in, or do not believe who is there.
         """
         attempts = _Attempts(request, timeout_ms, self._rng)
         while True:
@@ -190,6 +192,7 @@ class ClusterClient:
             NoAnswer: it did not.
             OutcomeUnknown: the request left, and its answer did not come.
             RequestRejected: the node does not know this request.
+            CallFailed: we are not let in, or do not believe who is there.
         """
         attempts = _Attempts(request, timeout_ms, self._rng)
         response = await self._try(address, request, attempts)
@@ -274,9 +277,7 @@ class ClusterClient:
                 except ConnectFailed as error:
                     attempts.note(address, error.failure.text)
                     if error.failure.kind is FailureKind.NOT_LET_IN:
-                        raise RequestRejected(
-                            ErrorCode.sasl_authentication_failed, error.failure.text
-                        ) from None
+                        raise CallFailed(error.failure) from None
                     return None
                 self._connections[address] = made
                 self._nursery.start_soon(made.run)

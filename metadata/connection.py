@@ -29,6 +29,7 @@ from quorate.metadata.direct_socket import READ_BYTES, DirectSocket
 from quorate.metadata.wire.cluster import ApiVersionsRequest, ApiVersionsResponse
 from quorate.metadata.wire.convert import UnsayableValue
 from quorate.metadata.wire.framing import FrameBuffer
+from quorate.metadata.wire.sasl import SaslHandshakeRequest
 from quorate.metadata.wire.table import API_VERSIONS, APIS, correlation_id_of, decode_response, encode_request
 
 MAX_IN_FLIGHT: Final = 128
@@ -105,6 +106,7 @@ class Entry:
     stream: trio.abc.Stream
     renew_after_ms: int = 0
     """0: never."""
+    logged_in: bool = False
 
 
 class ClientSecurity(Protocol):
@@ -227,6 +229,12 @@ class Connection:
         """What the other side said of itself when the connection began."""
         self._security = security
         self._renew_after_ms = entry.renew_after_ms
+        takes_logins = any(one.api_key == SaslHandshakeRequest.api_key for one in peer.api_keys)
+        self._hint = (
+            ": does that listener want a login (security.protocol, sasl.mechanism)?"
+            if takes_logins and not entry.logged_in
+            else ""
+        )
         self._stream = entry.stream
         self._direct = DirectSocket(entry.stream)
         self._idle = True  # the writer is not inside a write, into which another one must not fall
@@ -388,7 +396,7 @@ class Connection:
                     self._take(frame)
                 data = await self._direct.read()
                 if not data:
-                    self._lose(FailureKind.RESET, f"{self.address} closed the connection")
+                    self._lose(FailureKind.RESET, f"{self.address} closed the connection{self._hint}")
                     return
                 self._buffer.feed(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
@@ -405,6 +413,7 @@ class Connection:
             raise RemoteProtocolError(f"an answer to request {number}, which was never sent")
         response = decode_response(entry.api_key, entry.version, frame)
         del self._under_way[number]
+        self._hint = ""  # it answers: whatever ends this connection, it is not for want of a login
         entry.on_reply(response)
 
     async def _watch_deadlines(self) -> None:

@@ -20,7 +20,7 @@ from quorate.metadata.calls import Call
 from quorate.metadata.checks import ErrorCode, RequestRejected
 from quorate.metadata.image.image import MetadataImage
 from quorate.metadata.wire.acls import DescribeAclsRequest
-from quorate.metadata.wire.cluster import MetadataRequest
+from quorate.metadata.wire.cluster import ListPartitionReassignmentsRequest, MetadataRequest
 from quorate.metadata.wire.configs import DescribeConfigsRequest, ListConfigResourcesRequest
 from quorate.metadata.wire.convert import UnsayableValue
 from quorate.metadata.wire.table import encode_response, refusal
@@ -47,6 +47,11 @@ def is_slow(request: Any, image: MetadataImage) -> bool:
     """Whether answering takes longer than the loop may stand still."""
     if isinstance(request, DescribeConfigsRequest):
         return len(request.resources) > SLOW_RESOURCES
+    if isinstance(request, ListPartitionReassignmentsRequest):
+        asked = image.topics.partition_count
+        if request.topics is not None:
+            asked = sum(len(topic.partition_indexes) for topic in request.topics)
+        return asked > SLOW_PARTITIONS
     if isinstance(request, DescribeAclsRequest):
         return len(image.acls) > SLOW_ACLS
     if isinstance(request, ListConfigResourcesRequest):
@@ -83,6 +88,8 @@ def sources_of(request: Any, image: MetadataImage, asked_from: Hashable) -> Sour
             return Sources(asked_from=asked_from, parts=(image.topics, image.configs, image.cluster))
         case DescribeAclsRequest():
             return Sources(asked_from=asked_from, parts=(image.acls,))
+        case ListPartitionReassignmentsRequest():
+            return Sources(asked_from=asked_from, parts=(image.topics,))
         case _:
             return None
 

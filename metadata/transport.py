@@ -154,6 +154,11 @@ class PeerLinks:
                 "controller.quorum.bootstrap.servers or metadata.log.dir is wrong, or the quorum was recovered without "
                 "this directory, which then has to be formatted anew (docs/recovery.md)"
             )
+        elif reply.error_code is ErrorCode.cluster_authorization_failed:
+            why = (
+                "it does not take this node for one of the cluster: super.users of all nodes must name the principal "
+                "as which this node is let in there (its log has it, as denied)"
+            )
         self._warn_once(peer, why)
         return why
 

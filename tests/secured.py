@@ -26,11 +26,30 @@ NODE_PASSWORD: Final = "between nodes"
 _PLAIN: Final = "org.apache.kafka.common.security.plain.PlainLoginModule"
 
 
+class Certificates:
+    """One authority, and what it vouches for."""
+
+    def __init__(self, directory: pathlib.Path) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self._directory = directory
+        self._authority = trustme.CA()
+        self.authority = directory / "authority.pem"
+        self._authority.cert_pem.write_to_path(self.authority)
+
+    def issue(self, file: str, *names: str, common_name: str | None = None) -> pathlib.Path:
+        """Certificate and key in one file; whoever has it is `CN=common_name,...`."""
+        made = self._authority.issue_cert(*names, common_name=common_name)
+        path = self._directory / file
+        path.write_bytes(b"".join(blob.bytes() for blob in (*made.cert_chain_pems, made.private_key_pem)))
+        return path
+
+
 @attrs.frozen(kw_only=True)
 class Secured:
     """One mode, with its files."""
 
     mode: str
+    certificates: Certificates | None = None
     authority: pathlib.Path | None = None
     admin_pem: pathlib.Path | None = None
     node_settings: Mapping[str, str] = attrs.field(factory=dict)
@@ -64,24 +83,6 @@ class Secured:
             "user": ADMIN,
             "password": PASSWORD,
         }
-
-
-class Certificates:
-    """One authority, and what it vouches for."""
-
-    def __init__(self, directory: pathlib.Path) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
-        self._directory = directory
-        self._authority = trustme.CA()
-        self.authority = directory / "authority.pem"
-        self._authority.cert_pem.write_to_path(self.authority)
-
-    def issue(self, file: str, *names: str, common_name: str | None = None) -> pathlib.Path:
-        """Certificate and key in one file; whoever has it is `CN=common_name,...`."""
-        made = self._authority.issue_cert(*names, common_name=common_name)
-        path = self._directory / file
-        path.write_bytes(b"".join(blob.bytes() for blob in (*made.cert_chain_pems, made.private_key_pem)))
-        return path
 
 
 def login_entry(user: str, password: str = PASSWORD) -> str:
@@ -128,6 +129,7 @@ def secured(mode: str, directory: pathlib.Path) -> Secured:
         }
     return Secured(
         mode=mode,
+        certificates=certificates,
         authority=certificates.authority,
         admin_pem=admin,
         node_settings=nodes,

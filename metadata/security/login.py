@@ -63,7 +63,7 @@ class ClientLogin:
             lifetime_ms = await _log_in(sasl, ask, address)
         except trio.BrokenResourceError as error:
             raise RefusedThere(_broken(error, address)) from None
-        return Entry(stream, _renew_after_ms(lifetime_ms))
+        return Entry(stream, _renew_after_ms(lifetime_ms), logged_in=True)
 
     async def renew(self, call: _Ask, address: Address) -> int:
         """See `connection.ClientSecurity`."""

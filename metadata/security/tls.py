@@ -48,7 +48,7 @@ class TlsContext:
             if pem is not None and pem.path is not None
         ]
         self._seen = self._state()
-        self._looked_at = trio.current_time()
+        self._looked_at = float("-inf")
         self._context = make_context(settings, serves=serves)
 
     def current(self) -> ssl.SSLContext:

@@ -17,10 +17,12 @@ from quorate.metadata.views.credentials import answer_user_scram_credentials
 from quorate.metadata.views.metadata import answer_metadata, unknown_names
 from quorate.metadata.views.quorum import QuorumStatus, ReplicaStatus, answer_describe_quorum
 from quorate.metadata.views.quotas import answer_client_quotas
+from quorate.metadata.views.reassignments import answer_partition_reassignments
 from quorate.metadata.views.tokens import answer_describe_tokens
 from quorate.metadata.views.topic_partitions import answer_topic_partitions
 from quorate.metadata.views.viewpoint import AtBroker, AtController, Viewpoint
 from quorate.metadata.wire.acls import DescribeAclsRequest
+from quorate.metadata.wire.cluster import ListPartitionReassignmentsRequest
 from quorate.metadata.wire.configs import ListConfigResourcesRequest
 from quorate.metadata.wire.credentials import DescribeUserScramCredentialsRequest
 from quorate.metadata.wire.quotas import DescribeClientQuotasRequest
@@ -29,6 +31,7 @@ SAME_EVERYWHERE: Final[Mapping[type, Callable[[MetadataImage, Any], Any]]] = {
     DescribeAclsRequest: answer_describe_acls,
     DescribeClientQuotasRequest: answer_client_quotas,
     DescribeUserScramCredentialsRequest: answer_user_scram_credentials,
+    ListPartitionReassignmentsRequest: answer_partition_reassignments,
     ListConfigResourcesRequest: answer_list_config_resources,
 }
 """Answers that depend on the image alone: at a broker, at a controller, for whoever asks."""

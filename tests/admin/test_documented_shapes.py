@@ -20,6 +20,7 @@ _LINES = {
     "topics delete": "topics delete --topic none --if-exists",
     "brokers list": "brokers list",
     "brokers describe": "brokers describe",
+    "partitions elect-leaders": "partitions elect-leaders --election-type preferred --topic shapes --partition 0",
     "configs describe": "configs describe --topic shapes",
     "configs alter": "configs alter --topic shapes --add-config retention.ms=1000",
     "acls list": "acls list",

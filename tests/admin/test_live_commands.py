@@ -282,6 +282,48 @@ def test_tables_are_for_people(run, bootstrap, topic):
     assert (create.err, describe.err, status.err) == ("", "", "")
 
 
+def _file(tmp_path, document):
+    path = tmp_path / "partitions.json"
+    path.write_text(json.dumps(document))
+    return path
+
+
+def test_partitions_move_where_a_file_says_and_the_answer_leads_back(ask, settled, topic, tmp_path):
+    ask(f"topics create --topic {topic} --replica-assignment 101:102")
+    there = {"topic": topic, "partition": 0, "replicas": [102], "log_dirs": ["any"]}
+    back = {**there, "replicas": [101, 102], "log_dirs": ["any", "any"]}
+    plan = _file(tmp_path, {"version": 1, "partitions": [there]})
+    file = f"--reassignment-json-file {plan}"
+
+    code, begun = ask(f"partitions reassign execute {file}")
+    assert (code, begun["previous"]) == (0, {"version": 1, "partitions": [back]})
+    assert begun["partitions"] == [{"topic": topic, "partition": 0, "error": None}]
+    done = {"topic": topic, "partition": 0, "state": "complete", "replicas": [102]}
+    assert settled(f"partitions reassign verify {file}", lambda _: True)["partitions"] == [done]
+    assert ask("partitions reassign list") == (0, {"partitions": []})
+    assert ask(f"partitions reassign cancel {file}") == (0, {"partitions": []})
+
+    plan.write_text(json.dumps(begun["previous"]))
+    code, refused = ask(f"partitions reassign execute --disallow-replication-factor-change {file}")
+    assert (code, refused["partitions"][0]["error"]["code"]) == (1, "INVALID_REPLICATION_FACTOR")
+    assert ask(f"partitions reassign verify {file}")[0] == 10
+    assert ask(f"partitions reassign execute {file}")[0] == 0
+    code, elected = ask(f"partitions elect-leaders --election-type preferred --topic {topic} --partition 0")
+    assert (code, elected["partitions"][0]["error"]) == (0, None)
+
+
+def test_an_assignment_is_proposed(ask, topic, tmp_path):
+    ask(f"topics create --topic {topic} --partitions 2 --replication-factor 1")
+    file = _file(tmp_path, {"version": 1, "topics": [{"topic": topic}]})
+
+    line = f"partitions reassign generate --topics-to-move-json-file {file} --broker-list"
+    code, proposed = ask(f"{line} 102")
+    assert code == 0
+    assert [one["replicas"] for one in proposed["proposed"]["partitions"]] == [[102], [102]]
+    assert [one["partition"] for one in proposed["current"]["partitions"]] == [0, 1]
+    assert ask(f"{line} 77")[0] == 1
+
+
 # --- acls
 
 

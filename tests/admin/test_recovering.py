@@ -15,6 +15,8 @@ from quorate.admin.errors import Refused, WrongUsage
 from quorate.admin.exporting import exported
 from quorate.admin.offline_log import LogFiles
 from quorate.admin.verifying import verify_directory
+from quorate.metadata.addresses import Address
+from quorate.metadata.connection import Failure, FailureKind
 from quorate.metadata.ids import Endpoint, Epoch, NodeId, Offset, OffsetAndEpoch, uuid_to_text
 from quorate.metadata.image.writer import digest
 from quorate.metadata.log.directory import (
@@ -395,3 +397,21 @@ def test_documents_of_a_recovery(disks, capsys):
     assert report["recovery_id"] is None
     assert main(["log", "diff", str(one.path), str(other.path), "--output", "json"]) == 10
     assert json.loads(capsys.readouterr().out)["parting"]["diverge"] is True
+
+
+@pytest.mark.parametrize("kind", [FailureKind.RESET, FailureKind.NOT_KAFKA, FailureKind.NOT_LET_IN])
+def test_who_takes_the_connection_and_cannot_be_asked_is_not_taken_for_dead(kind: FailureKind) -> None:
+    """A controller that wants TLS or a login may be alive, and lead."""
+    answers = {NodeId(1): Failure(kind=kind, written=False, text="it wants TLS")}
+
+    with pytest.raises(Refused, match="cannot be asked") as refusal:
+        recovering.check_who_cannot_be_asked(answers, {NodeId(1): Address("h", 1)})
+    assert "it wants TLS" in str(refusal.value)
+    assert "--command-config" in str(refusal.value)
+
+
+@pytest.mark.parametrize("kind", [FailureKind.REFUSED, FailureKind.UNREACHABLE, FailureKind.TIMED_OUT])
+def test_who_does_not_take_it_does_not_stop_a_recovery(kind: FailureKind) -> None:
+    answers = {NodeId(1): Failure(kind=kind, written=False, text="nothing listens")}
+
+    recovering.check_who_cannot_be_asked(answers, {NodeId(1): Address("h", 1)})

@@ -9,6 +9,8 @@ import pytest
 from quorate.controller.events import ControllerEffects
 from quorate.controller.machine import ControllerMachine
 from quorate.controller.requests import Answer
+from quorate.metadata.ids import Offset
+from quorate.metadata.image.image import MetadataImage, Provenance
 
 
 @attrs.define
@@ -66,3 +68,33 @@ def test_an_answer_that_wrote_nothing_depends_on_who_leads(leads: bool, said: st
     (tell,) = node.asked
     tell(leads)
     assert token.said == [said]
+
+
+@attrs.define
+class Following:
+    """A log that is taken in batch by batch: what is committed grows by one at each step."""
+
+    committed_end: int = 0
+
+    @property
+    def committed_image(self) -> MetadataImage:
+        at = Provenance(offset=self.committed_end - 1, epoch=1, append_time_ms=0)
+        return attrs.evolve(MetadataImage.EMPTY, provenance=at)
+
+    def step(self, _event: object, _now_ms: int) -> ControllerEffects:
+        self.committed_end += 1
+        return ControllerEffects()
+
+
+async def test_rights_count_once_the_log_was_caught_up_with_and_ever_after() -> None:
+    """An image on the way there may grant what was taken away since."""
+    active: Any = Following()
+    machine = ControllerMachine(active, wall_offset_ms=0)
+    assert machine.caught_up_image is None
+
+    known = []
+    for high_watermark in (3, 3, 3, 9):
+        machine.on_committed((), Offset(high_watermark))
+        known.append(machine.caught_up_image and machine.caught_up_image.offset)
+
+    assert known == [None, None, 2, 3]

@@ -9,13 +9,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import Any, NoReturn
 
 import pytest
 
 from quorate.admin.cluster import Cluster, NodeProcess, running
-from quorate.admin.cluster_files import lay_out
+from quorate.admin.cluster_files import Wanted, lay_out
 from quorate.admin.ports import HeldPorts
 from tests.secured import Secured, secured
 
@@ -56,12 +56,11 @@ def in_the_clear(security: Secured) -> None:
         pytest.skip("it is about the plain protocol")
 
 
-@pytest.fixture(scope="session")
-def dev(tmp_path_factory: pytest.TempPathFactory, security: Secured) -> Iterator[dict[str, Any]]:
-    """`quorate dev` with 3 controllers and 2 brokers: what it says of itself when it is ready."""
-    directory = tmp_path_factory.mktemp("dev")
+@contextmanager
+def started(directory: pathlib.Path, wanted: Wanted) -> Iterator[dict[str, Any]]:
+    """`quorate dev` with such a cluster: what it says of itself when it is ready."""
     with HeldPorts() as ports:
-        lay_out(directory / "c", ports, random.Random(), security.wanted())
+        lay_out(directory / "c", ports, random.Random(), wanted)
     command = [
         sys.executable,
         "-m",
@@ -85,6 +84,13 @@ def dev(tmp_path_factory: pytest.TempPathFactory, security: Secured) -> Iterator
                 process.communicate(timeout=WITHIN_S)
             finally:
                 process.kill()
+
+
+@pytest.fixture(scope="session")
+def dev(tmp_path_factory: pytest.TempPathFactory, security: Secured) -> Iterator[dict[str, Any]]:
+    """`quorate dev` with 3 controllers and 2 brokers: what it says of itself when it is ready."""
+    with started(tmp_path_factory.mktemp("dev"), security.wanted()) as found:
+        yield found
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Who votes, changed by commands while a client writes: a quorum grows, shrinks, moves, and replaces a lost disk."""
 
+import json
 import random
 from typing import Any
 
@@ -23,7 +24,7 @@ async def quorum(cluster: Cluster[NodeProcess], *words: str, code: int = 0) -> d
     """A `quorate quorum` command, its document, and the exit code that it must have."""
     with trio.fail_after(WITHIN_S):
         found, document = await commands.quorum(cluster, *words)
-    assert found == code, document
+    assert found == code, json.dumps(document)
     return document
 
 

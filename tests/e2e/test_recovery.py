@@ -79,8 +79,10 @@ async def test_two_of_three_disks_are_lost_and_the_third_lags(make_cluster: Make
         everything = {one.value for one in writer.acknowledged}
         third, broker = cluster.node(3).files.data, cluster.node(101).files.data
 
-        refused = await command("storage", "recover", third, broker, "--yes", code=1)
+        login = reach(cluster.files, "")[2:]
+        refused = await command("storage", "recover", third, broker, "--yes", *login, code=1)
         assert "answers" in refused["error"]["what"]
+        await command("storage", "recover", third, broker, "--yes", code=1)  # nor if it cannot ask
 
         await command("topics", "create", "--topic", "late", *reach(cluster.files, cluster.files.bootstrap))
         await replicated_to(cluster.files, [node.files.id for node in cluster.brokers], within_s=WITHIN_S)

@@ -25,6 +25,8 @@ from quorate.metadata.slow_reads import (
 )
 from quorate.metadata.wire.cluster import (
     DescribeClusterRequest,
+    ListPartitionReassignmentsRequest,
+    ListPartitionReassignmentsTopics,
     MetadataRequest,
     MetadataRequestTopic,
     MetadataResponse,
@@ -90,6 +92,16 @@ def test_the_configs_of_many_topics_are_slow() -> None:
     image = LARGE.image()
     assert not is_slow(DescribeConfigsRequest(resources=(one,) * SLOW_RESOURCES), image)
     assert is_slow(DescribeConfigsRequest(resources=(one,) * (SLOW_RESOURCES + 1)), image)
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_reassignments_are_slow_by_the_partitions_that_are_looked_at(more: int) -> None:
+    image = Cluster(brokers={}, topics={"t": (ONE,) * (SLOW_PARTITIONS + more)}).image()
+    named = ListPartitionReassignmentsTopics(name="t", partition_indexes=(0,) * (SLOW_PARTITIONS + more))
+
+    assert is_slow(ListPartitionReassignmentsRequest(), image) is bool(more)
+    assert is_slow(ListPartitionReassignmentsRequest(topics=(named,)), image) is bool(more)
+    assert not is_slow(ListPartitionReassignmentsRequest(topics=()), image)
 
 
 @pytest.fixture

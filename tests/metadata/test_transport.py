@@ -300,6 +300,17 @@ async def test_a_peer_of_another_cluster_is_complained_of_once() -> None:
         assert links.last_said() == {Address("peer.example", 9093): logs[0]["why"]}
 
 
+async def test_a_peer_that_takes_this_node_for_a_stranger_says_what_to_do() -> None:
+    async with connected() as (links, remote):
+        with structlog.testing.capture_logs() as logs:
+            links.send(vote(2))
+            await remote.answer_next(WireVoteResponse(error_code=ErrorCode.cluster_authorization_failed))
+            await trio.testing.wait_all_tasks_blocked()
+
+        assert links.events == failed(2, why=Failure.TIMED_OUT)
+        assert "super.users" in logs[0]["why"]
+
+
 async def test_what_each_peer_said_last_can_be_told() -> None:
     other = Peer(NodeId(3), Endpoint("CONTROLLER", "other.example", 9093))
     async with connected() as (links, remote):

@@ -356,6 +356,15 @@ async def test_our_client_says_why_it_is_not_let_in(
         assert "Check" in str(failed.value) or "zero byte" in str(failed.value)
 
 
+async def test_who_did_not_log_in_is_told_that_a_login_may_be_wanted(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """ApiVersions is answered to everybody, so that a client only learns it from its first request."""
+    async with serving(sasl()) as served, connected(served) as connection:
+        with pytest.raises(CallFailed, match="does that listener want a login"):
+            await connection.call(unregister(1), 1_000)
+
+
 # ---- TLS
 
 

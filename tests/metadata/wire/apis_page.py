@@ -131,8 +131,6 @@ MISSING: Final[Mapping[str, str]] = {
         ("GetTelemetrySubscriptions", "PushTelemetry"),
         "no: metrics of clients are collected by brokers with topic data; their configs are kept here",
     ),
-    "AlterPartitionReassignments": _NOT_YET,
-    "ListPartitionReassignments": _NOT_YET,
     "UpdateFeatures": _NOT_YET,
     "AssignReplicasToDirs": _NOT_YET,
 }
