@@ -105,17 +105,7 @@ async def alter_users(
     names = _names(user)
     if not names:
         raise WrongUsage("No user is named.", remedy="add --user NAME")
-    added = [
-        scram_text(option, text)
-        for option, text in (
-            *(
-                ("--add-config", part)
-                for text in add_config or ()
-                for part in parsing.split_outside_brackets(text)
-            ),
-            *(("--add-config-file", line) for line in _lines(add_config_file)),
-        )
-    ]
+    added = _added(add_config, add_config_file)
     removed = [mechanism_number("--delete-config", word) for word in parsing.names(delete_config or ())]
     _check(added, removed)
     response = await session.write(
@@ -139,6 +129,14 @@ async def alter_users(
             errors.append(ItemError(item=item, code=result.error_code, message=result.error_message))
     session.printer.show({"users": documents}, *lines)
     check_items("altered", errors, len(names))
+
+
+def _added(texts: list[str] | None, path: pathlib.Path | None) -> list[ScramText]:
+    parts = (part for text in texts or () for part in parsing.split_outside_brackets(text))
+    return [
+        *(scram_text("--add-config", part) for part in parts),
+        *(scram_text("--add-config-file", line) for line in _lines(path)),
+    ]
 
 
 def _upsertion(name: str, text: ScramText) -> ScramCredentialUpsertion:

@@ -41,7 +41,9 @@ from quorate.controller.events import (
     Turn,
 )
 from quorate.controller.faults import Situation, rejection
-from quorate.controller.operations import HANDLERS
+from quorate.controller.mutation_quota import Allowance, MutationQuotas
+from quorate.controller.operations import HANDLERS, STRICT_SINCE
+from quorate.controller.policies import NO_POLICIES, Policies
 from quorate.controller.purgatory import Parked, Purgatory
 from quorate.controller.requests import Answer, PendingRequest
 from quorate.controller.result import ControllerResult
@@ -77,6 +79,7 @@ class _Office:
     speculation: Speculation
     sessions: BrokerSessions
     tasks: Tasks
+    quotas: MutationQuotas
     queue: deque[PendingRequest] = attrs.Factory(deque)
     activated: bool = False
 
@@ -97,7 +100,15 @@ class _Outcome:
 class ActiveController:
     """See the module's docstring."""
 
-    def __init__(self, *, config: ControllerConfig, cluster_id: str, rng: random.Random) -> None:
+    def __init__(
+        self,
+        *,
+        config: ControllerConfig,
+        cluster_id: str,
+        rng: random.Random,
+        policies: Policies = NO_POLICIES,
+    ) -> None:
+        self._policies = policies
         self.counters = Counters()
         self._config = config
         self._cluster_id = cluster_id
@@ -252,6 +263,8 @@ class ActiveController:
             principal=asks.principal,
             by_token=asks.by_token,
             voters=self._voters,
+            policies=self._policies,
+            allowance=_allowance(office, asks, now_ms),
         )
 
     def _whom_to_ask(self) -> str:
@@ -343,6 +356,7 @@ class ActiveController:
             if isinstance(pending.request, BrokerHeartbeatRequest):
                 self._note_handover(office, pending.request.broker_id, outcome.now_ms)
             answer = pending.answer(result.response)
+        office.quotas.keep(context.allowance)
         outcome.operations += 1
         self.counters.operations_started += 1
         if office.speculation.is_pending:
@@ -481,8 +495,21 @@ class ActiveController:
         speculation = Speculation(image, event.epoch, event.next_offset)
         for broker_id in isr.brokers_to_settle(image):
             tasks.settle(broker_id, image)
-        self._office = _Office(event.epoch, speculation, sessions, tasks)
+        self._office = _Office(event.epoch, speculation, sessions, tasks, MutationQuotas(self._config))
         self.counters.times_active += 1
         return ControllerEffects(
             notes=(f"active controller of epoch {event.epoch}, next offset {event.next_offset}",)
         )
+
+
+def _allowance(office: _Office, pending: PendingRequest, now_ms: int) -> Allowance:
+    strict_since = STRICT_SINCE.get(type(pending.request))
+    if strict_since is None:
+        return Allowance()
+    return office.quotas.allowance(
+        office.speculation.image.quotas,
+        pending.principal,
+        pending.client_id,
+        now_ms,
+        strict=pending.api_version >= strict_since,
+    )

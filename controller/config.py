@@ -33,6 +33,9 @@ class ControllerConfig(NodeConfig):
         "unclean.leader.election.interval.ms", allowed=at_least(1), unit="ms"
     )
     delete_topic_enable: bool = setting("delete.topic.enable")
+    create_topic_policy: str | None = setting("create.topic.policy.class.name")
+    """Where a policy is found: see `controller.policies`."""
+    alter_config_policy: str | None = setting("alter.config.policy.class.name")
     remote_log_storage_system_enable: bool = setting("remote.log.storage.system.enable")
     quota_window_num: int = setting("controller.quota.window.num")
     quota_window_size_ms: int = setting(

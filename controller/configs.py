@@ -13,7 +13,8 @@ from typing import Final, Protocol, TypeAlias
 import attrs
 
 from quorate.controller.context import Context
-from quorate.controller.result import ControllerResult, reject
+from quorate.controller.policies import ConfigsToAlter
+from quorate.controller.result import ControllerResult, TooLarge, reject
 from quorate.metadata.checks import ErrorCode, RequestRejected
 from quorate.metadata.config_keys import (
     AlterOperation,
@@ -66,7 +67,8 @@ def incremental_alter_configs(
         try:
             alteration.check(resource)
             current = context.image.configs.of(resource.resource_type, resource.resource_name)
-            alteration.apply(resource, current, _incremental_changes(resource, current))
+            changes = _incremental_changes(resource, current)
+            alteration.apply(resource, current, changes, changes)
         except RequestRejected as refusal:
             results.append(_refused(resource, refusal))
         else:
@@ -83,7 +85,10 @@ def alter_configs(context: Context, request: AlterConfigsRequest) -> ControllerR
         try:
             alteration.check(resource)
             current = context.image.configs.of(resource.resource_type, resource.resource_name)
-            alteration.apply(resource, current, _replacing_changes(resource, current))
+            changes = _replacing_changes(resource, current)
+            # What is deleted because it is not named was never shown to policies (KAFKA-14195).
+            named = {key: value for key, value in changes.items() if value is not None}
+            alteration.apply(resource, current, changes, named)
         except RequestRejected as refusal:
             results.append(_refused(resource, refusal))
         else:
@@ -140,8 +145,8 @@ def _done(resource: _Resource) -> AlterConfigsResourceResponse:
 
 
 def _refused(resource: _Resource, refusal: RequestRejected) -> AlterConfigsResourceResponse:
-    if refusal.code is ErrorCode.policy_violation:
-        raise refusal  # the request as a whole is too large
+    if isinstance(refusal, TooLarge):
+        raise refusal
     return AlterConfigsResourceResponse(
         error_code=refusal.code,
         error_message=refusal.message,
@@ -175,12 +180,26 @@ class _Alteration:
         _check_permitted(self.context, resource.resource_type, resource.resource_name)
         _check_exists(self.context, resource.resource_type, resource.resource_name)
 
-    def apply(self, resource: _Resource, current: Mapping[str, str], changes: Changes) -> None:
-        """Validates what the resource would have, and writes what differs."""
+    def apply(
+        self,
+        resource: _Resource,
+        current: Mapping[str, str],
+        changes: Changes,
+        named: Mapping[str, str | None],
+    ) -> None:
+        """Validates what the resource would have, and writes what differs. `named`: those changes that a policy is
+        asked about."""
         type_, name = resource.resource_type, resource.resource_name
         _validate(self.context, type_, name, current, changes)
-        self.context.require_room(self.records, len(changes), "this change of configs")
         always = type_ == ResourceType.BROKER
+        self.context.policies.check_configs(
+            ConfigsToAlter(
+                resource_type=type_,
+                resource_name=name,
+                configs={key: value for key, value in named.items() if always or current.get(key) != value},
+            )
+        )
+        self.context.require_room(self.records, len(changes), "this change of configs")
         self.records += [
             config_record(type_, name, key, value)
             for key, value in changes.items()

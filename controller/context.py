@@ -12,7 +12,9 @@ from typing import Final, Protocol
 import attrs
 
 from quorate.controller.config import ControllerConfig
-from quorate.controller.result import reject
+from quorate.controller.mutation_quota import Allowance
+from quorate.controller.policies import NO_POLICIES, Policies
+from quorate.controller.result import TooLarge
 from quorate.metadata import features
 from quorate.metadata.checks import ErrorCode
 from quorate.metadata.config_keys import NodeConfigs, ResourceType, effective_topic_value
@@ -58,12 +60,16 @@ class Context:
     api_version: int = NEWEST_API_VERSION
     """The version in which the request came; a few error codes depend on it."""
     permits: Permits = permit_everything
+    policies: Policies = NO_POLICIES
+    """What the operator's own code forbids."""
     principal: str = "User:ANONYMOUS"
     """Who asks."""
     by_token: bool = False
     """Whether it logged in by a delegation token."""
     voters: VoterHistory = NO_VOTERS
     """Of the quorum, as far as its log goes, and its kraft.version."""
+    allowance: Allowance = attrs.field(factory=Allowance)
+    """How many partitions it may still create and delete; what is taken of it is gone, as numbers out of `rng` are."""
 
     @property
     def metadata_version(self) -> int:
@@ -92,11 +98,11 @@ class Context:
         Kafka's controller once fell over such requests, one after the other, since clients retry (KAFKA-14204).
 
         Raises:
-            RequestRejected: POLICY_VIOLATION.
+            TooLarge: POLICY_VIOLATION.
         """
         needed, limit = len(records) + more, self.config.max_records_per_operation
         if needed > limit:
-            reject(
+            raise TooLarge(
                 ErrorCode.policy_violation,
                 f"Unable to perform excessively large batch operation: {what} needs at least {needed} metadata "
                 f"records, one request may cause {limit}. Nothing was changed. Split the request.",

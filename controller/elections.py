@@ -12,7 +12,7 @@ from quorate.controller import isr
 from quorate.controller.context import Context
 from quorate.controller.isr import Electorate, Slice, newest
 from quorate.controller.partition_change import Election
-from quorate.controller.result import ControllerResult, reject
+from quorate.controller.result import ControllerResult, TooLarge, reject
 from quorate.metadata.checks import ErrorCode, RequestRejected
 from quorate.metadata.image.image import MetadataImage
 from quorate.metadata.image.rows import PartitionRegistration
@@ -87,9 +87,9 @@ def _elect_one(
     try:
         record = _decide(context, name, partition_id, election)
         context.require_room(records, 1, "this election")
+    except TooLarge:
+        raise
     except RequestRejected as refusal:
-        if refusal.code is ErrorCode.policy_violation:
-            raise  # the request as a whole is too large
         return PartitionResult(
             partition_id=partition_id, error_code=refusal.code, error_message=refusal.message
         )

@@ -16,6 +16,8 @@ from quorate.controller.events import BootstrapRead
 from quorate.controller.machine import ControllerMachine
 from quorate.controller.metrics import controller_samples
 from quorate.controller.partition_health import PartitionHealth
+from quorate.controller.policies import Policies
+from quorate.controller.policy_loading import load_policies
 from quorate.controller.registrar import keep_registered
 from quorate.controller.server import ControllerServer
 from quorate.metadata import features
@@ -73,21 +75,24 @@ async def run_controller(
     One that does not vote begins anew, with an empty copy of the log, when the quorum was recovered from another log.
 
     Raises:
-        CannotListen, StorageRefused: it cannot start.
+        CannotListen, StorageRefused, InvalidSettings: it cannot start.
         StorageFailed, InvariantViolated: the process must end: its disk or its state can no longer be trusted.
     """
-    await through_recoveries(config, partial(_live, config, stop), task_status)
+    policies = load_policies(config)
+    await through_recoveries(config, partial(_live, config, policies, stop), task_status)
     _log.info("stopped", node=config.node_id)
 
 
-async def _live(config: ControllerConfig, stop: trio.Event, tell: Callable[[Running], None]) -> None:
+async def _live(
+    config: ControllerConfig, policies: Policies, stop: trio.Event, tell: Callable[[Running], None]
+) -> None:
     """One life: from bound listeners and an open directory until both are let go."""
     bound = await bind_listeners(config)
     metrics = await bind_metrics(config, bound)
     try:
         directory = open_node_directory(config, is_controller=True)
         try:
-            await _run(config, directory, bound, metrics, stop, tell)
+            await _run(config, policies, directory, bound, metrics, stop, tell)
         finally:
             directory.close()
     finally:
@@ -96,6 +101,7 @@ async def _live(config: ControllerConfig, stop: trio.Event, tell: Callable[[Runn
 
 async def _run(
     config: ControllerConfig,
+    policies: Policies,
     directory: OpenDirectory,
     bound: list[BoundListener],
     metrics: BoundMetrics | None,
@@ -103,7 +109,7 @@ async def _run(
     tell: Callable[[Running], None],
 ) -> None:
     rng = random.Random()
-    active = ActiveController(config=config, cluster_id=directory.meta.cluster_id, rng=rng)
+    active = ActiveController(config=config, cluster_id=directory.meta.cluster_id, rng=rng, policies=policies)
     machine = ControllerMachine(active, wall_offset_ms=wall_offset_ms())
     parts = assemble(
         config,

@@ -75,3 +75,11 @@ HANDLERS: Final[Mapping[type, Handler]] = {
     ExpireDelegationTokenRequest: expire_delegation_token,
 }
 """By the class of the request value."""
+
+STRICT_SINCE: Final[Mapping[type, int]] = {
+    CreateTopicsRequest: 6,
+    CreatePartitionsRequest: 3,
+    DeleteTopicsRequest: 5,
+}
+"""The requests that controller_mutation_rate counts, and the version since which a client is refused rather than
+told to be quiet (KIP-599)."""

@@ -11,7 +11,7 @@ from quorate.controller.assignments import (
 )
 from quorate.controller.context import Context
 from quorate.controller.partition_change import without
-from quorate.controller.result import ControllerResult, reject
+from quorate.controller.result import ControllerResult, TooLarge, reject
 from quorate.metadata.checks import ErrorCode, RequestRejected, check
 from quorate.metadata.image.topics import TopicImage
 from quorate.metadata.records import AnyDataRecord
@@ -39,9 +39,9 @@ def create_partitions(
             if not context.permits(Operation.ALTER, Resource.TOPIC, topic.name):
                 reject(ErrorCode.topic_authorization_failed, f"Not authorized to alter topic '{topic.name}'.")
             records += _grow(context, topic, records)
+        except TooLarge:
+            raise
         except RequestRejected as refusal:
-            if refusal.code is ErrorCode.policy_violation:
-                raise  # the request as a whole is too large
             results.append(
                 CreatePartitionsTopicResult(
                     name=topic.name, error_code=refusal.code, error_message=refusal.message
@@ -49,9 +49,10 @@ def create_partitions(
             )
         else:
             results.append(CreatePartitionsTopicResult(name=topic.name))
-    return ControllerResult(
-        () if request.validate_only else records, CreatePartitionsResponse(results=tuple(results))
+    response = CreatePartitionsResponse(
+        throttle_time_ms=context.allowance.throttle_ms, results=tuple(results)
     )
+    return ControllerResult(() if request.validate_only else records, response)
 
 
 def _grow(
@@ -82,6 +83,7 @@ def _grow(
         assigned = place_partitions(context, additional, factor)
     else:
         assigned = _checked(context, wanted.assignments, existing, factor)
+    context.allowance.take(additional)
     return [*partition_records(context, topic.id, existing, assigned)]
 
 

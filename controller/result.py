@@ -30,6 +30,10 @@ class ControllerResult(Generic[Response]):
     """A broker with more partitions than one operation should look at; the rest follows (`isr.settle`)."""
 
 
+class TooLarge(RequestRejected):
+    """The request as a whole would cause more than one request may: no item of it is done."""
+
+
 def reject(code: ErrorCode, message: str) -> NoReturn:
     """Refuses the operation, or the one item of it that is being looked at."""
     raise RequestRejected(code, message)

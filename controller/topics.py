@@ -8,6 +8,7 @@ partition knows its topic's configs.
 import itertools
 import re
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Final
 from uuid import UUID
 
@@ -21,7 +22,8 @@ from quorate.controller.assignments import (
 )
 from quorate.controller.configs import check_topic_configs, config_record
 from quorate.controller.context import Context
-from quorate.controller.result import ControllerResult, reject
+from quorate.controller.policies import ConfigsToAlter, TopicToCreate
+from quorate.controller.result import ControllerResult, TooLarge, reject
 from quorate.metadata.checks import ErrorCode, RequestRejected
 from quorate.metadata.config_keys import ResourceType, effective_topic_configs
 from quorate.metadata.ids import METADATA_TOPIC, ZERO_UUID, random_uuid
@@ -79,14 +81,15 @@ def create_topics(context: Context, request: CreateTopicsRequest) -> ControllerR
     for topic in {topic.name: topic for topic in request.topics}.values():
         try:
             results.append(_create_topic(creation, topic))
+        except TooLarge:
+            raise
         except RequestRejected as refusal:
-            if refusal.code is ErrorCode.policy_violation:
-                raise  # the request as a whole is too large
             results.append(
                 CreatableTopicResult(name=topic.name, error_code=refusal.code, error_message=refusal.message)
             )
     records = () if request.validate_only else creation.records
-    return ControllerResult(records, CreateTopicsResponse(topics=tuple(results)))
+    response = CreateTopicsResponse(throttle_time_ms=context.allowance.throttle_ms, topics=tuple(results))
+    return ControllerResult(records, response)
 
 
 def _create_topic(creation: _Creation, topic: CreatableTopic) -> CreatableTopicResult:
@@ -98,7 +101,11 @@ def _create_topic(creation: _Creation, topic: CreatableTopic) -> CreatableTopicR
     _check_collision(creation, topic.name)
     configs = {config.name: config.value for config in topic.configs}
     overrides = check_topic_configs(context, configs)
+    if overrides:
+        _check_config_policy(context, topic.name, overrides)
     assignments = _assignments(creation, topic, len(overrides))
+    _check_policy(context, topic, overrides, assignments)
+    context.allowance.take(len(assignments))
     topic_id = random_uuid(context.rng)
     creation.records.append(TopicRecord(name=topic.name, topic_id=topic_id))
     creation.records += [
@@ -108,6 +115,31 @@ def _create_topic(creation: _Creation, topic: CreatableTopic) -> CreatableTopicR
     creation.names[_collision_form(topic.name)] = topic.name
     result = CreatableTopicResult(name=topic.name, topic_id=topic_id)
     return _with_details(creation, result, overrides, assignments)
+
+
+def _check_config_policy(context: Context, name: str, overrides: Mapping[str, str]) -> None:
+    context.policies.check_configs(
+        ConfigsToAlter(resource_type=int(ResourceType.TOPIC), resource_name=name, configs=overrides)
+    )
+
+
+def _check_policy(
+    context: Context,
+    topic: CreatableTopic,
+    overrides: Mapping[str, str],
+    assignments: Sequence[tuple[int, ...]],
+) -> None:
+    """With the counts as they would be, defaults filled in; or with the assignment, where the client chose it."""
+    chosen = bool(topic.assignments)
+    context.policies.check_topic(
+        TopicToCreate(
+            name=topic.name,
+            num_partitions=None if chosen else len(assignments),
+            replication_factor=None if chosen else len(assignments[0]),
+            replicas_assignments=dict(enumerate(assignments)) if chosen else None,
+            configs=overrides,
+        )
+    )
 
 
 def _with_details(
@@ -310,6 +342,7 @@ def delete_topics(context: Context, request: DeleteTopicsRequest) -> ControllerR
                     ErrorCode.invalid_request,
                     "The provided topic name maps to an ID that was already supplied.",
                 )
+            context.allowance.take(topic.partition_count)
         except RequestRejected as refusal:
             results.append(
                 DeletableTopicResult(
@@ -328,7 +361,8 @@ def delete_topics(context: Context, request: DeleteTopicsRequest) -> ControllerR
         for result in results
         if result.error_code is ErrorCode.none
     ]
-    return ControllerResult(records, DeleteTopicsResponse(responses=tuple(results)))
+    response = DeleteTopicsResponse(throttle_time_ms=context.allowance.throttle_ms, responses=tuple(results))
+    return ControllerResult(records, response)
 
 
 def _check_deletion(state: DeleteTopicState, by_name: Counter[str | None], by_id: Counter[UUID]) -> None:

@@ -561,10 +561,6 @@ def _reachable(reader: Reader, listener: Endpoint, host_name: str | None) -> End
 
 
 REFUSED_KEYS: Final[Mapping[str, str]] = {
-    "create.topic.policy.class.name": "Policies are Java classes and cannot be loaded, so topics would be created "
-    "that it forbids. Remove this key to start without it.",
-    "alter.config.policy.class.name": "Policies are Java classes and cannot be loaded, so configs would be accepted "
-    "that it forbids. Remove this key to start without it.",
     **security.REFUSED,
     "zookeeper.connect": "A node that is configured here belongs to a quorum of controllers. Remove this key.",
 }

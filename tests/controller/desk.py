@@ -17,6 +17,7 @@ from quorate.controller.events import (
     Submitted,
     Turn,
 )
+from quorate.controller.policies import NO_POLICIES, Policies
 from quorate.controller.requests import PendingRequest
 from quorate.metadata.batch import RecordBatch
 from quorate.metadata.checks import ErrorCode
@@ -58,6 +59,7 @@ class Desk:
     """The controller under test, its log, and everything it said."""
 
     config: ControllerConfig = attrs.Factory(config)
+    policies: Policies = NO_POLICIES
     now_ms: int = 1_000
     log: list[RecordBatch] = attrs.Factory(list)
     committed: int = 0
@@ -69,7 +71,9 @@ class Desk:
     _last_token: int = 0
 
     def __attrs_post_init__(self) -> None:
-        self.controller = ActiveController(config=self.config, cluster_id=CLUSTER_ID, rng=random.Random(1))
+        self.controller = ActiveController(
+            config=self.config, cluster_id=CLUSTER_ID, rng=random.Random(1), policies=self.policies
+        )
 
     # --- the quorum
 

@@ -13,6 +13,7 @@ import pytest
 
 from quorate.controller.config import ControllerConfig
 from quorate.controller.context import NEWEST_API_VERSION, Context
+from quorate.controller.policies import NO_POLICIES, Policies
 from quorate.controller.result import ControllerResult
 from quorate.controller.sessions import BrokerSessions
 from quorate.metadata.checks import ErrorCode, RequestRejected
@@ -68,6 +69,7 @@ class World:
     now_ms: int = 1_000
     api_version: int = NEWEST_API_VERSION
     permits: Permits = permit_everything
+    policies: Policies = NO_POLICIES
     rng: random.Random = attrs.Factory(lambda: random.Random(1))
     sessions: BrokerSessions = attrs.Factory(lambda: BrokerSessions(SESSION_MS))
     records: list[AnyDataRecord] = attrs.Factory(list)
@@ -99,6 +101,7 @@ class World:
             "sessions": self.sessions,
             "api_version": self.api_version,
             "permits": self.permits,
+            "policies": self.policies,
             **changes,
         }
         return Context(**values)

@@ -15,7 +15,13 @@ from quorate.metadata.settings import settings_of
 CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
 FILES = sorted(CONFIGS.iterdir())
 COMMENTED_KEY = re.compile(r"^#(?=[a-z][a-z.]* = )", re.MULTILINE)
-EXAMPLES = {"rack", "delegation_token_secret_key", "static"}
+EXAMPLES = {
+    "rack",
+    "delegation_token_secret_key",
+    "create_topic_policy",
+    "alter_config_policy",
+    "static",
+}
 """Fields whose commented line is an example, there being no default."""
 
 
