@@ -41,7 +41,7 @@ GROUPS: Final = (
     Group("quotas", "What clients may use: describe and alter quotas."),
     Group("users", "Who may log in by SCRAM: users and their passwords."),
     Group("tokens", "Delegation tokens: create, renew, expire and describe them."),
-    Group("features", "Feature levels: what is finalized and what is supported."),
+    Group("features", "Feature levels: what is finalized and supported, up and down."),
     Group("log", "Dump, follow, verify, compare and export the log's records."),
     Group("snapshot", "Back a running cluster's metadata up, and check backups."),
     Group("image", "Browse the metadata as a tree."),

@@ -17,6 +17,7 @@ Assignments: TypeAlias = Mapping[Place, tuple[int, ...]]
 
 _VERSION: Final = 1
 _ANY_DIRECTORY: Final = "any"
+_HIGHEST_NUMBER: Final = 2**31 - 1
 
 
 def read_assignments(path: pathlib.Path) -> dict[Place, tuple[int, ...]]:
@@ -33,7 +34,10 @@ def read_assignments(path: pathlib.Path) -> dict[Place, tuple[int, ...]]:
             raise _unusable(path, f'{_name(place)} has no list of broker ids in "replicas"')
         if len(set(replicas)) < len(replicas):
             raise _unusable(path, f"{_name(place)} names a broker twice")
-        if any(directory != _ANY_DIRECTORY for directory in one.get("log_dirs", ())):
+        directories = one.get("log_dirs", [_ANY_DIRECTORY] * len(replicas))
+        if not isinstance(directories, list) or len(directories) != len(replicas):
+            raise _unusable(path, f"{_name(place)} has not one of log_dirs for each of its replicas")
+        if any(directory != _ANY_DIRECTORY for directory in directories):
             raise _unusable(
                 path,
                 f"{_name(place)} names log directories; between those of a broker Kafka's own tool moves replicas",
@@ -109,7 +113,7 @@ def _place(path: pathlib.Path, item: dict[str, Any]) -> Place:
 
 
 def _is_number(value: Any) -> bool:
-    return type(value) is int and value >= 0
+    return type(value) is int and 0 <= value <= _HIGHEST_NUMBER
 
 
 def _name(place: Place) -> str:

@@ -4,6 +4,7 @@ Nothing is offered that does not work: there is no topic data, so Produce, Fetch
 not advertised, and of what is forwarded only the versions that the active controller speaks too (KIP-590).
 """
 
+import shutil
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ from quorate.broker.autocreate import TopicMaker
 from quorate.broker.config import BrokerConfig
 from quorate.broker.relay import Relay
 from quorate.metadata.calls import Call, answer_read
+from quorate.metadata.checks import ErrorCode, RequestRejected
 from quorate.metadata.image.image import MetadataImage
 from quorate.metadata.security.gate import Gate
 from quorate.metadata.security.permissions import (
@@ -33,7 +35,7 @@ from quorate.metadata.views import (
     answer_topic_partitions,
     unknown_names,
 )
-from quorate.metadata.wire import cluster, configs, tokens
+from quorate.metadata.wire import cluster, configs, log_dirs, tokens
 from quorate.metadata.wire.table import APIS
 
 _Read = Callable[[Call, MetadataImage], Any]
@@ -75,6 +77,7 @@ class BrokerServer:
             cluster.DescribeTopicPartitionsRequest.api_key: self._describe_topic_partitions,
             configs.DescribeConfigsRequest.api_key: self._describe_configs,
             tokens.DescribeDelegationTokenRequest.api_key: self._describe_tokens,
+            log_dirs.DescribeLogDirsRequest.api_key: self._describe_log_dirs,
             **{kind.api_key: self._same_everywhere for kind in SAME_EVERYWHERE},  # type: ignore[attr-defined]
         }
         forwarded = (key for key, api in APIS.items() if api.forwardable)
@@ -141,6 +144,18 @@ class BrokerServer:
             permits,
             may_not_make=self._may_not_make(call, image, permits),
         )
+
+    def _describe_log_dirs(self, call: Call, image: MetadataImage) -> Any:
+        """One directory, and no topic's data in it. Kafka's kafka-reassign-partitions asks before it plans."""
+        directory = self._config.metadata_log_dir.absolute()
+        try:
+            disk = shutil.disk_usage(directory)
+        except OSError as error:
+            raise RequestRejected(ErrorCode.kafka_storage_error, f"{directory}: {error.strerror}") from error
+        found = log_dirs.DescribeLogDirsResult(
+            log_dir=str(directory), total_bytes=disk.total, usable_bytes=disk.free
+        )
+        return log_dirs.DescribeLogDirsResponse(results=(found,))
 
     def _describe_tokens(self, call: Call, image: MetadataImage) -> Any:
         return answer_describe_tokens(

@@ -57,6 +57,7 @@ from quorate.metadata.ids import Epoch, Offset
 from quorate.metadata.image.delta import MetadataDelta
 from quorate.metadata.image.image import MetadataImage
 from quorate.metadata.quorum.messages import LeaderAndEpoch
+from quorate.metadata.quorum.voters import NO_VOTERS
 from quorate.metadata.records import AnyDataRecord
 from quorate.metadata.wire.brokers import BrokerHeartbeatRequest
 
@@ -118,6 +119,7 @@ class ActiveController:
         self._leader = LeaderAndEpoch(Epoch(0))
         self._office: _Office | None = None
         self._now_ms = 0
+        self._voters = NO_VOTERS
         self._asked_for_ms: int | None = None
         """The deadline that was asked for after the last turn."""
         self._asked_ms = 0
@@ -187,6 +189,7 @@ class ActiveController:
             case Submitted():
                 return self._on_submitted(event.pending, now_ms)
             case Turn():
+                self._voters = event.voters
                 if self._has_nothing_to_do(now_ms):
                     return NOTHING
                 return self._on_turn(event, now_ms)
@@ -259,6 +262,7 @@ class ActiveController:
             permits=asks.permits,
             principal=asks.principal,
             by_token=asks.by_token,
+            voters=self._voters,
             policies=self._policies,
             allowance=_allowance(office, asks, now_ms),
         )

@@ -21,6 +21,7 @@ from quorate.metadata.config_keys import NodeConfigs, ResourceType, effective_to
 from quorate.metadata.ids import NodeId, Offset
 from quorate.metadata.image.cluster import BrokerRegistration
 from quorate.metadata.image.image import MetadataImage
+from quorate.metadata.quorum.voters import NO_VOTERS, VoterHistory
 from quorate.metadata.records import AnyDataRecord, DataRecord
 from quorate.metadata.security.permissions import Permits, permit_everything
 
@@ -65,6 +66,8 @@ class Context:
     """Who asks."""
     by_token: bool = False
     """Whether it logged in by a delegation token."""
+    voters: VoterHistory = NO_VOTERS
+    """Of the quorum, as far as its log goes, and its kraft.version."""
     allowance: Allowance = attrs.field(factory=Allowance)
     """How many partitions it may still create and delete; what is taken of it is gone, as numbers out of `rng` are."""
 

@@ -10,6 +10,7 @@ from quorate.metadata.batch import RecordBatch
 from quorate.metadata.ids import Epoch, Offset, OffsetAndEpoch
 from quorate.metadata.image.image import MetadataImage
 from quorate.metadata.quorum.messages import LeaderAndEpoch
+from quorate.metadata.quorum.voters import NO_VOTERS, VoterHistory
 from quorate.metadata.records import AnyDataRecord
 
 
@@ -24,11 +25,13 @@ class Submitted:
 class Turn:
     """Time to work: run what is due and what waits, and seal it into batches. Harmless at any moment.
 
-    `log_end`: where the next batch would begin. `wall_ms`: for append times.
+    `log_end`: where the next batch would begin. `wall_ms`: for append times. `voters`: the quorum's, as far
+    as its log goes.
     """
 
     log_end: Offset
     wall_ms: int
+    voters: VoterHistory = NO_VOTERS
 
 
 @attrs.frozen

@@ -30,12 +30,16 @@ from quorate.metadata.image.loading import SnapshotLoad
 from quorate.metadata.image.writer import image_records
 from quorate.metadata.node import SnapshotSource, now_ms
 from quorate.metadata.quorum.messages import LeaderAndEpoch
+from quorate.metadata.quorum.voters import VoterHistory
 
 _log = structlog.get_logger("controller")
 
 
 class Node(Protocol):
     """The part of a RaftNode that a controller acts upon."""
+
+    @property
+    def voters(self) -> VoterHistory: ...
 
     def wake(self) -> None: ...
 
@@ -98,7 +102,7 @@ class ControllerMachine:
         self._step(Claimed(epoch, next_offset), now_ms())
 
     def propose(self, log_end: Offset, now_ms: int) -> Sequence[RecordBatch]:
-        return self._step(Turn(log_end, now_ms + self._wall_offset_ms), now_ms).append
+        return self._step(Turn(log_end, now_ms + self._wall_offset_ms, self.node.voters), now_ms).append
 
     def next_deadline(self) -> int | None:
         return self.active.next_deadline()

@@ -9,6 +9,7 @@ from quorate.controller.configs import alter_configs, incremental_alter_configs
 from quorate.controller.context import Context
 from quorate.controller.credentials import alter_user_scram_credentials
 from quorate.controller.elections import elect_leaders
+from quorate.controller.feature_levels import update_features
 from quorate.controller.heartbeats import broker_heartbeat
 from quorate.controller.partitions import create_partitions
 from quorate.controller.producer_ids import allocate_producer_ids
@@ -31,6 +32,7 @@ from quorate.metadata.wire.brokers import (
     ControllerRegistrationRequest,
     UnregisterBrokerRequest,
 )
+from quorate.metadata.wire.cluster import UpdateFeaturesRequest
 from quorate.metadata.wire.configs import AlterConfigsRequest, IncrementalAlterConfigsRequest
 from quorate.metadata.wire.credentials import AlterUserScramCredentialsRequest
 from quorate.metadata.wire.quotas import AlterClientQuotasRequest
@@ -67,6 +69,7 @@ HANDLERS: Final[Mapping[type, Handler]] = {
     DeleteAclsRequest: delete_acls,
     AlterClientQuotasRequest: alter_client_quotas,
     AlterUserScramCredentialsRequest: alter_user_scram_credentials,
+    UpdateFeaturesRequest: update_features,
     CreateDelegationTokenRequest: create_delegation_token,
     RenewDelegationTokenRequest: renew_delegation_token,
     ExpireDelegationTokenRequest: expire_delegation_token,

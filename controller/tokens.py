@@ -110,7 +110,7 @@ def expire_delegation_token(
     if request.expiry_time_period_ms < 0:
         return ControllerResult(
             [RemoveDelegationTokenRecord(token_id=token_id)],
-            ExpireDelegationTokenResponse(expiry_timestamp_ms=request.expiry_time_period_ms),
+            ExpireDelegationTokenResponse(expiry_timestamp_ms=context.wall_ms),
         )
     expiring = _lasting(token, context.wall_ms + request.expiry_time_period_ms)
     return ControllerResult(

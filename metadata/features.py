@@ -140,6 +140,16 @@ SUPPORTED: Final[Mapping[str, SupportedRange]] = {
 """What this code offers, by feature. A feature that is not here is at level 0."""
 
 
+NEEDED_METADATA_VERSION: Final[Mapping[str, tuple[tuple[int, int], ...]]] = {
+    KRAFT_VERSION: ((1, KRAFT_VERSION_1_SINCE),),
+    "group.version": ((1, 22),),
+    ELR_VERSION: ((1, ELR_SINCE),),
+    "transaction.version": ((2, 24),),
+}
+"""feature: (its level, the lowest metadata.version with which that level works). Also of features that are not offered
+here: a log of Kafka's may have them finalized."""
+
+
 def supported_ranges() -> tuple[FeatureRange, ...]:
     """`SUPPORTED` as a registration says it, by name."""
     return tuple(

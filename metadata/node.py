@@ -52,6 +52,7 @@ from quorate.metadata.quorum.messages import LeaderAndEpoch, Request, Response
 from quorate.metadata.quorum.retention import RetentionLimits
 from quorate.metadata.quorum.roles import Leader
 from quorate.metadata.quorum.snapshots import SnapshotSchedule
+from quorate.metadata.quorum.voters import VoterHistory
 from quorate.metadata.records import AnyRecord, KRaftVersionRecord
 
 _APPLY_BYTES_PER_READ: Final = 1024 * 1024
@@ -217,6 +218,11 @@ class RaftNode:
 
     def _on_flushed(self, flush: Flush) -> None:
         self.submit(LogFlushed(flush.end_offset, flush.generation))
+
+    @property
+    def voters(self) -> VoterHistory:
+        """The voters and the kraft.version of the log, its uncommitted end included."""
+        return self.core.log.voters
 
     def wake(self) -> None:
         """The state machine has something to propose. Not at once, unless it would be alone in its batch anyway: what

@@ -23,6 +23,7 @@ USER: Final = "alice"
 """May do what ACLs say."""
 PASSWORD: Final = "admin's secret"
 NODE_PASSWORD: Final = "between nodes"
+TOKEN_SECRET: Final = "of all tokens"
 _PLAIN: Final = "org.apache.kafka.common.security.plain.PlainLoginModule"
 
 
@@ -106,6 +107,7 @@ def secured(mode: str, directory: pathlib.Path) -> Secured:
         **tls,
         "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
         "super.users": f"User:node;User:{ADMIN}",
+        "delegation.token.secret.key": TOKEN_SECRET,
     }
     clients = {"security.protocol": protocol, **tls}
     if mode == "mtls":

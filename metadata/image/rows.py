@@ -34,6 +34,8 @@ _WIDE_HEAD: Final = Struct(">BHHHHHHbiii")
 _LEADERS: Final = Struct(">7xi8xi")
 """Of a row with `_HEAD`: its leader, and its first broker behind the head."""
 _WIDE: Final = 255
+_REMOVING_AT: Final = 2
+"""The place of the count of removing replicas among the counts; that of the adding ones follows."""
 _CHUNK_HEAD: Final = Struct(">IH")
 _TWO_OFFSETS: Final = Struct(">II")
 _OFFSET_BYTES: Final = 4
@@ -160,6 +162,14 @@ def row_leaders(buffer: bytes, at: int = 0) -> tuple[int, int]:
         return partition.leader, partition.preferred_replica
     leader, preferred = _LEADERS.unpack_from(buffer, at)
     return leader, preferred
+
+
+def row_is_reassigning(buffer: bytes, at: int = 0) -> bool:
+    """Whether a row has replicas that come or go, without reading the rest of it."""
+    if buffer[at] != _WIDE:
+        return bool(buffer[at + _REMOVING_AT] or buffer[at + _REMOVING_AT + 1])
+    counts = _WIDE_HEAD.unpack_from(buffer, at)
+    return bool(counts[1 + _REMOVING_AT] or counts[2 + _REMOVING_AT])
 
 
 def chunk_number(chunk: bytes) -> int:

@@ -24,6 +24,7 @@ from quorate.metadata.image.rows import (
     pack_row,
     replicas_of,
     row_at,
+    row_is_reassigning,
     row_replicas,
     rows_of,
     rows_with,
@@ -73,6 +74,13 @@ class TopicImage:
         for place, chunk in enumerate(self._chunks):
             for slot, _ in rows_of(chunk):
                 yield place * CHUNK_SLOTS + slot
+
+    def reassigning(self) -> Iterator[tuple[int, PartitionRegistration]]:
+        """(number, partition) of those on the move, by number."""
+        for place, chunk in enumerate(self._chunks):
+            for slot, begin in rows_of(chunk):
+                if row_is_reassigning(chunk, begin):
+                    yield place * CHUNK_SLOTS + slot, unpack_row(chunk, begin)
 
     @property
     def chunks(self) -> tuple[bytes, ...]:

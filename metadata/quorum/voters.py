@@ -137,3 +137,7 @@ class VoterHistory:
         """kraft.version and voters in force for a snapshot that ends at `end`."""
         cut = self.truncated_to(end)
         return cut.kraft_version, cut.last
+
+
+NO_VOTERS: Final = VoterHistory()
+"""Nothing is known."""

@@ -27,7 +27,7 @@ def answer_partition_reassignments(
 
 
 def _everywhere(image: MetadataImage) -> Iterator[tuple[str, Iterable[tuple[int, PartitionRegistration]]]]:
-    return ((topic.name, topic.partitions()) for topic in image.topics)
+    return ((topic.name, topic.reassigning()) for topic in image.topics)
 
 
 def _named(

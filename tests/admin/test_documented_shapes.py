@@ -31,6 +31,7 @@ _LINES = {
     "users describe": "users describe --user shapes",
     "users alter": "users alter --user shapes --add-config SCRAM-SHA-512=[password=x]",
     "features describe": "features describe",
+    "features upgrade": "features upgrade --metadata 21 --dry-run",
     "quorum status": "quorum status",
     "quorum describe": "quorum describe",
     "quorum add-controller": "quorum remove-controller 3 --dry-run",

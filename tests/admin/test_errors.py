@@ -145,6 +145,14 @@ def check(run):
         ("unreachable-json", "topics list --bootstrap 127.0.0.1:1 --timeout 0.3 --output json"),
         ("status-unreachable", "quorum status --bootstrap 127.0.0.1:1 --timeout 0.3"),
         ("status-unreachable-json", "quorum status --bootstrap 127.0.0.1:1 --timeout 0.3 --output json"),
+        ("features-nothing", "features upgrade --bootstrap localhost:9092"),
+        (
+            "features-twice",
+            "features upgrade --feature metadata.version=22 --metadata 4.0 --bootstrap localhost:9092",
+        ),
+        ("features-no-level", "features upgrade --feature group.version=new --bootstrap localhost:9092"),
+        ("features-no-release", "features downgrade --metadata 9.9 --bootstrap localhost:9092"),
+        ("features-disable-nothing", "features disable --bootstrap localhost:9092"),
         ("unknown-record-type", "log dump . --type topics_record"),
     ],
 )

@@ -491,3 +491,31 @@ def test_users_from_beginning_to_end(ask, settled, topic, tmp_path):
     )
     code, refused = ask(f"users alter --user {topic} --delete-config SCRAM-SHA-256")
     assert (code, refused["users"][0]["error"]["code"]) == (1, "RESOURCE_NOT_FOUND")
+
+
+# --- feature levels
+
+
+def test_feature_levels_go_up_and_down(ask, settled):
+    def level(document):
+        return {one["name"]: one["finalized_level"] for one in document["features"]}["metadata.version"]
+
+    code, tried = ask("features upgrade --feature metadata.version=22 --dry-run")
+    changed = {"name": "metadata.version", "level": 22, "level_name": "4.0-IV0", "error": None}
+    assert (code, tried) == (0, {"features": [changed], "dry_run": True})
+    assert level(ask("features describe")[1]) == 21
+    assert ask("features upgrade --metadata 4.0-IV0")[0] == 0
+    settled("features describe", lambda document: level(document) == 22)
+    assert ask("features downgrade --metadata 3.9")[0] == 0
+    settled("features describe", lambda document: level(document) == 21)
+
+
+def test_feature_levels_that_are_refused(ask):
+    for line in (
+        "features upgrade --feature nonsense.version=1",
+        "features upgrade --metadata 4.3",
+        "features downgrade --metadata 22",
+        "features disable --feature metadata.version --unsafe",
+    ):
+        code, refused = ask(line)
+        assert (code, refused["features"][0]["error"]["code"]) == (1, "INVALID_UPDATE_VERSION"), line

@@ -52,6 +52,11 @@ ONE = {"topic": "t", "partition": 0, "replicas": [1, 2]}
         ({"version": 1, "partitions": [{**ONE, "replicas": [1, 1]}]}, "names a broker twice"),
         ({"version": 1, "partitions": [ONE, ONE]}, "stands there twice"),
         ({"version": 1, "partitions": [{**ONE, "log_dirs": ["any", "/d"]}]}, "names log directories"),
+        ({"version": 1, "partitions": [{**ONE, "log_dirs": ["any"]}]}, "not one of log_dirs for each"),
+        ({"version": 1, "partitions": [{**ONE, "log_dirs": None}]}, "not one of log_dirs for each"),
+        ({"version": 1, "partitions": [{**ONE, "log_dirs": 2}]}, "not one of log_dirs for each"),
+        ({"version": 1, "partitions": [{**ONE, "replicas": [2**31]}]}, "no list of broker ids"),
+        ({"version": 1, "partitions": [{**ONE, "partition": 2**31}]}, 'no "topic" and "partition"'),
     ],
 )
 def test_files_that_cannot_be_used(write, document, why):

@@ -1,5 +1,6 @@
 """The broker as its clients see it: a listener over streams in memory, and controllers that the test plays."""
 
+import pathlib
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -31,6 +32,7 @@ from quorate.metadata.wire.cluster import (
 )
 from quorate.metadata.wire.configs import DescribeConfigsRequest, DescribeConfigsResource
 from quorate.metadata.wire.envelope import EnvelopeRequest, EnvelopeResponse
+from quorate.metadata.wire.log_dirs import DescribeLogDirsRequest
 from quorate.metadata.wire.principal import decode_principal
 from quorate.metadata.wire.raft import DescribeQuorumRequest
 from quorate.metadata.wire.table import APIS, decode_request, encode_response
@@ -151,6 +153,24 @@ async def test_reads_are_answered_from_the_image_and_nothing_is_forwarded() -> N
         configs = await world.ask(DescribeConfigsRequest(resources=(resource,)), 4)
         assert [config.value for config in configs.results[0].configs] == ["4"]
         assert world.wire.sent == []
+
+
+async def test_its_one_log_directory_holds_no_topics(tmp_path: pathlib.Path) -> None:
+    """kafka-reassign-partitions of 4.4 asks every broker before it plans."""
+    async with serving(attrs.evolve(CONFIG, metadata_log_dir=tmp_path)) as world:
+        answer = await world.ask(DescribeLogDirsRequest(topics=None), 5)
+
+    (found,) = answer.results
+    assert (answer.error_code, found.error_code, found.topics) == (ErrorCode.none, ErrorCode.none, ())
+    assert found.log_dir == str(tmp_path)
+    assert found.total_bytes >= found.usable_bytes > 0
+
+
+async def test_a_log_directory_that_is_gone_is_an_error(tmp_path: pathlib.Path) -> None:
+    async with serving(attrs.evolve(CONFIG, metadata_log_dir=tmp_path / "gone")) as world:
+        answer = await world.ask(DescribeLogDirsRequest(topics=None), 5)
+
+    assert (answer.error_code, answer.results) == (ErrorCode.kafka_storage_error, ())
 
 
 async def test_an_answer_is_as_new_as_the_image() -> None:

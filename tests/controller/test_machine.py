@@ -11,6 +11,7 @@ from quorate.controller.machine import ControllerMachine
 from quorate.controller.requests import Answer
 from quorate.metadata.ids import Offset
 from quorate.metadata.image.image import MetadataImage, Provenance
+from quorate.metadata.quorum.voters import NO_VOTERS, VoterHistory
 
 
 @attrs.define
@@ -36,6 +37,7 @@ class Active:
 @attrs.define
 class Node:
     asked: list[Callable[[bool], None]] = attrs.field(factory=list)
+    voters: VoterHistory = NO_VOTERS
 
     def confirm_read(self, tell: Callable[[bool], None]) -> None:
         self.asked.append(tell)

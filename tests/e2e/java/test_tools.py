@@ -23,7 +23,15 @@ from tests.e2e.java.chapters import (
     Chapter,
     Where,
 )
-from tests.e2e.java.differences import ABOUT_MESSAGES, APIS_TO_COME, MORE_TRUTHFUL, NEWER_KEYS, OURS, expected
+from tests.e2e.java.differences import (
+    ABOUT_MESSAGES,
+    APIS_TO_COME,
+    ELSEWHERE,
+    MORE_TRUTHFUL,
+    NEWER_KEYS,
+    OURS,
+    expected,
+)
 from tests.e2e.java.jvm import Jvm
 from tests.e2e.java.shape import wording_off
 from tests.e2e.java.walk import Place, arguments, golden_path, tell
@@ -89,12 +97,7 @@ CELLS: Final = (("4.4.0", "sasl_ssl"), ("3.9.2", "plaintext"))
 """Versions of the tools, and what listeners ask; one cell an axis, but for the full matrix."""
 
 WAITING: Final[Mapping[str, str]] = {
-    "client-metrics": "ListConfigResources",
-    "groups": "ListConfigResources and ListGroups",
-    "reassignments": "reassignments",
-    "controllers-alone": "reassignments",
-    "features": "UpdateFeatures",
-    "tokens": "delegation tokens",
+    "groups": "ListGroups",
 }
 """Chapters, and the operations of ours that they wait for."""
 
@@ -155,6 +158,11 @@ def cell(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 )
 def test_kafkas_tools_print_what_they_print_of_kafka(cell: Cell, chapter: Chapter, where: Where) -> None:
     _check(cell, chapter, where)
+
+
+def test_what_is_not_compared_is_a_chapter_of_some_cell() -> None:
+    assert {chapter for chapter, _ in ELSEWHERE} <= {one.name for one in COMPARED}
+    assert {cell for _, cell in ELSEWHERE} <= {*VERSIONS, "plaintext", "sasl_ssl"}
 
 
 @pytest.mark.parametrize("cell", _cells()[:1], indirect=True, ids="-".join)

@@ -33,6 +33,15 @@ def test_all_that_move(world: World) -> None:
     assert asked(world, None) == [("a", [0]), ("b", [0, 1])]
 
 
+def test_partitions_with_hundreds_of_replicas_have_rows_of_another_form(world: World) -> None:
+    many = tuple(range(300))
+    world.add_topic("c", many)
+    world.add_topic("d", many, many, removing_replicas=(299,))
+    world.add_topic("e", many, adding_replicas=many[1:])
+
+    assert asked(world, None)[2:] == [("d", [0, 1]), ("e", [0])]
+
+
 def test_those_that_are_named(world: World) -> None:
     assert asked(world, ("b", (1, 7)), ("still", (0,)), ("nowhere", (0,))) == [("b", [1])]
     assert asked(world) == []

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from quorate.metadata.security.sasl_server import SASL_KEYS
+from quorate.metadata.views import SAME_EVERYWHERE
 from quorate.metadata.wire.api_names import API_NAMES
 from quorate.metadata.wire.cluster import ApiVersionsRequest
 from quorate.metadata.wire.table import APIS, Access, Api
@@ -76,7 +77,6 @@ MISSING: Final[Mapping[str, str]] = {
             "DeleteRecords",
             "OffsetForLeaderEpoch",
             "AlterReplicaLogDirs",
-            "DescribeLogDirs",
             "DescribeProducers",
         ),
         _NO_DATA,
@@ -131,7 +131,6 @@ MISSING: Final[Mapping[str, str]] = {
         ("GetTelemetrySubscriptions", "PushTelemetry"),
         "no: metrics of clients are collected by brokers with topic data; their configs are kept here",
     ),
-    "UpdateFeatures": _NOT_YET,
     "AssignReplicasToDirs": _NOT_YET,
 }
 
@@ -160,7 +159,7 @@ def _at_brokers(api: Api) -> str:
         return _AT_LOGIN
     if api.key not in BY_BROKERS:
         return ""
-    return "forwarded" if api.forwardable else "answered"
+    return "forwarded" if api.forwardable and api.request not in SAME_EVERYWHERE else "answered"
 
 
 def _at_controllers(api: Api) -> str:
