@@ -17,6 +17,7 @@ from quorate.metadata.checks import ErrorCode
 from quorate.metadata.image.security import SCRAM_MECHANISMS
 from quorate.metadata.wire.credentials import (
     AlterUserScramCredentialsRequest,
+    AlterUserScramCredentialsResult,
     CredentialInfo,
     DescribeUserScramCredentialsRequest,
     ScramCredentialDeletion,
@@ -108,18 +109,15 @@ async def alter_users(
     added = _added(add_config, add_config_file)
     removed = [mechanism_number("--delete-config", word) for word in parsing.names(delete_config or ())]
     _check(added, removed)
-    response = await session.write(
-        AlterUserScramCredentialsRequest(
-            deletions=tuple(
-                ScramCredentialDeletion(name=name, mechanism=mechanism)
-                for name in names
-                for mechanism in removed
-            ),
-            upsertions=tuple(_upsertion(name, text) for name in names for text in added),
-        )
-    )
+    # Kafka's controllers let a request alter a user once, so there is one for each mechanism.
+    results: dict[str, AlterUserScramCredentialsResult] = {}
+    for request in (*_deletions(names, removed), *_upsertions(names, added)):
+        for result in (await session.write(request)).results:
+            before = results.get(result.user)
+            if before is None or before.error_code is ErrorCode.none:
+                results[result.user] = result
     documents, lines, errors = [], [], []
-    for result in response.results:
+    for result in results.values():
         error = error_document(result.error_code, result.error_message)
         documents.append({"name": result.user, "error": error})
         if result.error_code is ErrorCode.none:
@@ -129,6 +127,22 @@ async def alter_users(
             errors.append(ItemError(item=item, code=result.error_code, message=result.error_message))
     session.printer.show({"users": documents}, *lines)
     check_items("altered", errors, len(names))
+
+
+def _deletions(names: Sequence[str], mechanisms: Sequence[int]) -> list[AlterUserScramCredentialsRequest]:
+    return [
+        AlterUserScramCredentialsRequest(
+            deletions=tuple(ScramCredentialDeletion(name=name, mechanism=mechanism) for name in names)
+        )
+        for mechanism in mechanisms
+    ]
+
+
+def _upsertions(names: Sequence[str], texts: Sequence[ScramText]) -> list[AlterUserScramCredentialsRequest]:
+    return [
+        AlterUserScramCredentialsRequest(upsertions=tuple(_upsertion(name, text) for name in names))
+        for text in texts
+    ]
 
 
 def _added(texts: list[str] | None, path: pathlib.Path | None) -> list[ScramText]:

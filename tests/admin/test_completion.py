@@ -16,7 +16,7 @@ def _offered(line):
 @pytest.mark.parametrize(
     ("line", "offered"),
     [
-        ("quorate to", ["topics"]),
+        ("quorate top", ["topics"]),
         ("quorate quorum des", ["describe"]),
         ("quorate topics create --part", ["--partitions"]),
         ("quorate topics create --config retention", ["retention.bytes=", "retention.ms="]),

@@ -475,9 +475,8 @@ def test_users_from_beginning_to_end(ask, settled, topic, tmp_path):
     file = tmp_path / "passwords"
     file.write_text("# for a test\nSCRAM-SHA-512=[password=b,c]\n")
     sha_256 = "SCRAM-SHA-256=[iterations=8192,password=a]"
-    assert (
-        ask("users alter", "--user", topic, "--add-config", sha_256, "--add-config-file", str(file))[0] == 0
-    )
+    altered = ask("users alter", "--user", topic, "--add-config", sha_256, "--add-config-file", str(file))
+    assert altered == (0, {"users": [{"name": topic, "error": None}]})
     both = [
         {"mechanism": "SCRAM-SHA-256", "iterations": 8192},
         {"mechanism": "SCRAM-SHA-512", "iterations": 4096},

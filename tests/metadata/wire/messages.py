@@ -28,7 +28,7 @@ _NUMBERS = {
     "int64": (-(2**63), 2**63 - 1),
     "uint16": (0, 2**16 - 1),
     "timedelta_i32": (-(2**31), 2**31 - 1),
-    "datetime_i64": (0, 2**47),
+    "datetime_i64": (0, 2**42),  # as for the next one, in microseconds
     "timedelta_i64": (
         -(2**50),
         2**50,
