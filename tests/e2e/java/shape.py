@@ -37,6 +37,8 @@ _WORDING: Final = (
     re.compile(r"(?m)^(Error while executing [\w ]+ : ).*"),
     re.compile(r"(?m)^(Could not \w+ [\w.]+(?: to \d+)?\. ).*"),
 )
+_PLANS: Final = re.compile(r"^\$ kafka-reassign-partitions --generate .*\n(?:(?!\$ ).*\n)*", re.MULTILINE)
+_REPLICAS: Final = re.compile(r'"replicas":\[([\d,]*)\]')
 _TRACE: Final = re.compile(r"\s+at |\s*\.\.\. \d+ more$|Caused by: ")
 _LOGGER: Final = re.compile(r"^ERROR ")
 
@@ -61,6 +63,15 @@ def wording_off(text: str) -> str:
     for pattern in _WORDING:
         text = pattern.sub(r"\1...", text)
     return text
+
+
+def chance_off(text: str) -> str:
+    """Without what a tool draws: `--generate` begins its plan at any of the brokers."""
+    return _PLANS.sub(lambda plans: _REPLICAS.sub(_sorted_replicas, plans[0]), text)
+
+
+def _sorted_replicas(found: re.Match[str]) -> str:
+    return '"replicas":[' + ",".join(sorted(found[1].split(","))) + "]"
 
 
 def complaint(err: str) -> str:

@@ -7,7 +7,7 @@ import pytest
 from tests.e2e.java.artifacts import VERSIONS
 from tests.e2e.java.chapters import CHAPTERS, Chapter, Where
 from tests.e2e.java.differences import DIFFERENCES, Difference
-from tests.e2e.java.shape import complaint, shape, wording_off
+from tests.e2e.java.shape import chance_off, complaint, shape, wording_off
 from tests.e2e.java.walk import golden_path, steps
 
 RECORDED = [
@@ -51,3 +51,13 @@ def test_the_wording_of_an_error_is_ours_and_its_class_is_not() -> None:
     said = complaint("ERROR X - org.apache.kafka.common.errors.TopicExistsException: Topic 'a' is there.\n\n")
 
     assert wording_off(said) == "X - org.apache.kafka.common.errors.TopicExistsException...\n"
+
+
+def test_a_plan_that_a_tool_draws_is_compared_without_its_order_and_no_other() -> None:
+    said = (
+        '$ kafka-reassign-partitions --execute x\n"replicas":[3,1]\n\n'
+        '$ kafka-reassign-partitions --generate y\nProposed\n"replicas":[3,1],"replicas":[2]\n\n'
+        '$ kafka-reassign-partitions --list\n"replicas":[3,1]\n'
+    )
+
+    assert chance_off(said) == said.replace('Proposed\n"replicas":[3,1]', 'Proposed\n"replicas":[1,3]')
