@@ -165,7 +165,7 @@ def test_what_is_not_compared_is_a_chapter_of_some_cell() -> None:
     assert {cell for _, cell in ELSEWHERE} <= {*VERSIONS, "plaintext", "sasl_ssl"}
 
 
-@pytest.mark.parametrize("cell", _cells()[:1], indirect=True, ids="-".join)
+@pytest.mark.parametrize("cell", CELLS[:1], indirect=True, ids="-".join)
 @pytest.mark.parametrize("chapter", [TOPICS, USERS, ELECTIONS], ids=lambda chapter: chapter.name)
 def test_controllers_answer_those_who_take_them_for_brokers(cell: Cell, chapter: Chapter) -> None:
     """Where Kafka's would refuse: `--bootstrap-server` with the addresses of controllers."""
@@ -184,7 +184,7 @@ def _check(cell: Cell, chapter: Chapter, where: Where) -> None:
     assert ours == kafka, "\n".join(differing)
 
 
-@pytest.mark.parametrize("cell", _cells()[:1], indirect=True, ids="-".join)
+@pytest.mark.parametrize("cell", CELLS[:1], indirect=True, ids="-".join)
 def test_every_config_of_a_topic_and_a_broker_is_shown_as_kafka_shows_it(cell: Cell) -> None:
     """But for what is set in the files of these nodes."""
     recorded = golden_path(cell.version, "brokers", EVERY_CONFIG).read_text()
@@ -201,7 +201,7 @@ def test_every_config_of_a_topic_and_a_broker_is_shown_as_kafka_shows_it(cell: C
         assert differing - OURS == (NEWER_KEYS | MORE_TRUTHFUL) & kafka.keys()
 
 
-@pytest.mark.parametrize("cell", _cells()[:1], indirect=True, ids="-".join)
+@pytest.mark.parametrize("cell", CELLS[:1], indirect=True, ids="-".join)
 def test_brokers_offer_what_kafkas_offer_and_each_in_the_same_versions(cell: Cell) -> None:
     recorded = golden_path(cell.version, "brokers", API_VERSIONS).read_text()
     kafka, ours = (_offered(text) for text in (recorded, _said(cell, API_VERSIONS, "brokers")))
