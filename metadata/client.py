@@ -144,6 +144,9 @@ class ClusterClient:
         self._nodes: tuple[Node, ...] = ()
         self._controller: Node | None = None
         self._preferred: Address | None = None  # the one that answered last
+        self._witness: Address | None = None  # who named the controller
+        # Who named one that does not answer is asked last: a node that is cut off names its dead leader for ever.
+        self._doubted: set[Address] = set()
 
     async def call_controller(self, request: Any, timeout_ms: int) -> Any:
         """Has the active controller answer, directly or through a broker that forwards.
@@ -162,6 +165,8 @@ class ClusterClient:
                 if response is not None and not says_moved(request.api_key, response):
                     return response
                 self._controller = None
+                if response is None and self._witness is not None:
+                    self._doubted.add(self._witness)
                 if response is not None:
                     attempts.note(node.address, "is not the active controller any more")
             await attempts.pause()
@@ -219,7 +224,7 @@ class ClusterClient:
         for address in self._addresses():
             view = await self._describe_at(address, attempts)
             if view is not None and view.controller is not None:
-                self._controller = view.controller
+                self._controller, self._witness = view.controller, address
                 return view.controller
             if view is not None:
                 attempts.note(address, "knows of no active controller at the moment")
@@ -286,9 +291,12 @@ class ClusterClient:
         return None
 
     def _addresses(self) -> list[Address]:
-        """All that are known, each once; first the one that answered last."""
+        """All that are known, each once; first the one that answered last, last those whose word was no good."""
         first = () if self._preferred is None else (self._preferred,)
-        return list(dict.fromkeys((*first, *self._bootstrap, *(node.address for node in self._nodes))))
+        known = list(dict.fromkeys((*first, *self._bootstrap, *(node.address for node in self._nodes))))
+        if self._doubted.issuperset(known):
+            self._doubted.clear()
+        return sorted(known, key=self._doubted.__contains__)
 
 
 class _Attempts:

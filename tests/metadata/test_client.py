@@ -47,6 +47,8 @@ class Node:
     """Takes requests and never answers."""
     drops: int = 0
     """Connections that it still breaks at their first request after the greeting."""
+    believes: int | None = None
+    """Whom it takes for the controller, whatever the others say."""
     asked: list[str] = attrs.field(factory=list)
     source: MemorySource = attrs.field(factory=MemorySource)
 
@@ -69,15 +71,14 @@ class Node:
         )
         if self.is_silent:
             return
-        nodes = [node for node in self.cluster.nodes.values() if node.is_up]
+        nodes = [node for node in self.cluster.nodes.values() if node.is_up or node.id == self.believes]
+        controller_id = self.cluster.controller_id if self.believes is None else self.believes
         if isinstance(request, MetadataRequest):
             brokers = tuple(
                 MetadataResponseBroker(node_id=node.id, host=node.address.host, port=node.address.port)
                 for node in nodes
             )
-            call.answer(
-                MetadataResponse(brokers=brokers, controller_id=self.cluster.controller_id, cluster_id="c")
-            )
+            call.answer(MetadataResponse(brokers=brokers, controller_id=controller_id, cluster_id="c"))
         elif isinstance(request, DescribeClusterRequest):
             assert request.endpoint_type == 2
             listed = tuple(
@@ -192,6 +193,20 @@ async def test_a_dead_controller_is_left_for_the_new_one(cluster: Cluster, autoj
         client._connections[Address("node1", 9092)].close()  # as the kernel does for a killed process
         cluster.controller_id = cluster.active_id = 3
         answer = await client.call_controller(WRITE, 30_000)
+
+    assert answer.error_message == "done by 3"
+
+
+async def test_a_node_that_names_a_dead_controller_for_ever_is_not_believed_for_ever(
+    cluster: Cluster, autojump_clock: MockClock
+) -> None:
+    """A voter of a log that a recovery gave up, or one that is cut off: it answers first, and knows nothing new."""
+    cluster.nodes[1].believes = 2
+    cluster.nodes[2].is_up = False
+    cluster.controller_id = cluster.active_id = 3
+
+    async with client_of(1, 2, 3) as client:
+        answer = await client.call_controller(WRITE, 10_000)
 
     assert answer.error_message == "done by 3"
 
