@@ -44,8 +44,6 @@ _CONTROLLER_LISTENER: Final = "CONTROLLER"
 _BROKER_LISTENER: Final = "PLAINTEXT"
 _BROKER_GRACE_MS: Final = 5_000
 """Brokers that are stopped when their controllers are gone wait so long for a leave that nobody can give."""
-
-
 _ITS_OWN: Final = frozenset({"node.id", "listeners", "metadata.log.dir"})
 """Keys that differ from node to node."""
 
@@ -305,6 +303,7 @@ def _begin(directory: pathlib.Path, ports: HeldPorts, rng: random.Random, wanted
         _format(node, files.cluster_id, voters, rng)
     if wanted.client_settings:
         lines = (f"{key}={value}\n" for key, value in wanted.client_settings.items())
+        (directory / _CLIENT).touch(mode=0o600)  # passwords are nobody else's to read
         (directory / _CLIENT).write_text("".join(lines))
     summary = json.dumps({"cluster_id": files.cluster_id}) + "\n"
     (directory / _UNFINISHED).write_text(summary)

@@ -10,7 +10,8 @@ from quorate.controller.context import Context
 from quorate.controller.result import ControllerResult
 from quorate.metadata.checks import RequestRejected
 from quorate.metadata.ids import random_uuid
-from quorate.metadata.records import AccessControlEntryRecord, AnyDataRecord, RemoveAccessControlEntryRecord
+from quorate.metadata.image.writer import acl_record
+from quorate.metadata.records import AnyDataRecord, RemoveAccessControlEntryRecord
 from quorate.metadata.security.acl_filters import AclFilter, check_filter, check_new_acl
 from quorate.metadata.security.permissions import Acl
 from quorate.metadata.wire.acls import (
@@ -40,7 +41,7 @@ def create_acls(context: Context, request: CreateAclsRequest) -> ControllerResul
         if acl not in made and acl not in context.image.acls.ids:
             made[acl] = _fresh_id(context, made.values())
         results.append(AclCreationResult())
-    records = [_record(acl, acl_id) for acl, acl_id in made.items()]
+    records = [acl_record(acl_id, acl) for acl, acl_id in made.items()]
     context.require_room(records, 0, "this creation of ACLs")
     return ControllerResult(records, CreateAclsResponse(results=tuple(results)))
 
@@ -85,19 +86,6 @@ def _acl(creation: AclCreation) -> Acl:
         host=creation.host,
         operation=creation.operation,
         permission_type=creation.permission_type,
-    )
-
-
-def _record(acl: Acl, acl_id: UUID) -> AccessControlEntryRecord:
-    return AccessControlEntryRecord(
-        id=acl_id,
-        resource_type=acl.resource_type,
-        resource_name=acl.resource_name,
-        pattern_type=acl.pattern_type,
-        principal=acl.principal,
-        host=acl.host,
-        operation=acl.operation,
-        permission_type=acl.permission_type,
     )
 
 

@@ -15,7 +15,7 @@ from quorate.controller.assignments import check_manual_assignment
 from quorate.controller.context import Context
 from quorate.controller.isr import Electorate, default_directory, is_lightweight
 from quorate.controller.partition_change import Election, Target, change_partition, without
-from quorate.controller.result import ControllerResult, reject
+from quorate.controller.result import ControllerResult, TooLarge, reject
 from quorate.metadata.checks import ErrorCode, RequestRejected
 from quorate.metadata.image.rows import PartitionRegistration
 from quorate.metadata.image.topics import TopicImage
@@ -58,9 +58,9 @@ def alter_partition_reassignments(
                 if record is not None:
                     context.require_room(records, 1, "this reassignment")
                     records.append(record)
+            except TooLarge:
+                raise
             except RequestRejected as refusal:
-                if refusal.code is ErrorCode.policy_violation:
-                    raise  # the request as a whole is too large
                 results.append(
                     ReassignablePartitionResponse(
                         partition_index=wanted.partition_index,

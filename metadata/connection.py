@@ -26,6 +26,7 @@ import trio
 from quorate.metadata.addresses import Address
 from quorate.metadata.checks import ErrorCode, RemoteProtocolError
 from quorate.metadata.direct_socket import READ_BYTES, DirectSocket
+from quorate.metadata.security.tls import explain_handshake
 from quorate.metadata.wire.cluster import ApiVersionsRequest, ApiVersionsResponse
 from quorate.metadata.wire.convert import UnsayableValue
 from quorate.metadata.wire.framing import FrameBuffer
@@ -193,13 +194,10 @@ async def greet(
         ) from None
     except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
         await trio.aclose_forcefully(stream)
-        if isinstance(
-            error.__cause__, ssl.SSLError
-        ):  # with TLS 1.3 a server refuses a client's certificate late
+        if isinstance(error.__cause__, ssl.SSLError):  # with TLS 1.3 a client's certificate is refused late
             raise ConnectFailed(
                 FailureKind.NOT_LET_IN,
-                f"{address} ended the connection over TLS: {error.__cause__.reason}. It may want another certificate "
-                "than ours (ssl.keystore.location)",
+                f"{address} ended the connection: {explain_handshake(error)}. Check ssl.keystore.location",
             ) from None
         raise ConnectFailed(
             FailureKind.RESET,

@@ -14,7 +14,7 @@ what DescribeConfigs shows as static (ours with `own_keys()`).
 
 import functools
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from types import MappingProxyType
 from typing import ClassVar, Final, Self
 
@@ -515,10 +515,20 @@ def _security(reader: Reader, role: str) -> tuple[Mapping[str, ListenerSettings]
         for one in listeners
         if one.name in protocols
     }
+    _warn_of_idle_keys(reader, {protocols[name] for name in (*own, *names[:1]) if name in protocols})
     if not names or names[0] not in protocols:
         return own, ClientSettings()
     way = controller_client_settings(given, names[0], protocols[names[0]], is_controller=role == "controller")
     return own, way
+
+
+def _warn_of_idle_keys(reader: Reader, spoken: Collection[SecurityProtocol]) -> None:
+    """An operator who has set certificates believes that something is secured by them."""
+    for key in sorted(SECURITY_KEYS):
+        if reader.given(key) and not any(uses(protocol, key) for protocol in spoken):
+            reader.warn(
+                key, "it has no effect: nothing here speaks " + ("TLS" if key.startswith("ssl.") else "SASL")
+            )
 
 
 def _check_advertised(reader: Reader, listeners: tuple[Endpoint, ...], host_name: str | None) -> None:

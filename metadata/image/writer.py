@@ -8,6 +8,7 @@ A record version follows the image's own metadata.version. A value that this ver
 downgrade could leave one) is refused by the codec, with the field's name, rather than lost.
 """
 
+import uuid
 from collections.abc import Iterator
 from hashlib import sha256
 from typing import Final
@@ -42,6 +43,7 @@ from quorate.metadata.records import (
     VersionRange,
     ZkMigrationStateRecord,
 )
+from quorate.metadata.security.permissions import Acl
 
 DIGEST_FORM: Final = b"\x01"
 """The first byte of every digest: digests of different forms say nothing about each other."""
@@ -176,17 +178,21 @@ def _producer_ids(producer_ids: ProducerIdsImage) -> Iterator[AnyDataRecord]:
 
 def _acls(image: MetadataImage) -> Iterator[AnyDataRecord]:
     for acl_id in sorted(image.acls.by_id):
-        acl = image.acls.by_id[acl_id]
-        yield AccessControlEntryRecord(
-            id=acl_id,
-            resource_type=acl.resource_type,
-            resource_name=acl.resource_name,
-            pattern_type=acl.pattern_type,
-            principal=acl.principal,
-            host=acl.host,
-            operation=acl.operation,
-            permission_type=acl.permission_type,
-        )
+        yield acl_record(acl_id, image.acls.by_id[acl_id])
+
+
+def acl_record(acl_id: uuid.UUID, acl: Acl) -> AccessControlEntryRecord:
+    """What makes an ACL."""
+    return AccessControlEntryRecord(
+        id=acl_id,
+        resource_type=acl.resource_type,
+        resource_name=acl.resource_name,
+        pattern_type=acl.pattern_type,
+        principal=acl.principal,
+        host=acl.host,
+        operation=acl.operation,
+        permission_type=acl.permission_type,
+    )
 
 
 def _credentials(image: MetadataImage) -> Iterator[AnyDataRecord]:

@@ -1,12 +1,20 @@
 """Runs the real `quorate` command in a process of its own, and compares what it says with golden files."""
 
+import contextlib
+import json
 import os
 import pathlib
+import random
+import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import attrs
+
+from quorate.admin.cluster_files import Wanted, lay_out
+from quorate.admin.ports import HeldPorts
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 REWRITE = "REWRITE_GOLDEN"
@@ -21,6 +29,28 @@ class Ran:
     code: int
     out: str
     err: str
+
+
+@contextlib.contextmanager
+def dev_cluster(directory: pathlib.Path, wanted: Wanted) -> Iterator[dict[str, Any]]:
+    """The ready line of `quorate dev`, all nodes in its process, until the block ends; then it must have ended well."""
+    with HeldPorts() as ports:
+        lay_out(directory, ports, random.Random(), wanted)
+    words = ["dev", "--dir", str(directory), "--in-process", "--output", "json"]
+    with subprocess.Popen(
+        [sys.executable, "-P", "-m", "quorate.admin", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        line = process.stdout.readline()
+        assert line, process.stderr.read()
+        yield json.loads(line)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) == 0, process.stderr.read()
 
 
 def quorate(

@@ -2,18 +2,13 @@
 
 import json
 import os
-import random
-import signal
-import subprocess
-import sys
 
 import pytest
 
-from quorate.admin.cluster_files import Wanted, lay_out
+from quorate.admin.cluster_files import Wanted
 from quorate.admin.entry import main
-from quorate.admin.ports import HeldPorts
 from quorate.metadata.security.authorizer import STANDARD_AUTHORIZER
-from tests.admin.command import Ran, environment
+from tests.admin.command import Ran, dev_cluster
 
 _TRIES = 200
 
@@ -23,23 +18,8 @@ def cluster(tmp_path_factory):
     """The ready line of a running cluster, which has an authorizer and lets everybody do everything."""
     directory = tmp_path_factory.mktemp("dev") / "cluster"
     guarded = {"authorizer.class.name": STANDARD_AUTHORIZER, "super.users": "User:ANONYMOUS"}
-    with HeldPorts() as ports:
-        wanted = Wanted(controller_settings=guarded, broker_settings=guarded)
-        lay_out(directory, ports, random.Random(), wanted)
-    words = ["dev", "--dir", str(directory), "--in-process", "--output", "json"]
-    with subprocess.Popen(
-        [sys.executable, "-P", "-m", "quorate.admin", *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(),
-    ) as process:
-        line = process.stdout.readline()
-        if not line:
-            pytest.fail(process.stderr.read())
-        yield json.loads(line)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=30) == 0, process.stderr.read()
+    with dev_cluster(directory, Wanted(controller_settings=guarded, broker_settings=guarded)) as ready:
+        yield ready
 
 
 @pytest.fixture(params=["brokers", "controllers"])

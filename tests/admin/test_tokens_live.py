@@ -5,22 +5,15 @@ A cluster of its own, whose listeners ask who is there.
 
 import base64
 import json
-import random
-import signal
-import subprocess
-import sys
 
 import pytest
 
-from quorate.admin.cluster_files import lay_out
-from quorate.admin.ports import HeldPorts
-from tests.admin.command import environment
+from tests.admin.command import dev_cluster
 from tests.admin.test_documented_shapes import EXAMPLES, members
 from tests.secured import PASSWORD, USER, secured
 
 pytestmark = pytest.mark.e2e
 
-_SECRET = {"delegation.token.secret.key": "what all nodes know"}
 _TRIES = 200
 _SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule"
 _PLAIN = "org.apache.kafka.common.security.plain.PlainLoginModule"
@@ -31,24 +24,9 @@ def safe_cluster(tmp_path_factory):
     """(its ready line, the settings of a client's TLS)"""
     directory = tmp_path_factory.mktemp("safe")
     guard = secured("sasl_ssl", directory / "files")
-    with HeldPorts() as ports:
-        wanted = guard.wanted(controllers=1, brokers=1, controller_settings=_SECRET, broker_settings=_SECRET)
-        lay_out(directory / "c", ports, random.Random(), wanted)
-    words = ["dev", "--dir", str(directory / "c"), "--in-process", "--output", "json"]
-    with subprocess.Popen(
-        [sys.executable, "-P", "-m", "quorate.admin", *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(),
-    ) as process:
-        line = process.stdout.readline()
-        if not line:
-            pytest.fail(process.stderr.read())
-        tls = {key: value for key, value in guard.client_settings.items() if not key.startswith("sasl.")}
-        yield json.loads(line), tls
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=30) == 0, process.stderr.read()
+    tls = {key: value for key, value in guard.client_settings.items() if not key.startswith("sasl.")}
+    with dev_cluster(directory / "c", guard.wanted(controllers=1, brokers=1)) as ready:
+        yield ready, tls
 
 
 @pytest.fixture(params=["bootstrap", "bootstrap_controllers"])

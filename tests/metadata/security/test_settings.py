@@ -76,10 +76,31 @@ def test_a_node_logs_in_at_the_controllers_as_their_listener_wants_it() -> None:
 
 
 def test_what_has_an_effect_is_not_warned_of_and_what_has_none_is() -> None:
-    given = BASE | SASL | {"listener.name.other.ssl.keystore.location": "x", "ssl.client.auth": "none"}
+    given = (
+        BASE
+        | SASL
+        | {
+            "listener.name.other.ssl.keystore.location": "x",
+        }
+    )
     _, warnings = ControllerConfig.from_raw(RawSettings.of(given))
 
     assert [one.key for one in warnings] == ["listener.name.other.ssl.keystore.location"]
+
+
+def test_certificates_and_logins_that_nothing_uses_are_warned_of() -> None:
+    """Or an operator believes that a listener in the clear is secured."""
+    _, warnings = ControllerConfig.from_raw(
+        RawSettings.of(BASE | TLS | {"sasl.enabled.mechanisms": "PLAIN", "sasl.jaas.config": ENTRY})
+    )
+
+    assert {one.key: one.why.rpartition(" ")[2] for one in warnings} == {
+        "ssl.keystore.type": "TLS",
+        "ssl.keystore.location": "TLS",
+        "sasl.enabled.mechanisms": "SASL",
+        "sasl.jaas.config": "SASL",
+    }
+    assert ControllerConfig.from_raw(RawSettings.of(BASE | TLS | TLS_MAP))[1] == ()
 
 
 def test_passwords_are_not_in_the_text_of_a_configuration() -> None:
