@@ -57,12 +57,12 @@ class ControllerMachine:
         self,
         active: ActiveController,
         *,
-        wall_offset_ms: int,
+        wall_ms: Callable[[], int],
         published: Callable[[Sequence[Publication]], None] = lambda publications: None,
     ) -> None:
         self.active = active
         self.leader = LeaderAndEpoch(Epoch(0))
-        self._wall_offset_ms = wall_offset_ms
+        self._wall_ms = wall_ms
         self._published = published
         self._caught_up = False
 
@@ -102,7 +102,7 @@ class ControllerMachine:
         self._step(Claimed(epoch, next_offset), now_ms())
 
     def propose(self, log_end: Offset, now_ms: int) -> Sequence[RecordBatch]:
-        return self._step(Turn(log_end, now_ms + self._wall_offset_ms, self.node.voters), now_ms).append
+        return self._step(Turn(log_end, self._wall_ms(), self.node.voters), now_ms).append
 
     def next_deadline(self) -> int | None:
         return self.active.next_deadline()

@@ -35,13 +35,12 @@ from quorate.metadata.assembly import (
     open_node_directory,
     room_for_clients,
     through_recoveries,
-    wall_offset_ms,
 )
 from quorate.metadata.ids import Endpoint, random_uuid
 from quorate.metadata.listener import Listener
 from quorate.metadata.log.directory import OpenDirectory
 from quorate.metadata.metrics.serving import serve_metrics
-from quorate.metadata.node import now_ms
+from quorate.metadata.node import now_ms, wall_ms
 from quorate.metadata.slow_reads import SlowReads
 from quorate.metadata.wire import brokers
 
@@ -110,7 +109,7 @@ async def _run(
 ) -> None:
     rng = random.Random()
     active = ActiveController(config=config, cluster_id=directory.meta.cluster_id, rng=rng, policies=policies)
-    machine = ControllerMachine(active, wall_offset_ms=wall_offset_ms())
+    machine = ControllerMachine(active, wall_ms=wall_ms)
     parts = assemble(
         config,
         directory,

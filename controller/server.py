@@ -19,7 +19,7 @@ from quorate.controller.requests import PendingRequest
 from quorate.metadata.calls import Call, answer_read, open_envelope
 from quorate.metadata.checks import ErrorCode, RequestRejected
 from quorate.metadata.image.image import MetadataImage
-from quorate.metadata.node import RaftNode, now_ms
+from quorate.metadata.node import RaftNode, now_ms, wall_ms
 from quorate.metadata.quorum.messages import FetchResponse, LeaderAndEpoch, Response
 from quorate.metadata.quorum_view import quorum_status
 from quorate.metadata.raft_wire import request_from_wire, response_to_wire
@@ -249,4 +249,4 @@ class ControllerServer:
         return SAME_EVERYWHERE[type(call.request)](image, call.request)
 
     def _describe_quorum(self, call: Call, _image: MetadataImage) -> Any:
-        return answer_describe_quorum(quorum_status(self._node.core, now_ms()), call.request)
+        return answer_describe_quorum(quorum_status(self._node.core, now_ms(), wall_ms()), call.request)

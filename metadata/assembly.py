@@ -22,7 +22,7 @@ from quorate.metadata.ids import Endpoint, ReplicaKey, quorum_name, uuid_to_text
 from quorate.metadata.image.image import MetadataImage
 from quorate.metadata.log.directory import OpenDirectory, discard_copy, open_directory
 from quorate.metadata.log.segments import LogConfig
-from quorate.metadata.node import RaftNode, StateMachine, Superseded, now_ms
+from quorate.metadata.node import RaftNode, StateMachine, Superseded, wall_ms
 from quorate.metadata.node_config import NodeConfig
 from quorate.metadata.quorum.core import QuorumConfig, RaftCore
 from quorate.metadata.quorum.retention import RetentionLimits
@@ -124,7 +124,7 @@ def _leaves(group: BaseExceptionGroup[Superseded]) -> Iterator[Superseded]:
 
 
 def wall_offset_ms() -> int:
-    """Wall clock minus the node's clock, in milliseconds: makes times in records out of `node.now_ms`."""
+    """Wall clock minus the node's clock, in ms: for append times of the core's own records, which decide nothing."""
     return int(time.time() * 1000) - int(trio.current_time() * 1000)
 
 
@@ -216,14 +216,13 @@ def known_users(
     config: NodeConfig, image: Callable[[], MetadataImage]
 ) -> Callable[[ListenerSettings], KnownUsers]:
     """Whom the listeners of a node know; each has PLAIN users of its own."""
-    offset_ms = wall_offset_ms()
 
     def known(settings: ListenerSettings) -> KnownUsers:
         users = {} if settings.sasl is None else settings.sasl.plain_users
         return KnownUsers(
             plain_users=users,
             image=image,
-            wall_ms=lambda: now_ms() + offset_ms,
+            wall_ms=wall_ms,
             token_secret=config.delegation_token_secret_key,
         )
 

@@ -11,6 +11,7 @@ The state machine (the controller, or a broker's metadata loader) is told of com
 import gc
 import itertools
 import math
+import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -140,6 +141,11 @@ class Transport(Protocol):
 def now_ms() -> int:
     """The node's clock: trio's, in whole milliseconds."""
     return int(trio.current_time() * 1000)
+
+
+def wall_ms() -> int:
+    """The wall clock, in whole milliseconds since 1970: for times that people and other machines read."""
+    return time.time_ns() // 1_000_000
 
 
 class RaftNode:
@@ -460,8 +466,8 @@ class RaftNode:
             await trio.sleep(_RETENTION_CHECK_S)
 
     def _let_go(self) -> None:
-        wall_ms = self.core.wall_ms(self._now_ms())
-        oldest = retention.oldest_kept(self.log.use(), self._retention_limits, wall_ms)
+        wall_now_ms = wall_ms()
+        oldest = retention.oldest_kept(self.log.use(), self._retention_limits, wall_now_ms)
         if oldest is not None:
             self.submit(RetentionReached(oldest))
 

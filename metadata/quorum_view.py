@@ -1,4 +1,9 @@
-"""What a leader's core knows of the quorum, as the value that DescribeQuorum is answered from (pure)."""
+"""What a leader's core knows of the quorum, as the value that DescribeQuorum is answered from (pure).
+
+The core counts by a clock that only runs; its times become the wall clock's at the answer, as ages before now. Were the
+difference of the two clocks taken once, a wall clock set back later would give times in the future, which Kafka's tools
+refuse to print.
+"""
 
 from quorate.metadata.ids import NodeId
 from quorate.metadata.quorum.core import RaftCore
@@ -6,8 +11,8 @@ from quorate.metadata.quorum.roles import Leader, Progress
 from quorate.metadata.views.quorum import UNKNOWN, QuorumStatus, ReplicaStatus
 
 
-def quorum_status(core: RaftCore, now_ms: int) -> QuorumStatus | None:
-    """None where this node does not lead."""
+def quorum_status(core: RaftCore, now_ms: int, wall_ms: int) -> QuorumStatus | None:
+    """None where this node does not lead. `now_ms`: by the core's clock, read before `wall_ms`."""
     role = core.role
     if not isinstance(role, Leader):
         return None
@@ -15,7 +20,6 @@ def quorum_status(core: RaftCore, now_ms: int) -> QuorumStatus | None:
     for node_id in core.voters.ids:
         key = core.voters.key(node_id)
         if node_id == core.id and core.is_voter:
-            wall_ms = core.wall_ms(now_ms)
             voters.append(
                 ReplicaStatus(
                     replica=core.config.replica,
@@ -25,9 +29,9 @@ def quorum_status(core: RaftCore, now_ms: int) -> QuorumStatus | None:
                 )
             )
         else:
-            voters.append(_status(core, role.progress.get(key) or Progress(key)))
+            voters.append(_status(role.progress.get(key) or Progress(key), now_ms, wall_ms))
     observers = [
-        _status(core, progress)
+        _status(progress, now_ms, wall_ms)
         for key, progress in sorted(role.progress.items(), key=lambda item: item[0].id)
         if not core.voters.contains(key)
     ]
@@ -41,9 +45,9 @@ def quorum_status(core: RaftCore, now_ms: int) -> QuorumStatus | None:
     )
 
 
-def _status(core: RaftCore, progress: Progress) -> ReplicaStatus:
+def _status(progress: Progress, now_ms: int, wall_ms: int) -> ReplicaStatus:
     def wall(at_ms: int | None) -> int:
-        return UNKNOWN if at_ms is None else core.wall_ms(at_ms)
+        return UNKNOWN if at_ms is None else wall_ms - (now_ms - at_ms)
 
     return ReplicaStatus(
         replica=progress.key,

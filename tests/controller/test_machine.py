@@ -48,7 +48,7 @@ class Node:
 
 def stepped(answer: Answer) -> Node:
     active: Any = Active(ControllerEffects(answers=(answer,)))
-    machine = ControllerMachine(active, wall_offset_ms=0)
+    machine = ControllerMachine(active, wall_ms=lambda: 0)
     node: Any = Node()
     machine.node = node
     machine.propose(log_end=0, now_ms=0)  # type: ignore[arg-type]
@@ -91,7 +91,7 @@ class Following:
 async def test_rights_count_once_the_log_was_caught_up_with_and_ever_after() -> None:
     """An image on the way there may grant what was taken away since."""
     active: Any = Following()
-    machine = ControllerMachine(active, wall_offset_ms=0)
+    machine = ControllerMachine(active, wall_ms=lambda: 0)
     assert machine.caught_up_image is None
 
     known = []
