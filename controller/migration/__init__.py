@@ -1,0 +1,1 @@
+"""The move from ZooKeeper (KIP-866), and the way back."""
