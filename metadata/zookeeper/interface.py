@@ -1,8 +1,9 @@
-"""What Quorate asks of a ZooKeeper: one interface for a real ensemble through kazoo and for a tree in the same process.
+"""What Quorate asks of a ZooKeeper: one interface for a real ensemble through kazoo and for a tree in the same
+process.
 
-Paths are absolute, below the chroot of the connection. Every call may raise `ZooKeeperError`; a write that raises one whose
-`outcome_unknown` is true may have been carried out. Nothing is retried in silence: a conditional write that is sent twice
-can fail for its own sake.
+Paths are absolute, below the chroot of the connection. Every call may raise `ZooKeeperError`; a write that raises
+one whose `outcome_unknown` is true may have been carried out. Nothing is retried in silence: a conditional write
+that is sent twice can fail for its own sake.
 """
 
 from collections.abc import Callable, Sequence

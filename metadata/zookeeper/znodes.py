@@ -1,7 +1,8 @@
 """Znodes, what can be done to them and what can go wrong, as values (pure).
 
-Shared by the embedded tree, the server, the client and everything that reads or writes Kafka's metadata in ZooKeeper.
-Null data and empty data are different things, here as in ZooKeeper: Kafka reads one as absent and stumbles over the other.
+Shared by the embedded tree, the server, the client and everything that reads or writes Kafka's metadata in
+ZooKeeper. Null data and empty data are different things, here as in ZooKeeper: Kafka reads one as absent and
+stumbles over the other.
 """
 
 import enum
