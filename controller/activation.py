@@ -37,7 +37,8 @@ def activate(
         records += first
         level = _metadata_version(first)
         if level >= features.MIGRATION_SINCE:
-            records.append(ZkMigrationStateRecord(zk_migration_state=MigrationState.NONE.value))
+            state = MigrationState.PRE_MIGRATION if context.config.migration_enabled else MigrationState.NONE
+            records.append(ZkMigrationStateRecord(zk_migration_state=state.value))
     return ControllerResult(records, None)
 
 

@@ -19,7 +19,7 @@ from quorate.metadata.wire.brokers import BrokerHeartbeatRequest, BrokerHeartbea
 
 
 class ControlState(enum.Enum):
-    """How the controller sees a broker. SHUTDOWN_NOW is an answer: such a broker is fenced in the image."""
+    """How the controller sees a broker. One that may stop is fenced, and in controlled shutdown, in the image."""
 
     FENCED = "fenced"
     UNFENCED = "unfenced"
@@ -43,14 +43,17 @@ class Beat:
 def control_state(broker: BrokerRegistration) -> ControlState:
     """The state that the image gives a broker."""
     if broker.fenced:
-        return ControlState.FENCED
+        return ControlState.SHUTDOWN_NOW if broker.in_controlled_shutdown else ControlState.FENCED
     return ControlState.CONTROLLED_SHUTDOWN if broker.in_controlled_shutdown else ControlState.UNFENCED
 
 
 def next_state(now: ControlState, beat: Beat) -> ControlState:
-    """The whole state machine. Controlled shutdown cannot be called off."""
+    """The whole state machine. Controlled shutdown cannot be called off: a heartbeat that had been under way when its
+    broker was let go would unfence, and make a leader of, a process that ends (as it does in Kafka)."""
     match now:
-        case ControlState.FENCED | ControlState.SHUTDOWN_NOW:
+        case ControlState.SHUTDOWN_NOW:
+            return ControlState.SHUTDOWN_NOW
+        case ControlState.FENCED:
             if beat.want_shut_down:
                 return ControlState.SHUTDOWN_NOW
             return ControlState.UNFENCED if beat.caught_up and not beat.want_fence else ControlState.FENCED

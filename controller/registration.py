@@ -14,6 +14,7 @@ from uuid import UUID
 
 from quorate.controller import isr
 from quorate.controller.context import Context
+from quorate.controller.migration.mode import is_migrating
 from quorate.controller.result import ControllerResult, reject
 from quorate.metadata.checks import ErrorCode
 from quorate.metadata.features import ELR_SINCE, METADATA_VERSION
@@ -22,6 +23,7 @@ from quorate.metadata.image.cluster import BrokerRegistration
 from quorate.metadata.records import (
     BrokerEndpoint,
     FeatureRange,
+    MigrationState,
     RegisterBrokerRecord,
     RegisterControllerRecord,
 )
@@ -56,12 +58,7 @@ def register_broker(
     known = context.broker(request.broker_id)
     _check_cluster(context, request)
     _check_incarnation(context, request, known)
-    if request.is_migrating_zk_broker:
-        reject(
-            ErrorCode.broker_id_not_registered,
-            f"Broker {request.broker_id} registers as a ZooKeeper-mode broker in migration, and this cluster is "
-            "not migrating. Start it in KRaft mode.",
-        )
+    _check_mode(context, request)
     _check_directories(context, request)
     _check_features(context, request)
     same_process = known is not None and known.incarnation_id == request.incarnation_id
@@ -77,6 +74,7 @@ def register_broker(
     record = RegisterBrokerRecord(
         version=context.version_of(RegisterBrokerRecord),
         broker_id=NodeId(request.broker_id),
+        is_migrating_zk_broker=request.is_migrating_zk_broker,
         incarnation_id=request.incarnation_id,
         broker_epoch=epoch,
         end_points=_end_points(request.listeners),
@@ -136,6 +134,23 @@ def _check_incarnation(
             f"Another broker is registered with broker ID {known.id}, incarnation {known.incarnation_id}, and is "
             f"alive. If it was killed, this passes when its session of {context.config.broker_session_timeout_ms} ms "
             "is over; otherwise give one of the two another id.",
+        )
+
+
+def _check_mode(context: Context, request: BrokerRegistrationRequest) -> None:
+    """Kafka's words and codes; it refuses one mode before the copy and the other after the end (KIP-866)."""
+    if request.is_migrating_zk_broker and not is_migrating(context.image):
+        reject(
+            ErrorCode.broker_id_not_registered,
+            f"Broker {request.broker_id} registers as a ZooKeeper-mode broker in migration, and this cluster is "
+            "not migrating. Start it in KRaft mode.",
+        )
+    if not request.is_migrating_zk_broker and context.image.migration is MigrationState.PRE_MIGRATION:
+        reject(
+            ErrorCode.broker_id_not_registered,
+            f"Broker {request.broker_id} registers in KRaft mode, and the metadata is still in ZooKeeper. Start it in "
+            "ZooKeeper mode with zookeeper.metadata.migration.enable, and move it once the metadata was copied "
+            "(`quorate migrate status`).",
         )
 
 

@@ -21,11 +21,12 @@ from quorate.metadata.records import (
     PartitionChangeRecord,
 )
 from quorate.metadata.wire.brokers import BrokerHeartbeatRequest
+from tests.controller.desk import Desk, codes, create
 from tests.controller.world import World, directory, refused
 
 FENCED, UNFENCED, SHUTTING_DOWN, STOP = ControlState
 
-# KIP-631, as Kafka's controller has it: (now, condition) -> next. `*` is any value.
+# KIP-631, as Kafka's controller has it but for the last line: (now, condition) -> next. `*` is any value.
 #             now            fence  shut   caught leads  leave   next
 TABLE = {
     (FENCED,        "*",   True,  "*",   "*",   "*"): STOP,
@@ -39,6 +40,7 @@ TABLE = {
     (UNFENCED,      False, False, "*",   "*",   "*"): UNFENCED,
     (SHUTTING_DOWN, "*",   "*",   "*",   "*",   True): STOP,
     (SHUTTING_DOWN, "*",   "*",   "*",   "*",   False): SHUTTING_DOWN,
+    (STOP,          "*",   "*",   "*",   "*",   "*"): STOP,
 }  # fmt: skip
 
 
@@ -50,7 +52,7 @@ def rows_for(situation: tuple[Any, ...]) -> list[ControlState]:
     ]
 
 
-@pytest.mark.parametrize("now", [FENCED, UNFENCED, SHUTTING_DOWN])
+@pytest.mark.parametrize("now", [*ControlState])
 @pytest.mark.parametrize("flags", [*itertools.product((False, True), repeat=5)])
 def test_every_situation_is_in_the_table_once_and_as_the_table_says(
     now: ControlState, flags: tuple[bool, ...]
@@ -278,4 +280,24 @@ def test_states_of_the_image(world: World) -> None:
     world.set_broker(1, in_controlled_shutdown=True)
     assert control_state(world.broker(1)) is SHUTTING_DOWN
     world.set_broker(1, fenced=True)
-    assert control_state(world.broker(1)) is FENCED
+    assert control_state(world.broker(1)) is STOP
+
+
+def test_a_broker_that_was_let_go_is_not_unfenced_by_a_heartbeat_that_crossed_the_news() -> None:
+    """It would be made the leader of what only it has, and end in the next moment."""
+    desk = Desk().lead()
+    desk.broker(1)
+    assert codes(desk.ask(create("t"))) == [ErrorCode.none]
+    token = desk.submit(desk.beat(1, want_fence=False, want_shut_down=True))
+    desk.turn()
+    desk.submit(desk.beat(1, want_fence=False, want_shut_down=True))
+    crossing = desk.submit(desk.beat(1, want_fence=False, want_shut_down=False))
+    desk.turn()
+    desk.commit()
+
+    assert token in desk.answers
+    assert desk.answers[crossing].should_shut_down
+    assert desk.is_fenced(1)
+    topic = desk.controller.newest_image.topics.by_name("t")
+    assert topic is not None
+    assert topic.partition(0).leader == NO_LEADER  # type: ignore[union-attr]
