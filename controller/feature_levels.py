@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final, NoReturn
 
 from quorate.controller.context import Context
+from quorate.controller.migration.mode import is_migrating
 from quorate.controller.result import ControllerResult, reject
 from quorate.metadata.checks import ErrorCode, RequestRejected
 from quorate.metadata.features import (
@@ -116,6 +117,11 @@ def _check(context: Context, update: FeatureUpdateKey, proposed: Mapping[str, in
         )
     if level > now and update.upgrade_type != UPGRADE:
         _refuse(update, f"Can't downgrade to a newer version: it is at {now}.")
+    if name == METADATA_VERSION and level != now and is_migrating(context.image):
+        _refuse(
+            update,
+            "It cannot be changed while the cluster is moved from ZooKeeper: finalize the migration first.",
+        )
     if name == METADATA_VERSION and level < now:
         _check_downgrade(update, now)
     if name == KRAFT_VERSION and level != now:

@@ -15,6 +15,9 @@ from quorate.controller.config import ControllerConfig
 from quorate.controller.events import BootstrapRead
 from quorate.controller.machine import ControllerMachine
 from quorate.controller.metrics import controller_samples
+from quorate.controller.migration.driver import DriverSettings, MigrationDriver
+from quorate.controller.migration.office import MachineOffice
+from quorate.controller.migration.steering import Steering
 from quorate.controller.partition_health import PartitionHealth
 from quorate.controller.policies import Policies
 from quorate.controller.policy_loading import load_policies
@@ -120,10 +123,16 @@ async def _run(
         auto_join=config.auto_join,
     )
     machine.node = parts.node
+    steering = _steering(config, directory, machine, rng) if config.migration_enabled else None
     active.step(BootstrapRead(directory.bootstrap), now_ms())
     slow = SlowReads()
     server = ControllerServer(
-        config=config, machine=machine, node=parts.node, slow=slow, cluster_id=parts.cluster_id
+        config=config,
+        machine=machine,
+        node=parts.node,
+        slow=slow,
+        cluster_id=parts.cluster_id,
+        steering=steering,
     )
     room = room_for_clients(config)
     known = known_users(config, lambda: machine.image)
@@ -140,6 +149,8 @@ async def _run(
         await nursery.start(parts.links.run, parts.node.submit)
         await nursery.start(parts.node.run)
         nursery.start_soon(slow.run)
+        if steering is not None:
+            nursery.start_soon(steering.run)
         for listener, one in zip(listeners, bound, strict=True):
             await nursery.start(listener.serve, one.sources)
         registration = _registration(config, bound, rng)
@@ -151,6 +162,24 @@ async def _run(
         await stop.wait()
         await _take_down(config, parts, listeners)
         nursery.cancel_scope.cancel()
+
+
+def _steering(
+    config: ControllerConfig, directory: OpenDirectory, machine: ControllerMachine, rng: random.Random
+) -> Steering:
+    """The migration driver of this node, and who may steer it."""
+    office = MachineOffice(machine, config.node_id)
+    machine.follow(office.moved)
+    secret = config.password_encoder_secret
+    settings = DriverSettings(
+        cluster_id=directory.meta.cluster_id,
+        secrets=() if secret is None else (secret,),
+        batch_records=config.migration_min_batch_size,
+        max_deleted_percent=config.migration_max_deleted_percent,
+    )
+    connect = partial(connect_to_zookeeper, config.zookeeper_connect, config.zookeeper_session_timeout_ms)
+    driver = MigrationDriver(office, connect, settings, now_ms=now_ms, wall_ms=wall_ms)
+    return Steering(driver, office, partial(random_uuid, rng))
 
 
 async def _serve_metrics(
@@ -200,6 +229,7 @@ def _registration(
     return brokers.ControllerRegistrationRequest(
         controller_id=config.node_id,
         incarnation_id=random_uuid(rng),
+        zk_migration_ready=config.migration_enabled,
         listeners=tuple(
             brokers.Listener(
                 name=one.name,

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from quorate.controller.config import ControllerConfig
 from quorate.controller.machine import ControllerMachine
+from quorate.controller.migration.steering import Steering
 from quorate.controller.operations import HANDLERS
 from quorate.controller.requests import PendingRequest
 from quorate.metadata.calls import Call, answer_read, open_envelope
@@ -34,7 +35,7 @@ from quorate.metadata.views.quorum import answer_describe_quorum
 from quorate.metadata.views.tokens import answer_describe_tokens
 from quorate.metadata.views.topic_partitions import answer_topic_partitions
 from quorate.metadata.views.viewpoint import AtController
-from quorate.metadata.wire import brokers, cluster, configs, envelope, raft, tokens
+from quorate.metadata.wire import brokers, cluster, configs, envelope, migration, raft, tokens
 
 _DEFAULT_TIMEOUT_MS: Final = 30_000
 _HEARTBEAT_TIMEOUT_MS: Final = 1_000
@@ -86,13 +87,16 @@ class ControllerServer:
         node: RaftNode,
         slow: SlowReads,
         cluster_id: str,
+        steering: Steering | None = None,
     ) -> None:
+        """`steering`: where the move from ZooKeeper is steered; None: this controller takes part in none."""
         self._machine = machine
         self._node = node
         self._slow = slow
         self._cluster_id = cluster_id
         self._gate = Gate(config.authorizer, lambda: machine.caught_up_image, at_controller=True)
         self._token_secret = config.delegation_token_secret_key
+        self._steering = steering
         self._fetched = _FetchAnswers()
         self._describing = DescribingNode(
             node_id=config.node_id,
@@ -109,7 +113,8 @@ class ControllerServer:
             tokens.DescribeDelegationTokenRequest: self._describe_tokens,
             **dict.fromkeys(SAME_EVERYWHERE, self._same_everywhere),
         }
-        kinds = (*_RAFT_REQUESTS, envelope.EnvelopeRequest, *HANDLERS, *self._reads)
+        steered = () if steering is None else (migration.SteerMigrationRequest,)
+        kinds = (*_RAFT_REQUESTS, envelope.EnvelopeRequest, *HANDLERS, *self._reads, *steered)
         self.serves = frozenset(kind.api_key for kind in kinds)  # type: ignore[attr-defined]
 
     def api_versions(self, listener_name: str) -> cluster.ApiVersionsResponse:
@@ -129,6 +134,9 @@ class ControllerServer:
             inner = open_envelope(call, self.serves, lambda: self._machine.image.offset)
             if inner is not None:
                 self.handle(inner)
+        elif isinstance(request, migration.SteerMigrationRequest):
+            check(self._steering is not None, "only what is served is handled")
+            self._steering.submit(call)
         elif type(request) in HANDLERS:
             self._to_active_controller(call)
         else:

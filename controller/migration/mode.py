@@ -42,7 +42,7 @@ def why_closed(image: MetadataImage, request: object) -> str | None:
     if is_handed_back(image):
         if isinstance(request, ControllerRegistrationRequest):
             return None
-        return "The cluster was given back to ZooKeeper, whose brokers have a controller of their own. Nothing was done."
+        return "The cluster was given back to ZooKeeper, which has a controller of its own. Nothing was done."
     if image.migration is MigrationState.PRE_MIGRATION and not isinstance(request, _NODES):
         return (
             "The metadata is still in ZooKeeper: a broker in ZooKeeper mode is the controller until the migration has "

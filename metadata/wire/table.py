@@ -25,6 +25,7 @@ from quorate.metadata.wire import (
     credentials,
     envelope,
     log_dirs,
+    migration,
     quotas,
     raft,
     sasl,
@@ -160,6 +161,7 @@ _ROWS: Final = (
     _row(raft, "AddRaftVoter", 0, 1, Access.ALTER, forwardable=True),
     _row(raft, "RemoveRaftVoter", 0, 0, Access.ALTER, forwardable=True),
     _row(raft, "UpdateRaftVoter", 0, 0, Access.CLUSTER_ACTION),
+    _row(migration, "SteerMigration", 0, 0, Access.ALTER),
 )
 
 APIS: Final[Mapping[int, Api]] = {row.key: row for row in _ROWS}
