@@ -11,6 +11,8 @@ from typing import Final
 
 import attrs
 
+from quorate.metadata.zookeeper.acls import OPEN, Acl
+
 ANY_VERSION: Final = -1
 
 
@@ -55,6 +57,7 @@ class Create:
     data: bytes | None = None
     ephemeral: bool = False
     sequential: bool = False
+    acl: tuple[Acl, ...] = OPEN
 
 
 @attrs.frozen
