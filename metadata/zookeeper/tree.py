@@ -199,6 +199,17 @@ def _node_of(znode: Znode) -> Node:
     return node
 
 
+def copy_of(tree: ZnodeTree) -> ZnodeTree:
+    """Shares nothing that changes."""
+    nodes: dict[str, Node] = {}
+    for path, node in tree.nodes.items():
+        twin = Node(node.data, node.stored_acl, node.owner, node.czxid, node.ctime)
+        twin.mzxid, twin.pzxid, twin.mtime = node.mzxid, node.pzxid, node.mtime
+        twin.version, twin.aversion, twin.creates = node.version, node.aversion, node.creates
+        nodes[path] = twin
+    return ZnodeTree(nodes)
+
+
 def newest_zxid(tree: ZnodeTree) -> int:
     """Of all that the tree shows: no transaction after it may be numbered lower."""
     return max(max(node.czxid, node.mzxid, node.pzxid) for node in tree.nodes.values())

@@ -4,7 +4,7 @@ A watch is set by a read and belongs to a connection. `exists` and `get` set dat
 not there; `children` sets child watches. Who is told of a deletion by both is told once.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final, Generic, TypeVar
 
 from quorate.metadata.zookeeper.paths import parent_of
@@ -41,6 +41,19 @@ class WatchTable(Generic[W]):
                     there.pop(who, None)
                     if not there:
                         del table[path]
+
+    def forget_if(self, meant: Callable[[W], bool]) -> None:
+        for who in [who for who in self._paths if meant(who)]:
+            self.forget(who)
+
+    def take_from(self, other: "WatchTable[W]") -> None:
+        """The watches that were set elsewhere, behind its own."""
+        for path, waiting in other._data.items():
+            for who in waiting:
+                self.watch_data(path, who)
+        for path, waiting in other._child.items():
+            for who in waiting:
+                self.watch_children(path, who)
 
     def count(self) -> int:
         return sum(map(len, self._data.values())) + sum(map(len, self._child.values()))

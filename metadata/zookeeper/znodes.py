@@ -106,6 +106,10 @@ class ErrorCode(enum.IntEnum):
     INVALID_ACL = -114
     AUTH_FAILED = -115
     SESSION_MOVED = -118
+    NOT_READ_ONLY = -119
+    REQUEST_TIMEOUT = -122
+    QUOTA_EXCEEDED = -125
+    THROTTLED = -127
 
 
 class ZooKeeperError(Exception):
@@ -122,6 +126,7 @@ class ZooKeeperError(Exception):
         return self.code in (
             ErrorCode.CONNECTION_LOSS,
             ErrorCode.OPERATION_TIMEOUT,
+            ErrorCode.REQUEST_TIMEOUT,
             ErrorCode.SESSION_EXPIRED,
         )
 
