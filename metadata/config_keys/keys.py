@@ -109,7 +109,7 @@ class ConfigKey:
             case tuple():
                 return ",".join(value)
             case float():
-                return _java_double(value)
+                return java_double(value)
             case _:
                 return str(value)
 
@@ -268,7 +268,7 @@ _TYPE_NAMES = {
 }
 
 
-def _java_double(value: float) -> str:
+def java_double(value: float) -> str:
     """As Double.toString writes it: plain between 0.001 and ten million, scientific beyond."""
     if value == 0 or 1e-3 <= abs(value) < 1e7:
         return repr(value)
