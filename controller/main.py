@@ -46,6 +46,7 @@ from quorate.metadata.metrics.serving import serve_metrics
 from quorate.metadata.node import now_ms, wall_ms
 from quorate.metadata.slow_reads import SlowReads
 from quorate.metadata.wire import brokers
+from quorate.metadata.zookeeper.client import ConnectSettings, connected
 
 _DRAIN_MS: Final = 1_000
 """How long clients may still be answered after leadership was handed over."""
@@ -177,7 +178,10 @@ def _steering(
         batch_records=config.migration_min_batch_size,
         max_deleted_percent=config.migration_max_deleted_percent,
     )
-    connect = partial(connect_to_zookeeper, config.zookeeper_connect, config.zookeeper_session_timeout_ms)
+    zookeeper = ConnectSettings(
+        hosts=config.zookeeper_connect, session_timeout_ms=config.zookeeper_session_timeout_ms
+    )
+    connect = partial(connected, zookeeper)
     driver = MigrationDriver(office, connect, settings, now_ms=now_ms, wall_ms=wall_ms)
     return Steering(driver, office, partial(random_uuid, rng))
 

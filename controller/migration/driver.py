@@ -40,6 +40,7 @@ from quorate.metadata.checks import RequestRejected
 from quorate.metadata.ids import ZERO_UUID, Epoch
 from quorate.metadata.image.image import MetadataImage
 from quorate.metadata.records import MigrationOrder, MigrationState
+from quorate.metadata.zookeeper.client import CannotConnect
 from quorate.metadata.zookeeper.interface import ZooKeeper
 from quorate.metadata.zookeeper.kafka_znodes import paths
 from quorate.metadata.zookeeper.kafka_znodes.reader import read
@@ -139,16 +140,23 @@ class MigrationDriver:
                 "the migration is over" if finished else "this cluster was never in ZooKeeper",
             )
             await trio.sleep_forever()
-        async with self._connect() as zk:
-            pause = _FIRST_PAUSE_S
-            while True:
-                try:
-                    await self._drive(epoch, zk)
-                except (ZooKeeperError, ClaimRefused, FenceLost, Stopped, RequestRejected) as error:
-                    self._failed(error)
-                with trio.move_on_after(pause):
-                    await trio.sleep_forever()
-                pause = min(_LONGEST_PAUSE_S, pause * 2)
+        while True:
+            try:
+                async with self._connect() as zk:
+                    await self._keep_driving(epoch, zk)
+            except CannotConnect as error:
+                self._failed(error)
+                await trio.sleep(_LOOK_AGAIN_S)
+
+    async def _keep_driving(self, epoch: Epoch, zk: ZooKeeper) -> NoReturn:
+        pause = _FIRST_PAUSE_S
+        while True:
+            try:
+                await self._drive(epoch, zk)
+            except (ZooKeeperError, ClaimRefused, FenceLost, Stopped, RequestRejected) as error:
+                self._failed(error)
+            await trio.sleep(pause)
+            pause = min(_LONGEST_PAUSE_S, pause * 2)
 
     def _failed(self, error: Exception) -> None:
         path = error.path if isinstance(error, ZooKeeperError) else ""

@@ -161,7 +161,7 @@ _ROWS: Final = (
     _row(raft, "AddRaftVoter", 0, 1, Access.ALTER, forwardable=True),
     _row(raft, "RemoveRaftVoter", 0, 0, Access.ALTER, forwardable=True),
     _row(raft, "UpdateRaftVoter", 0, 0, Access.CLUSTER_ACTION),
-    _row(migration, "SteerMigration", 0, 0, Access.ALTER),
+    _row(migration, "SteerMigration", 0, 0, Access.ALTER, forwardable=True),
 )
 
 APIS: Final[Mapping[int, Api]] = {row.key: row for row in _ROWS}
