@@ -24,6 +24,7 @@ from quorate.metadata.wire import (
     configs,
     credentials,
     envelope,
+    groups,
     log_dirs,
     quotas,
     raft,
@@ -108,6 +109,7 @@ def _row(
 _ROWS: Final = (
     _row(raft, "Fetch", 13, 18, Access.CLUSTER_ACTION, reads=True),
     _row(cluster, "Metadata", 0, 13, Access.PER_RESOURCE, reads=True),
+    _row(groups, "ListGroups", 0, 5, Access.NOTHING, reads=True),
     _row(sasl, "SaslHandshake", 0, 1, Access.NOTHING),
     _row(cluster, "ApiVersions", 0, 4, Access.NOTHING, reads=True),
     _row(topics, "CreateTopics", 2, 7, Access.PER_RESOURCE, forwardable=True),

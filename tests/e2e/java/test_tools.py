@@ -28,7 +28,6 @@ from tests.e2e.java.differences import (
     APIS_TO_COME,
     ELSEWHERE,
     MORE_TRUTHFUL,
-    NEWER_KEYS,
     OURS,
     expected,
 )
@@ -96,14 +95,7 @@ def _by_scram(jvm: Jvm, version: str, place: Place, directory: pathlib.Path, sec
 CELLS: Final = (("4.4.0", "sasl_ssl"), ("3.9.2", "plaintext"))
 """Versions of the tools, and what listeners ask; one cell an axis, but for the full matrix."""
 
-WAITING: Final[Mapping[str, str]] = {
-    "groups": "ListGroups",
-}
-"""Chapters, and the operations of ours that they wait for."""
-
-COMPARED: Final = tuple(
-    one for one in CHAPTERS if one.name not in WAITING and one not in (EVERY_CONFIG, API_VERSIONS)
-)
+COMPARED: Final = tuple(one for one in CHAPTERS if one not in (EVERY_CONFIG, API_VERSIONS))
 
 
 def _said(cell: Cell, chapter: Chapter, where: Where) -> str:
@@ -198,7 +190,7 @@ def test_every_config_of_a_topic_and_a_broker_is_shown_as_kafka_shows_it(cell: C
         differing = {key for key in kafka.keys() | ours.keys() if kafka.get(key) != ours.get(key)} - in_files
 
         differing = {key for key in differing if not key.startswith("quorate.")}
-        assert differing - OURS == (NEWER_KEYS | MORE_TRUTHFUL) & kafka.keys()
+        assert differing - OURS == MORE_TRUTHFUL & kafka.keys()
 
 
 @pytest.mark.parametrize("cell", CELLS[:1], indirect=True, ids="-".join)
