@@ -7,6 +7,7 @@ sasl_ssl    every listener speaks TLS and wants a login: the nodes' own by PLAIN
 In both of the latter ACLs decide what everybody but the nodes and the administrator may do.
 """
 
+import datetime
 import pathlib
 from collections.abc import Mapping
 from typing import Final
@@ -24,6 +25,7 @@ USER: Final = "alice"
 PASSWORD: Final = "admin's secret"
 NODE_PASSWORD: Final = "between nodes"
 TOKEN_SECRET: Final = "of all tokens"
+_LONG_AGO: Final = datetime.datetime(2001, 1, 1, tzinfo=datetime.UTC)
 _PLAIN: Final = "org.apache.kafka.common.security.plain.PlainLoginModule"
 
 
@@ -37,9 +39,12 @@ class Certificates:
         self.authority = directory / "authority.pem"
         self._authority.cert_pem.write_to_path(self.authority)
 
-    def issue(self, file: str, *names: str, common_name: str | None = None) -> pathlib.Path:
+    def issue(
+        self, file: str, *names: str, common_name: str | None = None, expired: bool = False
+    ) -> pathlib.Path:
         """Certificate and key in one file; whoever has it is `CN=common_name,...`."""
-        made = self._authority.issue_cert(*names, common_name=common_name)
+        until = _LONG_AGO if expired else None
+        made = self._authority.issue_cert(*names, common_name=common_name, not_after=until)
         path = self._directory / file
         path.write_bytes(b"".join(blob.bytes() for blob in (*made.cert_chain_pems, made.private_key_pem)))
         return path
