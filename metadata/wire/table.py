@@ -303,6 +303,22 @@ def correlation_id_of(frame: bytes) -> int:
     return int(found)
 
 
+THROTTLED: Final = frozenset(
+    one.api_key
+    for one in (topics.CreateTopicsRequest, topics.DeleteTopicsRequest, topics.CreatePartitionsRequest)
+)
+"""The requests whose answers may ask the client to be quiet for a while (KIP-599)."""
+
+
+def throttle_ms_of(api_key: int, version: int, frame: bytes) -> int:
+    """For how long an answer of `THROTTLED` asks for that, which is its first field; the frame with its length."""
+    position = _SIZE_AND_ID.size
+    if _is_flexible(APIS[api_key].response, version, is_request=False):
+        position = skip_tags(frame, position)
+    (found,) = _SIZE.unpack_from(frame, position)
+    return int(found)
+
+
 def decode_response(api_key: int, version: int, frame: bytes) -> Any:
     """The value of a whole response, without its length. Its correlation id is `correlation_id_of(frame)`.
 
