@@ -34,7 +34,7 @@ from tests.e2e.java.differences import (
 from tests.e2e.java.jvm import Jvm
 from tests.e2e.java.shape import chance_off, wording_off
 from tests.e2e.java.walk import Place, arguments, golden_path, tell
-from tests.secured import ADMIN, Secured, secured
+from tests.secured import ADMIN, MODES, Secured, secured
 
 pytestmark = pytest.mark.e2e
 
@@ -115,16 +115,14 @@ def _offered(text: str) -> dict[str, str]:
 
 
 def _cells() -> tuple[tuple[str, str], ...]:
-    return (
-        tuple((version, mode) for version in VERSIONS for mode in ("plaintext", "sasl_ssl"))
-        if full()
-        else CELLS
-    )
+    return tuple((version, mode) for version in VERSIONS for mode in MODES) if full() else CELLS
 
 
 @pytest.fixture(scope="module")
 def cell(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cell]:
-    """A version's tools in a JVM, and a cluster for them. Where the listeners ask, the tools come in by SCRAM."""
+    """A version's tools in a JVM, and a cluster for them. Where the listeners ask for a login, the tools come in by
+    SCRAM; where they ask for a certificate, by that.
+    """
     for program in ("java", "mvn"):
         needs(program)
     version, mode = request.param
@@ -138,6 +136,7 @@ def cell(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         if security.client_settings:
             plain = _properties(directory / "plain.properties", security.client_settings)
             place = attrs.evolve(place, command_config=plain)
+        if mode == "sasl_ssl":
             place = _by_scram(jvm, version, place, directory, security)
         yield Cell(version=version, jvm=jvm, place=place, directory=directory)
 
@@ -154,7 +153,7 @@ def test_kafkas_tools_print_what_they_print_of_kafka(cell: Cell, chapter: Chapte
 
 def test_what_is_not_compared_is_a_chapter_of_some_cell() -> None:
     assert {chapter for chapter, _ in ELSEWHERE} <= {one.name for one in COMPARED}
-    assert {cell for _, cell in ELSEWHERE} <= {*VERSIONS, "plaintext", "sasl_ssl"}
+    assert {cell for _, cell in ELSEWHERE} <= {*VERSIONS, *MODES}
 
 
 @pytest.mark.parametrize("cell", CELLS[:1], indirect=True, ids="-".join)
