@@ -14,6 +14,7 @@ from typing import Final
 
 import attrs
 import trustme
+from cryptography.hazmat.primitives import serialization
 
 from quorate.admin.cluster_files import Wanted
 
@@ -46,8 +47,17 @@ class Certificates:
         until = _LONG_AGO if expired else None
         made = self._authority.issue_cert(*names, common_name=common_name, not_after=until)
         path = self._directory / file
-        path.write_bytes(b"".join(blob.bytes() for blob in (*made.cert_chain_pems, made.private_key_pem)))
+        chain = [blob.bytes() for blob in made.cert_chain_pems]
+        path.write_bytes(b"".join([*chain, _as_pkcs8(made.private_key_pem.bytes())]))
         return path
+
+
+def _as_pkcs8(key_pem: bytes) -> bytes:
+    """The only form of a key that Java reads."""
+    key = serialization.load_pem_private_key(key_pem, None)
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
 
 
 @attrs.frozen(kw_only=True)
