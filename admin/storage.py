@@ -25,6 +25,7 @@ from quorate.metadata.features import (
     DEFAULT_METADATA_VERSION,
     KRAFT_VERSION,
     METADATA_VERSION,
+    NEEDED_METADATA_VERSION,
     SUPPORTED,
     describe_level,
     parse_metadata_version,
@@ -237,6 +238,8 @@ def _features(release: str | None, texts: list[str] | None) -> tuple[int, list[t
             why="the voters are always kept in the log, which is kraft.version 1",
             remedy="leave it out",
         )
+    for name, level in others:
+        _check_dependencies(name, level, metadata_version)
     return metadata_version, [(name, level) for name, level in others if name != KRAFT_VERSION]
 
 
@@ -256,6 +259,17 @@ def _credentials(texts: list[str] | None) -> list[UserScramCredentialRecord]:
             said.name, said.mechanism, salt=salt, salted_password=salted, iterations=said.iterations
         )
     return list(found.values())
+
+
+def _check_dependencies(name: str, level: int, metadata_version: int) -> None:
+    for since, needed in NEEDED_METADATA_VERSION.get(name, ()):
+        if level >= since and metadata_version < needed:
+            raise WrongUsage(
+                f"{name} {level} cannot be formatted.",
+                why=f"it depends on metadata.version {describe_level(needed)} or newer, and "
+                f"{describe_level(metadata_version)} is to be formatted",
+                remedy=f"give --feature {METADATA_VERSION}={needed}",
+            )
 
 
 def _check_offered(name: str, level: int) -> None:

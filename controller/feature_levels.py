@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Final, NoReturn
 
+from quorate.controller import eligible_leaders
 from quorate.controller.context import Context
 from quorate.controller.migration.mode import is_migrating
 from quorate.controller.result import ControllerResult, reject
@@ -62,6 +63,8 @@ def update_features(
             context, update.feature
         ):
             records.append(FeatureLevelRecord(name=update.feature, feature_level=update.max_version_level))
+    if eligible_leaders.begins(records):
+        records[:0] = eligible_leaders.first_records(context.image, context.config)
     named = request.feature_updates if context.api_version <= LAST_VERSION_WITH_RESULTS else ()
     results = tuple(UpdatableFeatureResult(feature=update.feature) for update in named)
     return ControllerResult(() if request.validate_only else records, UpdateFeaturesResponse(results=results))

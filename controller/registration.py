@@ -6,7 +6,8 @@ and flags; another process under the same id is refused while the first one is a
 A process that takes the place of one that was not fenced yet takes over nothing: its partitions go to others first, as
 if the old one had been fenced. And nobody can tell from here whether the dead process left its replicas whole. Since
 metadata.version 23 a broker says (the epoch that its clean-shutdown marker holds) that it did; one that does not is
-taken out of every ISR first, fenced or not.
+taken out of every ISR first, fenced or not. Where the cluster keeps eligible leader replicas it is not eligible either,
+and of a broker that is not registered nobody knows how it stopped.
 """
 
 from collections.abc import Iterable
@@ -17,7 +18,7 @@ from quorate.controller.context import Context
 from quorate.controller.migration.mode import is_migrating
 from quorate.controller.result import ControllerResult, reject
 from quorate.metadata.checks import ErrorCode
-from quorate.metadata.features import ELR_SINCE, METADATA_VERSION
+from quorate.metadata.features import ELR_SINCE, LIGHTWEIGHT, METADATA_VERSION
 from quorate.metadata.ids import FIRST_FREE_UUID, NodeId, uuid_to_text
 from quorate.metadata.image.cluster import BrokerRegistration
 from quorate.metadata.records import (
@@ -63,7 +64,13 @@ def register_broker(
     _check_features(context, request)
     same_process = known is not None and known.incarnation_id == request.incarnation_id
     former = isr.NO_CHANGE
-    if (
+    if context.keeps_eligible_leaders and not same_process and not _left_its_replicas_whole(request, known):
+        former = isr.take_from_unclean_life(context, request.broker_id)
+        if former.unsettled is not None:
+            # It asks again, and the next of its partitions follow.
+            answer = BrokerRegistrationResponse(error_code=ErrorCode.request_timed_out)
+            return ControllerResult(former.records, answer, atomic=False)
+    elif (
         not same_process
         and known is not None
         and (not known.fenced or _stopped_uncleanly(context, request, known))
@@ -195,6 +202,13 @@ def _check_features(context: Context, request: BrokerRegistrationRequest) -> Non
                 f"Unable to register broker {request.broker_id}: it supports {name} from {lowest} to {highest}, "
                 f"and the cluster has finalized {level}. Upgrade the broker.",
             )
+
+
+def _left_its_replicas_whole(request: BrokerRegistrationRequest, known: BrokerRegistration | None) -> bool:
+    """Whether the former process ended with everything on its disks, or had nothing to lose."""
+    if any(feature.name == LIGHTWEIGHT for feature in request.features):
+        return True
+    return known is not None and request.previous_broker_epoch == known.epoch
 
 
 def _stopped_uncleanly(

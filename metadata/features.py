@@ -136,6 +136,7 @@ class SupportedRange:
 SUPPORTED: Final[Mapping[str, SupportedRange]] = {
     METADATA_VERSION: SupportedRange(lowest=21, highest=25),
     KRAFT_VERSION: SupportedRange(lowest=0, highest=1),
+    ELR_VERSION: SupportedRange(lowest=0, highest=1),
 }
 """What this code offers, by feature. A feature that is not here is at level 0."""
 
@@ -186,7 +187,7 @@ _VERSIONS_SINCE: Final[Mapping[type[DataRecord], tuple[tuple[int, int], ...]]] =
     DelegationTokenRecord: ((DELEGATION_TOKENS_SINCE, 0),),
     RemoveDelegationTokenRecord: ((DELEGATION_TOKENS_SINCE, 0),),
     RegisterControllerRecord: ((CONTROLLER_REGISTRATION_SINCE, 0),),
-    ClearElrRecord: ((CORDONED_DIRECTORIES_SINCE, 0),),
+    ClearElrRecord: ((ELR_SINCE, 0),),
 }
 _LAST_WITH_FENCE_RECORDS: Final = REGISTRATION_CHANGE_SINCE - 1
 

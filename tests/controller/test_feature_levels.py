@@ -167,6 +167,8 @@ def test_levels_that_cannot_be(world: World) -> None:
     assert "Local controller 3000 only supports versions 21-25" in why_not(
         world, updating(METADATA_VERSION, 26)
     )
+    assert "only supports" in why_not(world, updating(METADATA_VERSION, 2**15 - 1))
+    assert "cannot be less than 0" in why_not(world, updating(METADATA_VERSION, -(2**15)))
     # What is not supported is said before what would be lost.
     assert "only supports" in why_not(world, updating(METADATA_VERSION, 20, SAFE_DOWNGRADE))
     assert "only supports" in why_not(world, updating(METADATA_VERSION, 0, UNSAFE_DOWNGRADE))

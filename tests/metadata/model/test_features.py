@@ -69,7 +69,7 @@ def test_a_record_version_exists_and_never_falls(made: type[DataRecord]) -> None
         (RegisterControllerRecord, 14),
         (UserScramCredentialRecord, 10),
         (FeatureLevelRecord, 3),
-        (ClearElrRecord, 29),
+        (ClearElrRecord, 22),
         (BrokerRegistrationChangeRecord, 5),
         (FenceBrokerRecord, 6),
     ],
