@@ -38,6 +38,8 @@ from quorate.metadata.assembly import (
     wall_offset_ms,
 )
 from quorate.metadata.ids import Endpoint, random_uuid
+from quorate.metadata.kafka_serving import KafkaServing
+from quorate.metadata.kafka_snapshots import KafkaSnapshots
 from quorate.metadata.listener import Listener
 from quorate.metadata.log.directory import OpenDirectory
 from quorate.metadata.metrics.serving import serve_metrics
@@ -123,8 +125,10 @@ async def _run(
     machine.node = parts.node
     active.step(BootstrapRead(directory.bootstrap), now_ms())
     slow = SlowReads()
+    snapshots = KafkaSnapshots(directory.log, config.metadata_log_dir)
+    kafka = KafkaServing(parts.node, snapshots, parts.cluster_id)
     server = ControllerServer(
-        config=config, machine=machine, node=parts.node, slow=slow, cluster_id=parts.cluster_id
+        config=config, machine=machine, node=parts.node, slow=slow, kafka=kafka, cluster_id=parts.cluster_id
     )
     room = room_for_clients(config)
     known = known_users(config, lambda: machine.image)
@@ -141,6 +145,7 @@ async def _run(
         await nursery.start(parts.links.run, parts.node.submit)
         await nursery.start(parts.node.run)
         nursery.start_soon(slow.run)
+        nursery.start_soon(snapshots.run)
         for listener, one in zip(listeners, bound, strict=True):
             await nursery.start(listener.serve, one.sources)
         registration = _registration(config, bound, rng)
