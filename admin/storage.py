@@ -26,6 +26,7 @@ from quorate.metadata.features import (
     KRAFT_VERSION,
     METADATA_VERSION,
     SUPPORTED,
+    default_features,
     describe_level,
     parse_metadata_version,
 )
@@ -237,7 +238,8 @@ def _features(release: str | None, texts: list[str] | None) -> tuple[int, list[t
             why="the voters are always kept in the log, which is kraft.version 1",
             remedy="leave it out",
         )
-    return metadata_version, [(name, level) for name, level in others if name != KRAFT_VERSION]
+    wanted_levels = {**default_features(metadata_version), **dict(others)}
+    return metadata_version, [(name, level) for name, level in wanted_levels.items() if name != KRAFT_VERSION]
 
 
 def _credentials(texts: list[str] | None) -> list[UserScramCredentialRecord]:

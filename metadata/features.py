@@ -159,6 +159,25 @@ NEEDED_METADATA_VERSION: Final[Mapping[str, tuple[tuple[int, int], ...]]] = {
 here: a log of Kafka's may have them finalized."""
 
 
+_DEFAULTS_SINCE: Final = (
+    # (feature, the level that a new cluster has, since which metadata.version)
+    (GROUP_VERSION, 1, 22),
+    (TRANSACTION_VERSION, 2, 24),
+    (ELR_VERSION, 1, 26),
+    (SHARE_VERSION, 1, 28),
+    (STREAMS_VERSION, 1, 29),
+)
+
+
+def default_features(metadata_version: int) -> dict[str, int]:
+    """What a new cluster at this level finalizes unless told otherwise, as Kafka's storage tool does: by feature."""
+    return {
+        name: level
+        for name, level, since in _DEFAULTS_SINCE
+        if metadata_version >= since and name in SUPPORTED
+    }
+
+
 def supported_ranges() -> tuple[FeatureRange, ...]:
     """`SUPPORTED` as a registration says it, by name."""
     return tuple(
