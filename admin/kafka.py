@@ -70,9 +70,9 @@ async def up(
         int, typer.Option(metavar="N", min=1, max=20, help="How many log directories a new broker gets.")
     ] = 1,
 ) -> None:
-    """Starts real brokers on loopback and runs them until Ctrl-C or SIGTERM; the same DIR starts the same ones again.
+    """Runs real brokers on loopback until Ctrl-C or SIGTERM.
 
-    They need Java 17 or newer. With --output json one line is printed when they serve: cluster_id, bootstrap, and each
+    The same DIR starts the same ones again. They need Java 17 or newer. With --output json one line is printed when they serve: cluster_id, bootstrap, and each
     broker's id, address, pid and config. Their heap is 512 MiB unless KAFKA_HEAP_OPTS says otherwise.
     """
     java = kafka_distribution.java()

@@ -1,4 +1,4 @@
-"""What users do with a cluster, and what befalls it. Each scene leaves the cluster as it found it, all brokers serving."""
+"""What users do with a cluster, and what befalls it. Each scene leaves all brokers serving, as it found them."""
 
 import functools
 from collections.abc import Awaitable, Callable
@@ -118,7 +118,7 @@ async def settings_take_effect(cluster: KafkaCluster) -> None:
         await in_thread(produce, cluster.bootstrap, "limited", ["x" * 5000])
     await cluster.done(
         "kafka-configs", "--alter", "--entity-type", "topics", "--entity-name", "limited",
-        "--add-config", "max.message.bytes=20000",
+        "--add-config", "max.message.bytes=200000",
     )  # fmt: skip
 
     async def takes_it() -> bool:
