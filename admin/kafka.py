@@ -72,8 +72,9 @@ async def up(
 ) -> None:
     """Runs real brokers on loopback until Ctrl-C or SIGTERM.
 
-    The same DIR starts the same ones again. They need Java 17 or newer. With --output json one line is printed when they serve: cluster_id, bootstrap, and each
-    broker's id, address, pid and config. Their heap is 512 MiB unless KAFKA_HEAP_OPTS says otherwise.
+    The same DIR starts the same ones again. They need Java 17 or newer. With --output json one line is printed when
+    they serve: cluster_id, bootstrap, and each broker's id, address, pid and config. Their heap is 512 MiB unless
+    KAFKA_HEAP_OPTS says otherwise.
     """
     java = kafka_distribution.java()
     class_path = await trio.to_thread.run_sync(_class_path, version, kafka_home)

@@ -145,7 +145,7 @@ async def _run(
         await nursery.start(parts.links.run, parts.node.submit)
         await nursery.start(parts.node.run)
         nursery.start_soon(slow.run)
-        nursery.start_soon(snapshots.run)
+        nursery.start_soon(kafka.run)
         for listener, one in zip(listeners, bound, strict=True):
             await nursery.start(listener.serve, one.sources)
         registration = _registration(config, bound, rng)

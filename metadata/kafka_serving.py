@@ -2,12 +2,17 @@
 
 The core sees ordinary observers. It decides what a broker gets, and how long it waits; here it is only translated, and
 the parts of a snapshot are read from its Kafka form, where positions are others.
+
+A broker that knows of a later epoch than this node asks again without any pause, for ever. So it is answered a moment
+later than it could be: by then this node has mostly heard of that epoch too.
 """
 
+from collections import deque
 from functools import partial
 from typing import Any, Final
 
 import attrs
+import trio
 
 from quorate.metadata.calls import Call
 from quorate.metadata.checks import ErrorCode, RequestRejected
@@ -32,6 +37,7 @@ from quorate.metadata.quorum.messages import (
 )
 from quorate.metadata.wire import raft
 
+_PAUSE_S: Final = 0.1
 _LEAST_BYTES: Final = 1
 """What is read of our own form of a snapshot, to learn whether it is there."""
 
@@ -44,6 +50,21 @@ class KafkaServing:
         self._snapshots = snapshots
         self._cluster_id = cluster_id
         self._batches = KafkaBatches()
+        self._later: deque[tuple[float, Call, FetchRequest, FetchResponse]] = deque()
+        self._wanted = trio.lowlevel.ParkingLot()
+
+    async def run(self) -> None:
+        """Until cancelled: makes snapshots, and gives the answers that are given later."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._snapshots.run)
+            while True:
+                if not self._later:
+                    await self._wanted.park()
+                    continue
+                due, call, asked, response = self._later[0]
+                await trio.sleep_until(due)
+                self._later.popleft()
+                self._tell_fetched(call, asked, response)
 
     def is_meant(self, request: Any) -> bool:
         """Whether a request is one of these."""
@@ -66,11 +87,17 @@ class KafkaServing:
         self._node.receive(asked, self._quorum_meant(call), partial(self._fetched, call, asked))
 
     def _fetched(self, call: Call, asked: FetchRequest, response: Response | None) -> None:
-        if isinstance(response, FetchResponse):
-            leader = self._leader_at(call, response.leader)
-            call.answer(fetched_to_kafka(attrs.evolve(response, leader=leader), asked, self._batches))
-        else:
+        if not isinstance(response, FetchResponse):
             self._reject_cluster(call)
+        elif response.error is ErrorCode.unknown_leader_epoch:
+            self._later.append((trio.current_time() + _PAUSE_S, call, asked, response))
+            self._wanted.unpark()
+        else:
+            self._tell_fetched(call, asked, response)
+
+    def _tell_fetched(self, call: Call, asked: FetchRequest, response: FetchResponse) -> None:
+        leader = self._leader_at(call, response.leader)
+        call.answer(fetched_to_kafka(attrs.evolve(response, leader=leader), asked, self._batches))
 
     def _fetch_snapshot(self, call: Call, asked: FetchSnapshotRequest) -> None:
         self._check_replica(asked.replica)
