@@ -48,6 +48,8 @@ class KafkaCluster:
     brokers: list[KafkaProcess]
     directory: pathlib.Path
     jvm: Jvm
+    guarded: str = ""
+    """Where users with passwords connect."""
 
     @property
     def bootstrap(self) -> str:
@@ -194,6 +196,8 @@ class Cell:
     brokers: int = 3
     log_dirs: int = 1
     lightweight: int = 0
+    guarded: bool = False
+    """Brokers have a listener for users with passwords (SCRAM) beside the open one, and ACLs count."""
 
     def __str__(self) -> str:
         how = "static voters" if self.static_voters else "bootstrap servers"
@@ -223,11 +227,13 @@ async def kafka_cluster(
             controller_settings={
                 "broker.session.timeout.ms": str(_SESSION_MS),
                 "default.replication.factor": "1",
+                **(_ACLS if cell.guarded else {}),
                 **(controller_settings or {}),
             },
         )
         files = lay_out(directory / "quorum", held, rng, wanted)
         ports = [held.claim(rng) for _ in range(cell.brokers)]
+        guarded = [held.claim(rng) for _ in range(cell.brokers if cell.guarded else 0)]
         # Given back before brokers bind them: Java does not share a port that is held.
         with HeldPorts() as for_controllers:
             held.close()
@@ -245,7 +251,7 @@ async def kafka_cluster(
                     controllers=files.bootstrap_controllers,
                     log_dirs=cell.log_dirs,
                     replication=cell.brokers,
-                    settings=settings,
+                    settings={**settings, **(_guarded(port, guarded[index]) if guarded else {})},
                 )
                 for index, port in enumerate(ports)
             ]
@@ -260,7 +266,12 @@ async def kafka_cluster(
             with Jvm(cell.version) as jvm:
                 async with running(files) as quorum:
                     cluster = KafkaCluster(
-                        version=cell.version, quorum=quorum, brokers=brokers, directory=directory, jvm=jvm
+                        version=cell.version,
+                        quorum=quorum,
+                        brokers=brokers,
+                        directory=directory,
+                        jvm=jvm,
+                        guarded=",".join(f"127.0.0.1:{port}" for port in guarded),
                     )
                     try:
                         await quorum.ready(within_s=WITHIN_S)
@@ -276,6 +287,25 @@ async def kafka_cluster(
 
 
 _FLAGS: Final = ("-XX:TieredStopAtLevel=1", "-Xmx256m", "-Xss512k")
+
+
+_ACLS: Final = {
+    "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+    "super.users": "User:ANONYMOUS",
+}
+"""Who comes by an open listener may do everything."""
+
+
+def _guarded(port: int, guarded: int) -> dict[str, str]:
+    scram = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+    return {
+        **_ACLS,
+        "listeners": f"PLAINTEXT://127.0.0.1:{port},GUARDED://127.0.0.1:{guarded}",
+        "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,GUARDED:SASL_PLAINTEXT",
+        "inter.broker.listener.name": "PLAINTEXT",
+        "sasl.enabled.mechanisms": "SCRAM-SHA-512",
+        "listener.name.guarded.scram-sha-512.sasl.jaas.config": scram,
+    }
 
 
 def _without(config: pathlib.Path, key: str) -> None:

@@ -189,6 +189,52 @@ async def partitions_move(cluster: KafkaCluster) -> None:
     await in_thread(stream.check)
 
 
+async def users_and_their_rights(cluster: KafkaCluster) -> None:
+    """A password and ACLs that stand in the quorum's log, at the brokers' door."""
+    await create(cluster, "guarded")
+    user = ("--entity-type", "users", "--entity-name", "alice")
+    await cluster.done("kafka-configs", "--alter", *user, "--add-config", "SCRAM-SHA-512=[password=secret]")
+    login = {
+        "security.protocol": "SASL_PLAINTEXT",
+        "sasl.mechanism": "SCRAM-SHA-512",
+        "sasl.username": "alice",
+        "sasl.password": "secret",
+        "message.timeout.ms": 5_000,
+    }
+
+    async def why_not() -> str:
+        try:
+            await in_thread(produce, cluster.guarded, "guarded", ["by alice"], login)
+        except NotTaken as refused:
+            return str(refused)
+        return ""
+
+    async def writes() -> bool:
+        return not await why_not()
+
+    async def is_known() -> bool:
+        return "TOPIC_AUTHORIZATION_FAILED" in await why_not()
+
+    await until(is_known, "alice is known, and may do nothing", cluster)
+    await cluster.done(
+        "kafka-acls", "--add", "--allow-principal", "User:alice", "--operation", "Write", "--topic", "guarded"
+    )
+    await until(writes, "alice may write", cluster)
+    with pytest.raises(NotTaken):
+        await in_thread(produce, cluster.guarded, "guarded", ["x"], {**login, "sasl.password": "wrong"})
+    await cluster.done(
+        "kafka-acls", "--remove", "--force", "--allow-principal", "User:alice", "--operation", "Write",
+        "--topic", "guarded",
+    )  # fmt: skip
+
+    async def refused() -> bool:
+        return not await writes()
+
+    await until(refused, "alice may write no more", cluster)
+    found = await in_thread(everything, cluster.bootstrap, "guarded", PARTITIONS)
+    assert set(found) == {"by alice"}
+
+
 # --- what befalls them --------------------------------------------------------------------------------
 
 

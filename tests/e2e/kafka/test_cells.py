@@ -35,6 +35,7 @@ CLASSIC: Final[tuple[Scene, ...]] = (
     scenes.controllers_restart_in_turn,
 )
 NEW: Final[tuple[Scene, ...]] = (*CLASSIC, scenes.messages_by_new_group, scenes.messages_by_share_group)
+GUARDED: Final[tuple[Scene, ...]] = (scenes.users_and_their_rights, scenes.controllers_restart_in_turn)
 
 CELLS: Final[tuple[tuple[Cell, tuple[Scene, ...]], ...]] = (
     (
@@ -45,6 +46,8 @@ CELLS: Final[tuple[tuple[Cell, tuple[Scene, ...]], ...]] = (
         (Cell(version=MIDDLE, level=30, log_dirs=2), NEW),
         (Cell(version=MIDDLE, level=21, static_voters=True), CLASSIC),
         (Cell(version=OLDEST, level=21), CLASSIC),
+        (Cell(version=NEWEST, level=30, guarded=True, brokers=2), GUARDED),
+        (Cell(version=OLDEST, level=21, guarded=True, brokers=2), GUARDED),
         (Cell(version=OLDEST, level=21, static_voters=True, log_dirs=2), CLASSIC),
     )
     if full()
