@@ -14,6 +14,7 @@ from quorate.admin import parsing, recovering, restoring
 from quorate.admin.asking import confirm, looks_offline
 from quorate.admin.client_settings import load_client_settings
 from quorate.admin.errors import WrongUsage
+from quorate.admin.kafka_storage import format_kafka_broker
 from quorate.admin.node_files import load_controller, load_either
 from quorate.admin.options import ConfigArgument, command_group
 from quorate.admin.output import Printer
@@ -27,6 +28,7 @@ from quorate.metadata.features import (
     METADATA_VERSION,
     NEEDED_METADATA_VERSION,
     SUPPORTED,
+    default_features,
     describe_level,
     parse_metadata_version,
 )
@@ -95,6 +97,14 @@ IgnoreFormattedOption = Annotated[
     ),
 ]
 
+KafkaBrokerOption = Annotated[
+    bool,
+    typer.Option(
+        "--kafka-broker",
+        help="CONFIG is of one of Apache Kafka's own brokers: its log directories get their meta.properties.",
+    ),
+]
+
 
 @app.command("format")
 @looks_offline
@@ -109,6 +119,7 @@ def format_storage(
     feature: FeatureOption = None,
     add_scram: AddScramOption = None,
     ignore_formatted: IgnoreFormattedOption = False,
+    kafka_broker: KafkaBrokerOption = False,
 ) -> None:
     """Formats a directory, once, before its node's first start.
 
@@ -119,6 +130,13 @@ def format_storage(
     committed could be lost. Format it with --no-initial-controllers: it then follows, and does not vote.
     """
     _check_cluster_id(cluster_id)
+    if kafka_broker:
+        _check_alone(
+            standalone, initial_controllers, no_initial_controllers, release_version, feature, add_scram
+        )
+        rng = random.SystemRandom()
+        format_kafka_broker(printer, config, cluster_id, ignore_formatted=ignore_formatted, rng=rng)
+        return
     node = load_either(config)
     metadata_version, others = _features(release_version, feature)
     plan = FormatPlan(
@@ -146,6 +164,15 @@ def format_storage(
         "already_formatted": done.already,
     }
     printer.show(document, _formatted_text(node, metadata_version, already=done.already))
+
+
+def _check_alone(*said: object) -> None:
+    if any(said):
+        raise WrongUsage(
+            "--kafka-broker goes with no option of the quorum.",
+            why="a broker's directories hold who it is; voters, features and users stand in the quorum's log",
+            remedy="leave out all but --cluster-id and --ignore-formatted",
+        )
 
 
 def _controller_endpoint(node: NodeConfig) -> Endpoint | None:
@@ -238,9 +265,10 @@ def _features(release: str | None, texts: list[str] | None) -> tuple[int, list[t
             why="the voters are always kept in the log, which is kraft.version 1",
             remedy="leave it out",
         )
-    for name, level in others:
+    wanted_levels = {**default_features(metadata_version), **dict(others)}
+    for name, level in wanted_levels.items():
         _check_dependencies(name, level, metadata_version)
-    return metadata_version, [(name, level) for name, level in others if name != KRAFT_VERSION]
+    return metadata_version, [(name, level) for name, level in wanted_levels.items() if name != KRAFT_VERSION]
 
 
 def _credentials(texts: list[str] | None) -> list[UserScramCredentialRecord]:

@@ -262,6 +262,12 @@ def lose_directories(context: Context, broker: BrokerRegistration, offline: Iter
     return BrokerChange([*records, _registration_change(context, broker, log_dirs=remaining)])
 
 
+def cordon(context: Context, broker: BrokerRegistration, directories: Iterable[UUID]) -> BrokerChange:
+    """Notes which directories of a broker take no new replicas; those that are there stay (KIP-1066)."""
+    cordoned = tuple(directories)
+    return BrokerChange([_registration_change(context, broker, cordoned_log_dirs=cordoned)])
+
+
 def leads_something(context: Context, broker_id: int) -> bool:
     """Whether any partition has the broker as its leader; yes, too, if that takes long to find out."""
     partitions = context.image.topics.partitions_with_replica(broker_id)
@@ -322,6 +328,7 @@ def _registration_change(
     fenced: bool | Unchanged = UNCHANGED,
     in_controlled_shutdown: bool | Unchanged = UNCHANGED,
     log_dirs: tuple[UUID, ...] | Unchanged = UNCHANGED,
+    cordoned_log_dirs: tuple[UUID, ...] | Unchanged = UNCHANGED,
 ) -> BrokerRegistrationChangeRecord:
     return BrokerRegistrationChangeRecord(
         version=context.version_of(BrokerRegistrationChangeRecord),
@@ -330,4 +337,5 @@ def _registration_change(
         fenced=fenced,
         in_controlled_shutdown=in_controlled_shutdown,
         log_dirs=log_dirs,
+        cordoned_log_dirs=cordoned_log_dirs,
     )

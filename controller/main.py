@@ -40,6 +40,8 @@ from quorate.metadata.assembly import (
     through_recoveries,
 )
 from quorate.metadata.ids import Endpoint, random_uuid
+from quorate.metadata.kafka_serving import KafkaServing
+from quorate.metadata.kafka_snapshots import KafkaSnapshots
 from quorate.metadata.listener import Listener
 from quorate.metadata.log.directory import OpenDirectory
 from quorate.metadata.metrics.serving import serve_metrics
@@ -127,11 +129,14 @@ async def _run(
     steering = _steering(config, directory, machine, rng) if config.migration_enabled else None
     active.step(BootstrapRead(directory.bootstrap), now_ms())
     slow = SlowReads()
+    snapshots = KafkaSnapshots(directory.log, config.metadata_log_dir)
+    kafka = KafkaServing(parts.node, snapshots, parts.cluster_id)
     server = ControllerServer(
         config=config,
         machine=machine,
         node=parts.node,
         slow=slow,
+        kafka=kafka,
         cluster_id=parts.cluster_id,
         steering=steering,
     )
@@ -150,6 +155,7 @@ async def _run(
         await nursery.start(parts.links.run, parts.node.submit)
         await nursery.start(parts.node.run)
         nursery.start_soon(slow.run)
+        nursery.start_soon(kafka.run)
         if steering is not None:
             nursery.start_soon(steering.run)
         for listener, one in zip(listeners, bound, strict=True):

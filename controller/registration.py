@@ -90,6 +90,7 @@ def register_broker(
         fenced=known.fenced if same_process and known is not None else True,
         in_controlled_shutdown=same_process and known is not None and known.in_controlled_shutdown,
         log_dirs=request.log_dirs,
+        cordoned_log_dirs=known.cordoned_log_dirs if same_process and known is not None else None,
     )
     # Whatever part of the removals survives a crash is right by itself, and the broker registers again.
     return ControllerResult(

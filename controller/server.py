@@ -1,6 +1,6 @@
 """What a controller answers on its listeners: one way for each kind of request, nothing decided here (shell).
 
-the quorum's own requests        to the node, as flat messages
+the quorum's own requests        to the node, as flat messages; the log in Kafka's form by `kafka_serving`
 everything                       first through the gate, also what is inside an Envelope
 an Envelope                      opened; what is inside is handled as if it had come by itself (KIP-590)
 changes, registrations           to the active controller, which answers when they are committed
@@ -20,6 +20,7 @@ from quorate.controller.requests import PendingRequest
 from quorate.metadata.calls import Call, answer_read, open_envelope
 from quorate.metadata.checks import ErrorCode, RequestRejected
 from quorate.metadata.image.image import MetadataImage
+from quorate.metadata.kafka_serving import KafkaServing
 from quorate.metadata.node import RaftNode, now_ms, wall_ms
 from quorate.metadata.quorum.messages import FetchResponse, LeaderAndEpoch, Response
 from quorate.metadata.quorum_view import quorum_status
@@ -86,6 +87,7 @@ class ControllerServer:
         machine: ControllerMachine,
         node: RaftNode,
         slow: SlowReads,
+        kafka: KafkaServing,
         cluster_id: str,
         steering: Steering | None = None,
     ) -> None:
@@ -93,6 +95,7 @@ class ControllerServer:
         self._machine = machine
         self._node = node
         self._slow = slow
+        self._kafka = kafka
         self._cluster_id = cluster_id
         self._gate = Gate(config.authorizer, lambda: machine.caught_up_image, at_controller=True)
         self._token_secret = config.delegation_token_secret_key
@@ -128,7 +131,9 @@ class ControllerServer:
         if not self._gate.admits(call):
             return
         request = call.request
-        if isinstance(request, _RAFT_REQUESTS):
+        if self._kafka.is_meant(request):
+            self._kafka.handle(call)
+        elif isinstance(request, _RAFT_REQUESTS):
             self._to_quorum(call)
         elif isinstance(request, envelope.EnvelopeRequest):
             inner = open_envelope(call, self.serves, lambda: self._machine.image.offset)

@@ -1,24 +1,19 @@
 """The driver on the real trees of Kafka 3.9: what it waits for, the copy, both sides, the end, the way back."""
 
-import itertools
 from typing import Any
 
-import attrs
 import pytest
 
 from quorate.controller.migration.states import DriverState
 from quorate.controller.migration.verify import verify
 from quorate.metadata.records import MigrationOrder, MigrationState
-from quorate.metadata.wire.cluster import FeatureUpdateKey, UpdateFeaturesRequest
-from quorate.metadata.wire.topics import DeleteTopicsRequest, DeleteTopicState
-from quorate.metadata.zookeeper.embedded import Call, Fault
+from quorate.metadata.zookeeper.embedded import Fault
 from quorate.metadata.zookeeper.kafka_znodes import paths
-from quorate.metadata.zookeeper.kafka_znodes.nodes import MigrationZnode, decode_controller, encode_migration
+from quorate.metadata.zookeeper.kafka_znodes.nodes import decode_controller
 from quorate.metadata.zookeeper.kafka_znodes.reader import read
 from quorate.metadata.zookeeper.kafka_znodes.reading import ReadOptions
 from quorate.metadata.zookeeper.znodes import Tree
-from tests.controller.desk import create, set_config
-from tests.controller.migration.bench import Crashes, Migration, real_tree
+from tests.controller.migration.bench import Migration, real_tree
 
 S = DriverState
 SMALL = real_tree("small.jsonl")
@@ -47,7 +42,11 @@ def both_sides_are_equal(made: Migration) -> None:
 
 
 def topics_there(made: Migration) -> set[str]:
-    return {paths.name(path) for path in made.znodes() if path.startswith("/brokers/topics/") and path.count("/") == 3}
+    return {
+        paths.name(path)
+        for path in made.znodes()
+        if path.startswith("/brokers/topics/") and path.count("/") == 3
+    }
 
 
 # --- waiting
@@ -57,7 +56,9 @@ async def test_it_waits_for_brokers_then_for_an_order_and_says_so(autojump_clock
     made = Migration(tree=SMALL)
     made.quorum.register(1, 3)
     await made.until(S.WAIT_FOR_BROKERS)
-    assert made.driver.document()["waiting_for"] == ["broker 2 is in ZooKeeper and has not registered with the quorum"]
+    assert made.driver.document()["waiting_for"] == [
+        "broker 2 is in ZooKeeper and has not registered with the quorum"
+    ]
 
     made.quorum.register(2)
     await made.until(S.WAIT_FOR_ORDER)

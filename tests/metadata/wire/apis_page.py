@@ -148,7 +148,6 @@ MISSING: Final[Mapping[str, str]] = {
         ("GetTelemetrySubscriptions", "PushTelemetry"),
         "no: metrics of clients are collected by brokers with topic data; their configs are kept here",
     ),
-    "AssignReplicasToDirs": _NOT_YET,
 }
 
 
