@@ -118,6 +118,8 @@ class Wanted:
     """What an administrator's client needs, where the nodes ask who is there."""
     metadata_version: int = DEFAULT_METADATA_VERSION
     """Of a new cluster, with the features that go with it."""
+    cluster_id: str | None = None
+    """Of a new cluster; None: one is drawn."""
 
 
 def lay_out(
@@ -286,7 +288,7 @@ def _begin(directory: pathlib.Path, ports: HeldPorts, rng: random.Random, wanted
     brokers = DEFAULT_BROKERS if wanted.brokers is None else wanted.brokers
     files = ClusterFiles(
         directory=directory,
-        cluster_id=uuid_to_text(random_uuid(rng)),
+        cluster_id=wanted.cluster_id or uuid_to_text(random_uuid(rng)),
         controllers=tuple(
             _plan(directory, "controller", NodeId(1 + index), ports, rng) for index in range(controllers)
         ),

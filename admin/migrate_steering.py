@@ -172,11 +172,11 @@ def _for_people(found: Status) -> list[str | Table]:
         ]
         parts.append(Table(("BLOCKED BY", "ZNODE", "WHAT", "WHAT TO DO"), rows))
     if found["progress"]:
-        rows = [
+        progress = [
             (name, f"{one['done']}/{one['total']}", one["per_second"], one["seconds_left"])
             for name, one in found["progress"].items()
         ]
-        parts.append(Table(("CATEGORY", "DONE", "PER SECOND", "SECONDS LEFT"), rows))
+        parts.append(Table(("CATEGORY", "DONE", "PER SECOND", "SECONDS LEFT"), progress))
     if found["copied"] is not None:
         copied = found["copied"]
         parts.append(
@@ -193,10 +193,10 @@ def _for_people(found: Status) -> list[str | Table]:
         verdict = "equal" if seen["equal"] else f"{plural(seen['differences'], 'difference')}"
         parts.append(f"Compared at offset {seen['offset']}: {verdict}.")
     if found["brokers"]:
-        rows = [
+        brokers = [
             (one["id"], one["mode"], "fenced" if one["fenced"] else "unfenced") for one in found["brokers"]
         ]
-        parts.append(Table(("BROKER", "MODE", "STATE"), rows))
+        parts.append(Table(("BROKER", "MODE", "STATE"), brokers))
     if found["last_error"] is not None:
         error = found["last_error"]
         parts.append(f"Last error (in {error['state']}, {error['errors']} so far): {error['text']}")

@@ -15,7 +15,7 @@ from quorate.controller.config import ControllerConfig
 from quorate.controller.events import BootstrapRead
 from quorate.controller.machine import ControllerMachine
 from quorate.controller.metrics import controller_samples
-from quorate.controller.migration.driver import DriverSettings, MigrationDriver
+from quorate.controller.migration.driver import ConnectZooKeeper, DriverSettings, MigrationDriver
 from quorate.controller.migration.office import MachineOffice
 from quorate.controller.migration.steering import Steering
 from quorate.controller.partition_health import PartitionHealth
@@ -73,9 +73,12 @@ async def run_controller(
     config: ControllerConfig,
     *,
     stop: trio.Event,
+    zookeeper: ConnectZooKeeper | None = None,
     task_status: trio.TaskStatus[Running] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Runs a controller until `stop` is set, then takes it down in order: a leader hands over first.
+
+    `zookeeper`: a session with the ZooKeeper that the cluster is moved from, in the place of the configured one.
 
     One that does not vote begins anew, with an empty copy of the log, when the quorum was recovered from another log.
 
@@ -84,12 +87,17 @@ async def run_controller(
         StorageFailed, InvariantViolated: the process must end: its disk or its state can no longer be trusted.
     """
     policies = load_policies(config)
-    await through_recoveries(config, partial(_live, config, policies, stop), task_status)
+    connect = zookeeper or partial(connected, zookeeper_of(config))
+    await through_recoveries(config, partial(_live, config, policies, connect, stop), task_status)
     _log.info("stopped", node=config.node_id)
 
 
 async def _live(
-    config: ControllerConfig, policies: Policies, stop: trio.Event, tell: Callable[[Running], None]
+    config: ControllerConfig,
+    policies: Policies,
+    zookeeper: ConnectZooKeeper,
+    stop: trio.Event,
+    tell: Callable[[Running], None],
 ) -> None:
     """One life: from bound listeners and an open directory until both are let go."""
     bound = await bind_listeners(config)
@@ -97,7 +105,7 @@ async def _live(
     try:
         directory = open_node_directory(config, is_controller=True)
         try:
-            await _run(config, policies, directory, bound, metrics, stop, tell)
+            await _run(config, policies, zookeeper, directory, bound, metrics, stop, tell)
         finally:
             directory.close()
     finally:
@@ -107,6 +115,7 @@ async def _live(
 async def _run(
     config: ControllerConfig,
     policies: Policies,
+    zookeeper: ConnectZooKeeper,
     directory: OpenDirectory,
     bound: list[BoundListener],
     metrics: BoundMetrics | None,
@@ -126,7 +135,7 @@ async def _run(
         auto_join=config.auto_join,
     )
     machine.node = parts.node
-    steering = _steering(config, directory, machine, rng) if config.migration_enabled else None
+    steering = _steering(config, zookeeper, directory, machine, rng) if config.migration_enabled else None
     active.step(BootstrapRead(directory.bootstrap), now_ms())
     slow = SlowReads()
     snapshots = KafkaSnapshots(directory.log, config.metadata_log_dir)
@@ -172,7 +181,11 @@ async def _run(
 
 
 def _steering(
-    config: ControllerConfig, directory: OpenDirectory, machine: ControllerMachine, rng: random.Random
+    config: ControllerConfig,
+    connect: ConnectZooKeeper,
+    directory: OpenDirectory,
+    machine: ControllerMachine,
+    rng: random.Random,
 ) -> Steering:
     """The migration driver of this node, and who may steer it."""
     office = MachineOffice(machine, config.node_id)
@@ -184,12 +197,15 @@ def _steering(
         batch_records=config.migration_min_batch_size,
         max_deleted_percent=config.migration_max_deleted_percent,
     )
-    zookeeper = ConnectSettings(
-        hosts=config.zookeeper_connect, session_timeout_ms=config.zookeeper_session_timeout_ms
-    )
-    connect = partial(connected, zookeeper)
     driver = MigrationDriver(office, connect, settings, now_ms=now_ms, wall_ms=wall_ms)
     return Steering(driver, office, partial(random_uuid, rng))
+
+
+def zookeeper_of(config: ControllerConfig) -> ConnectSettings:
+    """How the ZooKeeper of the configuration is spoken to."""
+    return ConnectSettings(
+        hosts=config.zookeeper_connect, session_timeout_ms=config.zookeeper_session_timeout_ms
+    )
 
 
 async def _serve_metrics(

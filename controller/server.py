@@ -118,7 +118,7 @@ class ControllerServer:
         }
         steered = () if steering is None else (migration.SteerMigrationRequest,)
         kinds = (*_RAFT_REQUESTS, envelope.EnvelopeRequest, *HANDLERS, *self._reads, *steered)
-        self.serves = frozenset(kind.api_key for kind in kinds)  # type: ignore[attr-defined]
+        self.serves = frozenset(kind.api_key for kind in kinds)
 
     def api_versions(self, listener_name: str) -> cluster.ApiVersionsResponse:
         return answer_api_versions(

@@ -11,6 +11,7 @@ What it decides is decided by pure code: `states` (which step may follow), `oper
 """
 
 import json
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager
@@ -43,9 +44,13 @@ from quorate.metadata.records import MigrationOrder, MigrationState
 from quorate.metadata.zookeeper.client import CannotConnect
 from quorate.metadata.zookeeper.interface import ZooKeeper
 from quorate.metadata.zookeeper.kafka_znodes import paths
+from quorate.metadata.zookeeper.kafka_znodes.layout import WriteOptions
 from quorate.metadata.zookeeper.kafka_znodes.reader import read
 from quorate.metadata.zookeeper.kafka_znodes.reading import Batch, Reading, ReadOptions
-from quorate.metadata.zookeeper.kafka_znodes.writer import Write, reconcile, writes
+from quorate.metadata.zookeeper.kafka_znodes.reconcile import reconcile
+from quorate.metadata.zookeeper.kafka_znodes.secrets import Entropy
+from quorate.metadata.zookeeper.kafka_znodes.writer import writes
+from quorate.metadata.zookeeper.kafka_znodes.writes import Write
 from quorate.metadata.zookeeper.live_tree import changed_since, read_live
 from quorate.metadata.zookeeper.znodes import ErrorCode, Op, Tree, ZooKeeperError
 
@@ -75,6 +80,12 @@ class DriverSettings:
     """`password.encoder.secret`, and the old one."""
     batch_records: int = 200
     max_deleted_percent: int = 50
+    entropy: Entropy = os.urandom
+    """For the salts of passwords that are encrypted for ZooKeeper."""
+
+
+ConnectZooKeeper = Callable[[], AbstractAsyncContextManager[ZooKeeper]]
+"""A session, until the block is left."""
 
 
 class Stopped(Exception):
@@ -87,7 +98,7 @@ class MigrationDriver:
     def __init__(
         self,
         office: Office,
-        connect: Callable[[], AbstractAsyncContextManager[ZooKeeper]],
+        connect: ConnectZooKeeper,
         settings: DriverSettings,
         *,
         now_ms: Callable[[], int],
@@ -327,7 +338,7 @@ class MigrationDriver:
         image = self._office.image
         self._behind(held)
         self._require_sane(tree, image)
-        await self._carry_out(held, reconcile(tree, image, controller_epoch=held.epoch))
+        await self._carry_out(held, reconcile(tree, image, self._write_options(held)))
         await self._level(held, image)
 
     def _require_sane(self, tree: Tree, image: MetadataImage) -> None:
@@ -356,9 +367,9 @@ class MigrationDriver:
             if order is MigrationOrder.ROLL_BACK:
                 lacking = readiness.brokers_of_the_quorum(image)
                 forced = image.migration_order is not None and image.migration_order.forced
-                self._move(_S.ROLLBACK_WAIT_FOR_BROKERS, "brokers still need the quorum", lacking)
                 if not lacking or forced:
                     return
+                self._move(_S.ROLLBACK_WAIT_FOR_BROKERS, "brokers still need the quorum", lacking)
             elif self.board.state is not _S.DUAL_WRITE:
                 self._move(_S.DUAL_WRITE, "the order to roll back was withdrawn")
             if self._wants_end is not None:
@@ -367,7 +378,7 @@ class MigrationDriver:
             await self._office.changed()
 
     async def _write_changes(self, held: Claim, image: MetadataImage) -> None:
-        changes = writes(self._written, image, controller_epoch=held.epoch)
+        changes = writes(self._written, image, self._write_options(held))
         first = next(changes, None)
         if first is None:
             self._written = image  # nothing that ZooKeeper keeps: a heartbeat's news, a NoOp
@@ -468,7 +479,7 @@ class MigrationDriver:
         image = self._office.image
         tree, reading = await self._read(zk)
         self._require_sane(tree, image)
-        await self._carry_out(held, reconcile(tree, image, controller_epoch=held.epoch))
+        await self._carry_out(held, reconcile(tree, image, self._write_options(held)))
         if not await self._verified(zk, image):
             raise Stopped("ZooKeeper is not equal to the log, and is not let go before it is")
         await held.let_go(reading.highest_controller_epoch)
@@ -540,6 +551,13 @@ class MigrationDriver:
     def _options(self) -> ReadOptions:
         level = self._office.image.features.metadata_version
         return ReadOptions(metadata_version=level, secrets=self._settings.secrets)
+
+    def _write_options(self, held: Claim) -> WriteOptions:
+        return WriteOptions(
+            controller_epoch=held.epoch,
+            secret=next(iter(self._settings.secrets), None),
+            entropy=self._settings.entropy,
+        )
 
     async def _live_brokers(self, zk: ZooKeeper) -> set[int]:
         try:

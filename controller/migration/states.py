@@ -71,12 +71,18 @@ TRANSITIONS: Final[Mapping[DriverState, frozenset[DriverState]]] = {
             _S.ROLLBACK_HAND_BACK,
         }
     ),
-    _S.ZK_MIGRATION: frozenset({_S.WAIT_FOR_CONTROLLER_QUORUM, _S.SYNC_KRAFT_TO_ZK}),
+    _S.ZK_MIGRATION: frozenset({_S.WAIT_FOR_CONTROLLER_QUORUM, _S.BECOME_CONTROLLER, _S.SYNC_KRAFT_TO_ZK}),
     _S.SYNC_KRAFT_TO_ZK: frozenset(
         {_S.BECOME_CONTROLLER, _S.DUAL_WRITE, _S.ROLLBACK_WAIT_FOR_BROKERS, _S.ROLLBACK_HAND_BACK}
     ),
     _S.DUAL_WRITE: frozenset(
-        {_S.BECOME_CONTROLLER, _S.SYNC_KRAFT_TO_ZK, _S.ROLLBACK_WAIT_FOR_BROKERS, _S.FINISHED}
+        {
+            _S.BECOME_CONTROLLER,
+            _S.SYNC_KRAFT_TO_ZK,
+            _S.ROLLBACK_WAIT_FOR_BROKERS,
+            _S.ROLLBACK_HAND_BACK,
+            _S.FINISHED,
+        }
     ),
     _S.ROLLBACK_WAIT_FOR_BROKERS: frozenset(
         {_S.BECOME_CONTROLLER, _S.SYNC_KRAFT_TO_ZK, _S.DUAL_WRITE, _S.ROLLBACK_HAND_BACK}

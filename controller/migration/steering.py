@@ -88,8 +88,7 @@ class Steering:
         return SteerMigrationResponse(offset=self._office.image.offset, status=self.driver.status())
 
     async def _finalize(self, *, validate_only: bool) -> None:
-        board = self.driver.board
-        if board.state is DriverState.FINISHED:
+        if self._is_finished():
             return
         against = self.driver.reasons_against_end()
         if against:
@@ -98,11 +97,15 @@ class Steering:
             )
         if validate_only:
             return
+        board = self.driver.board
         mishaps = board.mishaps
         with trio.move_on_after(_FINALIZE_S):
             await self.driver.end()
-        if board.state is not DriverState.FINISHED:
+        if not self._is_finished():
             why = board.mishap.text if board.mishap is not None and board.mishaps > mishaps else board.why
             raise RequestRejected(
                 ErrorCode.invalid_request, f"It was not finalized, and nothing was changed: {why}"
             )
+
+    def _is_finished(self) -> bool:
+        return self.driver.board.state is DriverState.FINISHED
