@@ -13,8 +13,9 @@ What it decides is decided by pure code: `states` (which step may follow), `oper
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Any, Final, NoReturn
 
 import attrs
@@ -36,7 +37,7 @@ from quorate.controller.migration.claim import (
 from quorate.controller.migration.office import Office, wait_for_news
 from quorate.controller.migration.operations import order_of
 from quorate.controller.migration.states import DriverState
-from quorate.controller.migration.verify import verify
+from quorate.controller.migration.verify import Verification, verify
 from quorate.metadata.checks import RequestRejected
 from quorate.metadata.ids import ZERO_UUID, Epoch
 from quorate.metadata.image.image import MetadataImage
@@ -82,6 +83,8 @@ class DriverSettings:
     max_deleted_percent: int = 50
     entropy: Entropy = os.urandom
     """For the salts of passwords that are encrypted for ZooKeeper."""
+    apart: Callable[[Callable[[], Any]], Awaitable[Any]] = trio.to_thread.run_sync
+    """Runs what takes long, and touches nothing that changes, beside the event loop: elections must not wait for it."""
 
 
 ConnectZooKeeper = Callable[[], AbstractAsyncContextManager[ZooKeeper]]
@@ -338,7 +341,7 @@ class MigrationDriver:
         image = self._office.image
         self._behind(held)
         self._require_sane(tree, image)
-        await self._carry_out(held, reconcile(tree, image, self._write_options(held)))
+        await self._carry_out(held, await self._differing(tree, image, held))
         await self._level(held, image)
 
     def _require_sane(self, tree: Tree, image: MetadataImage) -> None:
@@ -459,7 +462,7 @@ class MigrationDriver:
     async def _verified(self, zk: ZooKeeper, image: MetadataImage) -> bool:
         """Compares both sides at this moment; what differs is in the status."""
         tree, _ = await self._read(zk)
-        found = verify(tree, image)
+        found: Verification = await self._settings.apart(partial(verify, tree, image))
         self.board.verified = {**found.summary(), "offset": image.offset, "ms": self._wall_ms()}
         if not found.equal:
             first = found.differences[0]
@@ -479,7 +482,7 @@ class MigrationDriver:
         image = self._office.image
         tree, reading = await self._read(zk)
         self._require_sane(tree, image)
-        await self._carry_out(held, reconcile(tree, image, self._write_options(held)))
+        await self._carry_out(held, await self._differing(tree, image, held))
         if not await self._verified(zk, image):
             raise Stopped("ZooKeeper is not equal to the log, and is not let go before it is")
         await held.let_go(reading.highest_controller_epoch)
@@ -539,7 +542,8 @@ class MigrationDriver:
             tree = await read_live(zk, self._reading_progress)
             restless = await changed_since(zk, tree)
             if not restless:
-                return tree, read(tree, self._options())
+                reading: Reading = await self._settings.apart(partial(read, tree, self._options()))
+                return tree, reading
         raise Stopped(
             f"{restless[0]} and {len(restless) - 1} more znodes changed while everything was read, {_READINGS} times"
         )
@@ -551,6 +555,11 @@ class MigrationDriver:
     def _options(self) -> ReadOptions:
         level = self._office.image.features.metadata_version
         return ReadOptions(metadata_version=level, secrets=self._settings.secrets)
+
+    async def _differing(self, tree: Tree, image: MetadataImage, held: Claim) -> list[Write]:
+        options = self._write_options(held)
+        found: list[Write] = await self._settings.apart(lambda: list(reconcile(tree, image, options)))
+        return found
 
     def _write_options(self, held: Claim) -> WriteOptions:
         return WriteOptions(
