@@ -255,9 +255,16 @@ def lose_directories(context: Context, broker: BrokerRegistration, offline: Iter
     affected = (
         located
         for located in context.image.topics.partitions_with_replica(broker.id)
-        if broker.id in located[2].isr and located[2].directory(broker.id) in lost
+        if (broker.id in located[2].isr or broker.id in located[2].eligible_leader_replicas)
+        and located[2].directory(broker.id) in lost
     )
-    records = elect(context, affected, electorate, lambda p: Target(isr=without(p.isr, broker.id)))
+    records = elect(
+        context,
+        affected,
+        electorate,
+        lambda p: Target(isr=without(p.isr, broker.id)),
+        stopped_uncleanly=(broker.id,),  # an empty disk may be put in the place of what it held
+    )
     remaining = tuple([d for d in broker.log_dirs if d not in lost])
     return BrokerChange([*records, _registration_change(context, broker, log_dirs=remaining)])
 

@@ -206,10 +206,15 @@ def _check_features(context: Context, request: BrokerRegistrationRequest) -> Non
 
 
 def _left_its_replicas_whole(request: BrokerRegistrationRequest, known: BrokerRegistration | None) -> bool:
-    """Whether the former process ended with everything on its disks, or had nothing to lose."""
+    """Whether the former process ended with everything on its disks, and they are all still there; or had nothing to
+    lose."""
     if any(feature.name == LIGHTWEIGHT for feature in request.features):
         return True
-    return known is not None and request.previous_broker_epoch == known.epoch
+    return (
+        known is not None
+        and request.previous_broker_epoch == known.epoch
+        and set(known.log_dirs) <= set(request.log_dirs)
+    )
 
 
 def _stopped_uncleanly(

@@ -402,6 +402,31 @@ def test_a_broker_is_registered_only_when_no_list_names_it(monkeypatch: pytest.M
     assert not any(2 in {*state(world, i)[1], *state(world, i)[2]} for i in range(5))
 
 
+def test_a_broker_that_comes_back_without_one_of_its_directories_has_lost_something() -> None:
+    world = world_with(2)
+    world.add_broker(2, directories=2)
+    fence(world, 3, 2)
+    assert state(world) == (1, (1,), (2,), ())
+
+    assert restart(world, 2, cleanly=True) is ErrorCode.none
+
+    assert state(world) == (1, (1,), (), ())
+
+
+def test_a_replica_whose_directory_went_offline_is_not_eligible() -> None:
+    """Whatever is put in its place may be empty."""
+    world = world_with(3, (1, 2, 3))
+    world.add_broker(2, directories=2)
+    fence(world, 3)
+    assert state(world) == (1, (1, 2), (3,), ())
+
+    world.replay(isr.lose_directories(world.context(), world.broker(2), [directory(2)]).records)
+    assert state(world) == (1, (1,), (3,), ())
+    world.add_broker(3, directories=2)
+    world.replay(isr.lose_directories(world.context(), world.broker(3), [directory(3)]).records)
+    assert state(world) == (1, (1,), (), ())
+
+
 # --- reassignments
 
 
