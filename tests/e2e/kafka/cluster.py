@@ -261,7 +261,7 @@ async def kafka_cluster(
                     _without(one.config, "controller.quorum.bootstrap.servers")
             classes = class_path(cell.version)
             brokers = [
-                KafkaProcess(one, java=java(), class_path=classes, flags=_FLAGS) for one in broker_files
+                KafkaProcess(one, java=java(), class_path=classes, flags=FLAGS) for one in broker_files
             ]
             with Jvm(cell.version) as jvm:
                 async with running(files) as quorum:
@@ -286,7 +286,7 @@ async def kafka_cluster(
                                     nursery.start_soon(one.stop, 20.0)
 
 
-_FLAGS: Final = ("-XX:TieredStopAtLevel=1", "-Xmx256m", "-Xss512k")
+FLAGS: Final = ("-XX:TieredStopAtLevel=1", "-Xmx256m", "-Xss512k")
 
 
 _ACLS: Final = {
