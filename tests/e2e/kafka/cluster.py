@@ -75,6 +75,12 @@ class KafkaCluster:
         assert ran.exit == 0, f"{name} {' '.join(words)}:\n{ran.out}\n{ran.err}\n{self.trouble()}"
         return ran.out
 
+    async def jvm_at(self, address: str, name: str, *words: str) -> str:
+        """What a tool prints that asks one broker, of whatever kind."""
+        ran = await trio.to_thread.run_sync(self.jvm.run, name, ["--bootstrap-server", address, *words])
+        assert ran.exit == 0, f"{ran.out}\n{ran.err}"
+        return ran.out
+
     def file(self, name: str, content: object) -> str:
         """The path of a JSON file for a tool."""
         path = self.directory / name
