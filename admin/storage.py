@@ -1,6 +1,7 @@
 """`quorate storage`: give a node's directory its identity, look at it, draw an id; the options are kafka-storage's.
 
-And what Kafka has no tool for: a new quorum from what is left of an old one, or from a backup.
+And what Kafka has no tool for: a new quorum from what is left of an old one, or from a backup; to and from Kafka's own
+controllers.
 """
 
 import pathlib
@@ -10,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from quorate.admin import parsing, recovering, restoring
+from quorate.admin import kraft_export, kraft_import, parsing, recovering, restoring
 from quorate.admin.asking import confirm, looks_offline
 from quorate.admin.client_settings import load_client_settings
 from quorate.admin.errors import WrongUsage
@@ -32,7 +33,7 @@ from quorate.metadata.features import (
     describe_level,
     parse_metadata_version,
 )
-from quorate.metadata.ids import Endpoint, random_uuid, uuid_from_text, uuid_to_text
+from quorate.metadata.ids import Endpoint, NodeId, random_uuid, uuid_from_text, uuid_to_text
 from quorate.metadata.log.directory import (
     DirectoryInfo,
     FormatPlan,
@@ -387,6 +388,114 @@ def _log_text(info: DirectoryInfo) -> str:
     log = info.log
     batches = f"{log.batches} batches in {log.segments} segments"
     return f"offsets {log.start} to {log.end.offset}, last epoch {log.end.epoch}; {batches}"
+
+
+# --- from Kafka's controllers, and back
+
+
+@app.command("import-kraft")
+@looks_offline
+def import_kraft_storage(
+    printer: Printer,
+    directories: Annotated[
+        list[pathlib.Path],
+        typer.Argument(
+            metavar="DIRECTORY…", help="The metadata.log.dir of each of Kafka's stopped controllers."
+        ),
+    ],
+    config: Annotated[
+        pathlib.Path,
+        typer.Option(
+            "--config", metavar="CONFIG", help="The configuration of a controller of the new quorum."
+        ),
+    ],
+    initial_controllers: InitialControllersOption = None,
+) -> None:
+    """Takes a cluster over from Apache Kafka's controllers.
+
+    Makes a controller's directory with the log and the snapshot of the longest of the logs that are named: cluster id,
+    offsets, epochs and topic ids stay, so brokers keep their data. Run it once for each of the new voters, with the
+    same directories and the same list; without a list the new quorum has this one voter. See docs/kafka-brokers.md.
+    """
+    node = load_controller(config)
+    with printer.progress("Reading"):
+        source = kraft_import.look(directories)
+    done = kraft_import.import_kraft(
+        source,
+        directory=node.metadata_log_dir,
+        node_id=node.node_id,
+        listener=node.controller_listener_names[0],
+        endpoint=_controller_endpoint(node),
+        initial=_initial(initial_controllers),
+        rng=random.SystemRandom(),
+    )
+    printer.show(kraft_import.document(done), *kraft_import.lines(done))
+
+
+@app.command("export-kraft")
+@looks_offline
+def export_kraft_storage(
+    printer: Printer,
+    directory: Annotated[
+        pathlib.Path,
+        typer.Argument(metavar="DIRECTORY", help="The metadata.log.dir of a stopped controller."),
+    ],
+    into: Annotated[
+        pathlib.Path,
+        typer.Option("--into", metavar="DIRECTORY", help="Make it here; must be missing or empty."),
+    ],
+    node_id: Annotated[
+        int, typer.Option("--node-id", metavar="ID", min=0, help="The controller of Kafka's that it is for.")
+    ],
+    dynamic: Annotated[
+        str | None,
+        typer.Option(
+            "--dynamic",
+            metavar="ID@HOST:PORT:DIRECTORY_ID,…",
+            help="Its controllers, whose voters stand in the log (kraft.version 1).",
+        ),
+    ] = None,
+    static: Annotated[
+        str | None,
+        typer.Option(
+            "--static",
+            metavar="ID,…",
+            help="The ids of its controllers, which are configured with controller.quorum.voters (kraft.version 0).",
+        ),
+    ] = None,
+    listener: Annotated[
+        str, typer.Option("--listener", metavar="NAME", help="The controllers' listener, for --dynamic.")
+    ] = "CONTROLLER",
+) -> None:
+    """Gives a cluster back to Apache Kafka's controllers.
+
+    Of the controllers' directories take the one with the highest last epoch, then the highest offset (`quorate storage
+    info`). Run it once for each of Kafka's controllers, with the same DIRECTORY.
+    """
+    if (dynamic is None) is (static is None):
+        raise WrongUsage(
+            "Nothing says, or two options say, how Kafka's controllers know each other.",
+            remedy="give one of --dynamic and --static",
+        )
+    rng, id = random.SystemRandom(), NodeId(node_id)
+    if dynamic is not None:
+        done = kraft_export.export_dynamic(
+            directory, into, node_id=id, listener=listener, initial=_initial(dynamic), rng=rng
+        )
+    else:
+        done = kraft_export.export_static(directory, into, node_id=id, voter_ids=_ids(static or ""), rng=rng)
+    printer.show(kraft_export.document(done), *kraft_export.lines(done))
+
+
+def _ids(text: str) -> list[NodeId]:
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts) or len(set(parts)) != len(parts):
+        raise WrongUsage(
+            "--static cannot be used.",
+            why=f"{text!r} is no list of different ids",
+            remedy="write the ids of all of Kafka's controllers, with commas between",
+        )
+    return [NodeId(int(part)) for part in parts]
 
 
 # --- recover and restore

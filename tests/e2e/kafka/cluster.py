@@ -75,6 +75,12 @@ class KafkaCluster:
         assert ran.exit == 0, f"{name} {' '.join(words)}:\n{ran.out}\n{ran.err}\n{self.trouble()}"
         return ran.out
 
+    async def jvm_at(self, address: str, name: str, *words: str) -> str:
+        """What a tool prints that asks one broker, of whatever kind."""
+        ran = await trio.to_thread.run_sync(self.jvm.run, name, ["--bootstrap-server", address, *words])
+        assert ran.exit == 0, f"{ran.out}\n{ran.err}"
+        return ran.out
+
     def file(self, name: str, content: object) -> str:
         """The path of a JSON file for a tool."""
         path = self.directory / name
@@ -261,7 +267,7 @@ async def kafka_cluster(
                     _without(one.config, "controller.quorum.bootstrap.servers")
             classes = class_path(cell.version)
             brokers = [
-                KafkaProcess(one, java=java(), class_path=classes, flags=_FLAGS) for one in broker_files
+                KafkaProcess(one, java=java(), class_path=classes, flags=FLAGS) for one in broker_files
             ]
             with Jvm(cell.version) as jvm:
                 async with running(files) as quorum:
@@ -286,7 +292,7 @@ async def kafka_cluster(
                                     nursery.start_soon(one.stop, 20.0)
 
 
-_FLAGS: Final = ("-XX:TieredStopAtLevel=1", "-Xmx256m", "-Xss512k")
+FLAGS: Final = ("-XX:TieredStopAtLevel=1", "-Xmx256m", "-Xss512k")
 
 
 _ACLS: Final = {
