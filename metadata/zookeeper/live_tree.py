@@ -12,6 +12,7 @@ import attrs
 
 from quorate.metadata.zookeeper.interface import ZooKeeper
 from quorate.metadata.zookeeper.kafka_znodes import paths
+from quorate.metadata.zookeeper.kafka_znodes.places import category_of
 from quorate.metadata.zookeeper.kafka_znodes.troubles import Category
 from quorate.metadata.zookeeper.kafka_znodes.writes import Announce, Remove, Write
 from quorate.metadata.zookeeper.znodes import Tree, Znode
@@ -52,30 +53,6 @@ class Progress(Protocol):
 
 def no_progress(category: Category, done: int, total: int) -> None:
     """For who does not want to know."""
-
-
-def category_of(path: str) -> Category:
-    """Which kind of metadata lies there."""
-    for prefix, category in _CATEGORIES:
-        if path == prefix or path.startswith(f"{prefix}/"):
-            return Category.PARTITIONS if category is Category.TOPICS and path.count("/") > 3 else category
-    return Category.CLUSTER
-
-
-_CATEGORIES: Final = (
-    (paths.TOPICS, Category.TOPICS),
-    (paths.DELETE_TOPICS, Category.TOPICS),
-    (paths.BROKER_IDS, Category.BROKERS),
-    (paths.TOPIC_CONFIGS, Category.TOPIC_CONFIGS),
-    (paths.BROKER_CONFIGS, Category.BROKER_CONFIGS),
-    (paths.USERS, Category.QUOTAS),
-    (paths.CLIENTS, Category.QUOTAS),
-    (paths.IPS, Category.QUOTAS),
-    (paths.PRODUCER_IDS, Category.PRODUCER_IDS),
-    (paths.LITERAL_ACLS, Category.ACLS),
-    ("/kafka-acl-extended", Category.ACLS),
-    ("/delegation_token", Category.TOKENS),
-)
 
 
 async def read_tree(

@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 import attrs
 import pytest
 
+from quorate.metadata.zookeeper.kafka_znodes.places import category_of
 from quorate.metadata.zookeeper.kafka_znodes.troubles import Category
 from quorate.metadata.zookeeper.kafka_znodes.writes import Announce, Put, Remove, Step, Write
 from quorate.metadata.zookeeper.live_tree import (
     around,
-    category_of,
     differences,
     read_tree,
     rereading,
