@@ -11,6 +11,8 @@ from typing import Final
 
 import attrs
 
+from quorate.metadata.zookeeper.acls import OPEN, Acl
+
 ANY_VERSION: Final = -1
 
 
@@ -55,6 +57,7 @@ class Create:
     data: bytes | None = None
     ephemeral: bool = False
     sequential: bool = False
+    acl: tuple[Acl, ...] = OPEN
 
 
 @attrs.frozen
@@ -103,6 +106,10 @@ class ErrorCode(enum.IntEnum):
     INVALID_ACL = -114
     AUTH_FAILED = -115
     SESSION_MOVED = -118
+    NOT_READ_ONLY = -119
+    REQUEST_TIMEOUT = -122
+    QUOTA_EXCEEDED = -125
+    THROTTLED = -127
 
 
 class ZooKeeperError(Exception):
@@ -119,6 +126,7 @@ class ZooKeeperError(Exception):
         return self.code in (
             ErrorCode.CONNECTION_LOSS,
             ErrorCode.OPERATION_TIMEOUT,
+            ErrorCode.REQUEST_TIMEOUT,
             ErrorCode.SESSION_EXPIRED,
         )
 
