@@ -254,8 +254,13 @@ class KazooZooKeeper:
 
     @property
     def session_id(self) -> int:
+        return self.session[0]
+
+    @property
+    def session(self) -> tuple[int, bytes]:
+        """Number and password: with both, another client can go on with the session, or end it."""
         session = self._client.client_id
-        return 0 if session is None or session[0] is None else int(session[0])
+        return (0, b"") if session is None or session[0] is None else (int(session[0]), bytes(session[1]))
 
     @property
     def state(self) -> SessionState:

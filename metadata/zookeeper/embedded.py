@@ -27,6 +27,7 @@ from quorate.metadata.zookeeper.znodes import (
     Create,
     Delete,
     ErrorCode,
+    MultiFailed,
     Op,
     Result,
     SessionState,
@@ -172,7 +173,6 @@ class EmbeddedZooKeeper:
     def __init__(self, server: EmbeddedServer, timeout_ms: int) -> None:
         self._server: Final = server
         self._timeout_ms: Final = timeout_ms
-        self._session = server.open_session(self, timeout_ms)
         self._state = SessionState.CONNECTED
         self._listeners: Final[list[Callable[[SessionState], None]]] = []
         self.is_held_back = False
@@ -180,6 +180,7 @@ class EmbeddedZooKeeper:
         """The older state that this client looks at; None: the newest."""
         self._behind: Final[deque[Transaction]] = deque()
         self._late: Final[list[tuple[int, Watcher, WatchEvent]]] = []
+        self._session = server.open_session(self, timeout_ms)
 
     # -- what can be done to it
 
@@ -269,11 +270,10 @@ class EmbeddedZooKeeper:
             return []
 
         def carry_out() -> list[Result]:
-            _demand_room(ops)
             done = self._server.multi(self._session, ops)
             return [result[0] if isinstance(result, tuple) else result for result in done.results]
 
-        return await self._do("multi", tuple(op.path for op in ops), carry_out)
+        return await self._do("multi", tuple(op.path for op in ops), carry_out, _bytes_of(ops))
 
     async def sync(self, path: str = "/") -> None:
         await self._do("sync", (path,), self.catch_up)
@@ -303,19 +303,24 @@ class EmbeddedZooKeeper:
 
     # -- inside
 
-    async def _do(self, name: str, paths: tuple[str, ...], carry_out: Callable[[], T]) -> T:
+    async def _do(self, name: str, paths: tuple[str, ...], carry_out: Callable[[], T], size: int = 0) -> T:
         server = self._server
         await server.pause()
         if self._state is not SessionState.CONNECTED:
             raise ZooKeeperError(ErrorCode.CONNECTION_LOSS, paths[0])
         call = Call(self._session, name, paths)
-        fault = server.fault(call)
+        # what is larger than a server takes costs the connection
+        fault = Fault.LOSS_BEFORE if size > MAX_BYTES else server.fault(call)
         if fault in (Fault.LOSS_BEFORE, Fault.EXPIRY_BEFORE):
             self._break(fault, paths[0])
         try:
             result = carry_out()
             if call.writes:
                 self.catch_up()
+        except MultiFailed as e:  # a client knows the paths that it asked for, and no others
+            raise MultiFailed(e.code, paths[e.index], e.index) from None
+        except ZooKeeperError as e:
+            raise ZooKeeperError(e.code, paths[0]) from None
         finally:
             if fault is not None:
                 self._break(fault, paths[0])
@@ -333,11 +338,10 @@ class EmbeddedZooKeeper:
 
     async def _write(self, name: str, op: Op) -> Result:
         def carry_out() -> Result:
-            _demand_room([op])
             result = self._server.write(self._session, op).results[0]
             return result[0] if isinstance(result, tuple) else result
 
-        return await self._do(name, (op.path,), carry_out)
+        return await self._do(name, (op.path,), carry_out, _bytes_of([op]))
 
     @property
     def _seen(self) -> ServerState[_Watch]:
@@ -370,13 +374,12 @@ class EmbeddedZooKeeper:
                 tell(state)
 
 
-def _demand_room(ops: Sequence[Op]) -> None:
-    """What is larger than a server takes costs the connection."""
-    size = sum(
-        _OVERHEAD_BYTES + len(op.path) + len(op.data or b"") for op in ops if isinstance(op, Create | SetData)
+def _bytes_of(ops: Sequence[Op]) -> int:
+    """Of the request that says this, roughly."""
+    return sum(
+        _OVERHEAD_BYTES + len(op.path) + (len(op.data or b"") if isinstance(op, Create | SetData) else 0)
+        for op in ops
     )
-    if size > MAX_BYTES:
-        raise ZooKeeperError(ErrorCode.CONNECTION_LOSS, ops[0].path)
 
 
 def _or_none(read: Callable[[str], T], path: str) -> T | None:
