@@ -23,6 +23,9 @@ class Family:
         """The names of the children; none also where the znode itself is missing."""
         return self._names.get(path, ())
 
+    def exists(self, path: str) -> bool:
+        return path in self.tree
+
     def get(self, path: str) -> Znode | None:
         return self.tree.get(path)
 
