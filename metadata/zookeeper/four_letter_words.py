@@ -35,13 +35,15 @@ def answer(word: bytes, service: ZooKeeperService, clients: Iterable[Client], fi
         case b"isro":
             return "rw"
         case b"srvr":
-            return _server(service, figures)
+            return _server(service, list(clients), figures)
         case b"stat":
+            counted = list(clients)
             lines = [
-                f" /{client.address}[1](queued=0,recved={client.received},sent={client.sent})\n"
-                for client in clients
+                f" /{client.address}[{1 if client.session else 0}]"
+                f"(queued={client.waiting},recved={client.received},sent={client.sent})\n"
+                for client in counted
             ]
-            version, _, rest = _server(service, figures).partition("\n")
+            version, _, rest = _server(service, counted, figures).partition("\n")
             return f"{version}\nClients:\n{''.join(lines)}\n{rest}"
         case b"mntr":
             return "".join(f"zk_{key}\t{value}\n" for key, value in _monitored(service, clients, figures))
@@ -49,11 +51,13 @@ def answer(word: bytes, service: ZooKeeperService, clients: Iterable[Client], fi
             return f"{word.decode()} is not executed because it is not in the whitelist.\n"
 
 
-def _server(service: ZooKeeperService, figures: Figures) -> str:
+def _server(service: ZooKeeperService, clients: list[Client], figures: Figures) -> str:
     low, mean, high = figures.latency_ms
     return (
         f"Zookeeper version: {VERSION}\n"
         f"Latency min/avg/max: {low:.0f}/{mean:.4f}/{high:.0f}\n"
+        f"Received: {sum(client.received for client in clients)}\n"
+        f"Sent: {sum(client.sent for client in clients)}\n"
         f"Connections: {figures.connections}\n"
         f"Outstanding: {figures.waiting}\n"
         f"Zxid: 0x{service.state.last_zxid:x}\n"

@@ -31,7 +31,8 @@ def frame_at(data: bytes | memoryview, position: int) -> bytes | None:
         return None
     size = int.from_bytes(head[4:8], "big")
     payload = bytes(data[position + _HEAD : position + _HEAD + size])
-    if len(payload) < size or crc32c(payload) != int.from_bytes(head[8:12], "big"):
+    # the checksum of nothing is zero, so a bare MAGIC before zeros would be a frame
+    if not payload or len(payload) < size or crc32c(payload) != int.from_bytes(head[8:12], "big"):
         return None
     return payload
 

@@ -10,7 +10,9 @@ from typing import Final
 ROOT: Final = "/"
 RESERVED: Final = "/zookeeper"
 """ZooKeeper's own; not part of what an application keeps there."""
-UNDELETABLE: Final = frozenset({ROOT, RESERVED, "/zookeeper/quota", "/zookeeper/config"})
+CONFIG: Final = "/zookeeper/config"
+QUOTA: Final = "/zookeeper/quota"
+UNDELETABLE: Final = frozenset({ROOT, RESERVED, CONFIG, QUOTA})
 
 _FORBIDDEN: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\uf8ff\ufff0-\uffff\U00010000-\U0010ffff]")
 

@@ -138,13 +138,13 @@ class ZooKeeperServer:
 
     async def _serve_connection(self, stream: trio.SocketStream) -> None:
         try:
-            peer: str = stream.socket.getpeername()[0]
+            peer, port = stream.socket.getpeername()[:2]
         except OSError:
             return  # it is gone already
         secured: trio.abc.Stream = stream
         if self._tls is not None:
             secured = trio.SSLStream(stream, self._tls, server_side=True)
-        client = Client(peer, (Identity("ip", peer),))
+        client = Client(f"{peer}:{port}", (Identity("ip", peer),))
         connection = _Connection(client, secured, DirectSocket(secured))
         self._connections[client] = connection
         try:

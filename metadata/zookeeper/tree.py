@@ -9,7 +9,7 @@ from typing import Final
 
 from quorate.metadata.checks import check
 from quorate.metadata.zookeeper.acls import OPEN, READ_ONLY, Acl
-from quorate.metadata.zookeeper.paths import ROOT, name_of, parent_of
+from quorate.metadata.zookeeper.paths import CONFIG, QUOTA, RESERVED, ROOT, is_reserved, name_of, parent_of
 from quorate.metadata.zookeeper.transactions import (
     AclSet,
     Checked,
@@ -86,9 +86,10 @@ class ZnodeTree:
         """Ephemerals by session, oldest first."""
         self.before_change: Callable[[str], None] | None = None
         """Told the path of each znode that is about to change or vanish, while a snapshot is written."""
-        for path in (ROOT, "/zookeeper", "/zookeeper/config", "/zookeeper/quota"):
+        for path in (ROOT, RESERVED, CONFIG, QUOTA):
             if path not in self.nodes:
-                self.nodes[path] = Node(b"", READ_ONLY if path.endswith("config") else OPEN, 0, 0, 0)
+                self.nodes[path] = Node(b"", READ_ONLY if path == CONFIG else OPEN, 0, 0, 0)
+                self.nodes[path].aversion = -1 if path == CONFIG else 0  # so has ZooKeeper 3.8
         for path, node in self.nodes.items():
             if path != ROOT:
                 check(parent_of(path) in self.nodes, f"{path} has no parent: this is no whole tree")
@@ -97,9 +98,6 @@ class ZnodeTree:
                 parent.children[name_of(path)] = None
             if node.owner:
                 self.owned.setdefault(node.owner, {})[path] = None
-        # the two of ZooKeeper's own were never created by a transaction
-        reserved = self.nodes["/zookeeper"]
-        reserved.creates = max(reserved.creates, 2)
 
     def __len__(self) -> int:
         return len(self.nodes)
@@ -218,7 +216,7 @@ def newest_zxid(tree: ZnodeTree) -> int:
 def all_znodes(tree: ZnodeTree) -> Iterator[Znode]:
     """Without what is ZooKeeper's own; in no order."""
     for path, node in tree.nodes.items():
-        if not path.startswith("/zookeeper/") and path != "/zookeeper":
+        if not is_reserved(path):
             yield Znode(path, node.data, node.stat())
 
 

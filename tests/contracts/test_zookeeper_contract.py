@@ -2,6 +2,7 @@
 stats, the same errors."""
 
 import random
+import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from typing import Final
@@ -50,20 +51,22 @@ class Bench:
         return await self._stack.enter_async_context(self.ensemble.connect())
 
 
-async def _ensemble(kind: str, request: pytest.FixtureRequest, stack: AsyncExitStack) -> Ensemble:
+async def _ensemble(
+    kind: str, request: pytest.FixtureRequest, stack: AsyncExitStack, *, chroot: bool = True
+) -> Ensemble:
     if kind == "embedded":
         return Embedded()
     if kind == "real":
         port: int = request.getfixturevalue("real_port")
     else:
         port = await stack.enter_async_context(ours(request.getfixturevalue("tmp_path")))
-    if kind == "ours":
+    if kind == "ours" or not chroot:
         return ThroughKazoo(port)
     # the real one is shared: each test has a tree of its own
-    chroot = f"/{abs(hash(request.node.nodeid)):x}"
+    own = f"/{uuid.uuid4().hex}"
     async with ThroughKazoo(port).connect() as session:
-        await session.create(chroot)
-    return ThroughKazoo(port, chroot)
+        await session.create(own)
+    return ThroughKazoo(port, own)
 
 
 @pytest.fixture(params=KINDS)
@@ -223,6 +226,29 @@ class TestData:
         await states.wait(SessionState.CONNECTED)
 
         assert await bench.zk.exists("/much") is None
+
+
+@pytest.mark.parametrize("kind", ["embedded", "ours", "real"])
+async def test_what_is_there_before_anything_is(kind: str, request: pytest.FixtureRequest) -> None:
+    """ZooKeeper's own, as 3.8 has it."""
+    async with AsyncExitStack() as stack:
+        ensemble = await _ensemble(kind, request, stack, chroot=False)
+        zk = await stack.enter_async_context(ensemble.connect())
+        paths = ["/zookeeper", "/zookeeper/config", "/zookeeper/quota"]
+
+        found = await zk.get_many(paths)
+        assert [one and one.stat for one in found] == [
+            Stat(0, 0, 0, 0, 0, -2, 0, 0, 0, 2, 0),
+            Stat(0, 0, 0, 0, 0, 0, -1, 0, 0, 0, 0),
+            Stat(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0),
+        ]
+        assert sorted(await zk.children("/zookeeper")) == ["config", "quota"]
+        for path in ("/", *paths):
+            assert await refusal(zk.delete(path)) is ErrorCode.BAD_ARGUMENTS
+        assert await refusal(zk.set("/zookeeper/config", b"")) is ErrorCode.NO_AUTH
+        root = await zk.exists("/")
+        assert root is not None
+        assert (root.czxid, root.ephemeral_owner, root.version) == (0, 0, 0)
 
 
 class TestSequences:
