@@ -104,6 +104,43 @@ def _storage(error: StorageRefused) -> CommandError:
 _Table = tuple[tuple[type[BaseException], Callable[[Any], CommandError]], ...]
 
 
+def _zookeeper_table() -> _Table:
+    """Raised only where ZooKeeper is asked; its client is not loaded to name them."""
+    client = sys.modules.get("quorate.metadata.zookeeper.client")
+    if client is None:
+        return ()
+    from quorate.metadata.zookeeper import dump, znodes
+
+    return (
+        (client.CannotConnect, lambda error: NoAnswer(error.what, why=error.why, remedy=error.remedy)),
+        (dump.DumpUnreadable, lambda error: Refused("This is no dump.", why=str(error))),
+        (znodes.ZooKeeperError, _zookeeper),
+    )
+
+
+def _zookeeper(error: Any) -> CommandError:
+    """ZooKeeper says a code and nothing else."""
+    from quorate.metadata.zookeeper.znodes import ErrorCode
+
+    if error.outcome_unknown:
+        return NoAnswer(
+            f"The connection to ZooKeeper was lost ({error.code.name}).",
+            where=error.path or None,
+            why="what was being written may have been written",
+            remedy="look at what is there before you try again",
+        )
+    remedies = {
+        ErrorCode.NO_NODE: "`quorate zookeeper ls` shows what is there; a chroot must exist",
+        ErrorCode.NO_AUTH: "name credentials in --command-config (quorate.zookeeper.digest or .sasl)",
+        ErrorCode.AUTH_FAILED: "check the credentials in --command-config",
+    }
+    return Refused(
+        f"ZooKeeper refused: {error.code.name}.",
+        where=error.path or None,
+        remedy=remedies.get(error.code, "the code is explained in ZooKeeper's KeeperException"),
+    )
+
+
 @functools.cache
 def _table() -> _Table:
     """The first kind that fits counts, so a subclass stands before its base. Made when something went wrong."""
@@ -116,7 +153,6 @@ def _table() -> _Table:
     here = (
         ("quorate.broker.main", "CannotJoin"),
         ("quorate.broker.zookeeper_registration", "CannotRegister"),
-        ("quorate.metadata.zookeeper.client", "CannotConnect"),
     )
     cannot_run: _Table = tuple(
         (getattr(sys.modules[module], name), lambda error: Refused(str(error)))
@@ -125,6 +161,7 @@ def _table() -> _Table:
     )
     return (
         *cannot_run,
+        *_zookeeper_table(),
         (CommandError, lambda error: error),
         (_UsageError, _usage),
         (KeyboardInterrupt, lambda _: Interrupted("")),

@@ -1,5 +1,6 @@
 """How a node writes its own log: for people, or one JSON object a line; to stderr unless told otherwise."""
 
+import enum
 import logging
 import sys
 from typing import Any, Final, TextIO
@@ -16,10 +17,22 @@ _LEVELS: Final = {
 }
 
 
+class LogForm(enum.StrEnum):
+    """The choices of quorate.log.format."""
+
+    CONSOLE = "console"
+    JSON = "json"
+
+
 def configure_logs(config: NodeConfig, stream: TextIO | None = None) -> None:
     """For the whole process; with several nodes in one process the last one's format and level count."""
+    configure_process_logs(LogForm(config.log_format), config.log_level, stream)
+
+
+def configure_process_logs(form: LogForm, level: str = "info", stream: TextIO | None = None) -> None:
+    """For a process that is no node."""
     stream = stream or sys.stderr
-    as_json = config.log_format == "json"
+    as_json = form is LogForm.JSON
     processors: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -31,7 +44,7 @@ def configure_logs(config: NodeConfig, stream: TextIO | None = None) -> None:
         processors.append(_for_people(colors=stream is not None and stream.isatty()))
     structlog.configure(
         processors=processors,
-        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[config.log_level]),
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
         logger_factory=structlog.WriteLoggerFactory(file=stream),
         cache_logger_on_first_use=True,
     )

@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple
 
-import attrs
 import trio
 from kazoo.client import KazooClient, TransactionRequest
 from kazoo.exceptions import (
@@ -42,7 +41,7 @@ from kazoo.retry import KazooRetry
 from kazoo.security import ACL, Id
 
 from quorate.metadata.zookeeper.acls import Acl
-from quorate.metadata.zookeeper.interface import Watcher
+from quorate.metadata.zookeeper.interface import ConnectSettings, Watcher
 from quorate.metadata.zookeeper.znodes import (
     ANY_VERSION,
     Check,
@@ -76,33 +75,18 @@ _EVENTS: Final = {
 }
 _UNKNOWN_SESSION: Final = -12
 
-
-@attrs.frozen(kw_only=True)
-class ConnectSettings:
-    """Where the ensemble is and how it is spoken to."""
-
-    hosts: str
-    """`HOST:PORT,HOST:PORT/chroot`."""
-    session_timeout_ms: int = 18_000
-    """Asked for; Kafka's zookeeper.session.timeout.ms."""
-    connect_timeout_ms: int = 18_000
-    digest: str | None = attrs.field(default=None, repr=False)
-    """`name:password` for znodes with `digest` in their ACL."""
-    sasl: dict[str, str] | None = attrs.field(default=None, repr=False)
-    """kazoo's `sasl_options`: mechanism, username, password, service. Needs the package pure-sasl."""
-    tls: bool = False
-    ca_file: str | None = None
-    cert_file: str | None = None
-    key_file: str | None = None
-    key_password: str | None = attrs.field(default=None, repr=False)
-    verify_host: bool = True
-    """Whether the certificate must name the host that was connected to."""
-    acl: tuple[Acl, ...] | None = None
-    """Of what is created; None: everybody may do everything."""
+_logger = logging.getLogger("kazoo.client")
+_logger.addHandler(logging.NullHandler())  # where nobody wants to hear them, its words go nowhere
 
 
 class CannotConnect(Exception):
-    """No session came about: what, where, why, what to do."""
+    """No session came about: what, why, what to do."""
+
+    def __init__(self, what: str, *, why: str, remedy: str) -> None:
+        super().__init__(f"{what}\n  why: {why}\n  what to do: {remedy}")
+        self.what: Final = what
+        self.why: Final = why
+        self.remedy: Final = remedy
 
 
 @contextlib.asynccontextmanager
@@ -207,13 +191,12 @@ class KazooZooKeeper:
         """Whether the ensemble is believed to know them."""
         self._handler = _Handler()
         self._acl = [ACL(a.permissions, Id(a.scheme, a.id)) for a in settings.acl or ()] or None
-        logger = logging.getLogger("kazoo.client")
         self._client = _Client(
             hosts=settings.hosts,
             timeout=settings.session_timeout_ms / 1000,
             handler=self._handler,
             auth_data=None if settings.digest is None else [("digest", settings.digest)],
-            sasl_options=settings.sasl,
+            sasl_options=None if settings.sasl is None else dict(settings.sasl),
             default_acl=self._acl,
             connection_retry=KazooRetry(
                 max_tries=-1, delay=0.05, max_delay=1.0, sleep_func=self._handler.sleep_func
@@ -224,7 +207,7 @@ class KazooZooKeeper:
             keyfile=settings.key_file,
             keyfile_password=settings.key_password,
             check_hostname=settings.tls and settings.verify_host,
-            logger=logger,
+            logger=_logger,
         )
         self._client.add_listener(self._on_kazoo_state)
 
@@ -238,9 +221,9 @@ class KazooZooKeeper:
                 await self._moved.wait()
             return
         raise CannotConnect(
-            f"No ZooKeeper session at {self._settings.hosts}.\n"
-            f"  why: nobody answered within {self._settings.connect_timeout_ms} ms\n"
-            "  what to do: check the addresses, that the servers run, and what they ask for: TLS, or a login"
+            f"No ZooKeeper session at {self._settings.hosts}.",
+            why=f"nobody answered within {self._settings.connect_timeout_ms} ms",
+            remedy="check the addresses, that the servers run, and what they ask for: TLS, or a login",
         )
 
     async def close(self) -> None:

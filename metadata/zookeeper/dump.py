@@ -12,7 +12,7 @@ from typing import Final
 
 from quorate.metadata.zookeeper.znodes import Stat, Tree, Znode
 
-_STAT_KEYS: Final = {
+STAT_KEYS: Final = {
     "czxid": "czxid",
     "mzxid": "mzxid",
     "ctime": "ctime",
@@ -40,7 +40,7 @@ def dump_lines(tree: Tree) -> Iterator[str]:
     for path in sorted(tree):
         node = tree[path]
         data = None if node.data is None else base64.b64encode(node.data).decode()
-        stat = {key: getattr(node.stat, name) for key, name in _STAT_KEYS.items()}
+        stat = {key: getattr(node.stat, name) for key, name in STAT_KEYS.items()}
         yield json.dumps(
             {"path": path, "data_b64": data, "stat": stat}, separators=(",", ":"), ensure_ascii=False
         )
@@ -66,7 +66,7 @@ def _znode(number: int, line: str) -> Znode:
     try:
         row = json.loads(line)
         path, data, stat = row["path"], row["data_b64"], row["stat"]
-        numbers = {name: stat[key] for key, name in _STAT_KEYS.items()}
+        numbers = {name: stat[key] for key, name in STAT_KEYS.items()}
         if not isinstance(path, str) or not path.startswith("/"):
             raise DumpUnreadable(number, f"a path begins with /, and this is {path!r}")
         if any(type(value) is not int for value in numbers.values()):

@@ -6,13 +6,40 @@ one whose `outcome_unknown` is true may have been carried out. Nothing is retrie
 that is sent twice can fail for its own sake.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+import attrs
+
+from quorate.metadata.zookeeper.acls import Acl
 from quorate.metadata.zookeeper.znodes import ANY_VERSION, Op, Result, SessionState, Stat, WatchEvent, Znode
 
 Watcher = Callable[[WatchEvent], None]
 """Called once, in the event loop's thread, when the watched thing changes; not called when the session is lost."""
+
+
+@attrs.frozen(kw_only=True)
+class ConnectSettings:
+    """Where the ensemble is and how it is spoken to."""
+
+    hosts: str
+    """`HOST:PORT,HOST:PORT/chroot`."""
+    session_timeout_ms: int = 18_000
+    """Asked for; Kafka's zookeeper.session.timeout.ms."""
+    connect_timeout_ms: int = 18_000
+    digest: str | None = attrs.field(default=None, repr=False)
+    """`name:password` for znodes with `digest` in their ACL."""
+    sasl: Mapping[str, str] | None = attrs.field(default=None, repr=False)
+    """kazoo's `sasl_options`: mechanism, username, password, service. Needs the package pure-sasl."""
+    tls: bool = False
+    ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+    key_password: str | None = attrs.field(default=None, repr=False)
+    verify_host: bool = True
+    """Whether the certificate must name the host that was connected to."""
+    acl: tuple[Acl, ...] | None = None
+    """Of what is created; None: everybody may do everything."""
 
 
 class ZooKeeper(Protocol):

@@ -17,9 +17,9 @@ import pytest
 import trio
 from kazoo.client import KazooClient
 
-from quorate.metadata.zookeeper.client import ConnectSettings, KazooZooKeeper, connected
+from quorate.metadata.zookeeper.client import KazooZooKeeper, connected
 from quorate.metadata.zookeeper.embedded import EmbeddedServer
-from quorate.metadata.zookeeper.interface import ZooKeeper
+from quorate.metadata.zookeeper.interface import ConnectSettings, ZooKeeper
 from quorate.metadata.zookeeper.server import running_server
 from tests.e2e.java.artifacts import class_path
 
