@@ -32,6 +32,7 @@ GROUPS: Final = (
     Group("storage", "Give a node's directory its identity; recover and restore it."),
     Group("controller", "Run a controller."),
     Group("broker", "Run a broker."),
+    Group("kafka", "Run Apache Kafka's own brokers on this quorum."),
     Group("quorum", "Who leads, who follows, how far behind; who votes."),
     Group("topics", "List, create, describe, alter and delete topics."),
     Group("brokers", "List, describe and unregister brokers."),

@@ -27,6 +27,7 @@ from quorate.admin.ports import LOOPBACK, HeldPorts
 from quorate.broker.config import BrokerConfig
 from quorate.controller.config import ControllerConfig
 from quorate.metadata.connection import ClientSecurity
+from quorate.metadata.features import DEFAULT_METADATA_VERSION, default_features
 from quorate.metadata.ids import NodeId, random_uuid, uuid_to_text
 from quorate.metadata.log.directory import FormatPlan, InitialVoter, Quorum, format_directory
 from quorate.metadata.settings import read
@@ -115,6 +116,10 @@ class Wanted:
     broker_settings: Mapping[str, str] = attrs.field(factory=dict)
     client_settings: Mapping[str, str] = attrs.field(factory=dict)
     """What an administrator's client needs, where the nodes ask who is there."""
+    metadata_version: int = DEFAULT_METADATA_VERSION
+    """Of a new cluster, with the features that go with it."""
+    cluster_id: str | None = None
+    """Of a new cluster; None: one is drawn."""
 
 
 def lay_out(
@@ -283,7 +288,7 @@ def _begin(directory: pathlib.Path, ports: HeldPorts, rng: random.Random, wanted
     brokers = DEFAULT_BROKERS if wanted.brokers is None else wanted.brokers
     files = ClusterFiles(
         directory=directory,
-        cluster_id=uuid_to_text(random_uuid(rng)),
+        cluster_id=wanted.cluster_id or uuid_to_text(random_uuid(rng)),
         controllers=tuple(
             _plan(directory, "controller", NodeId(1 + index), ports, rng) for index in range(controllers)
         ),
@@ -300,7 +305,7 @@ def _begin(directory: pathlib.Path, ports: HeldPorts, rng: random.Random, wanted
         extra = wanted.controller_settings if node.role == "controller" else wanted.broker_settings
         _write_config(node, files.bootstrap_controllers, extra)
     for node in files.nodes:
-        _format(node, files.cluster_id, voters, rng)
+        _format(node, files.cluster_id, voters, rng, wanted.metadata_version)
     if wanted.client_settings:
         lines = (f"{key}={value}\n" for key, value in wanted.client_settings.items())
         (directory / _CLIENT).touch(mode=0o600)  # passwords are nobody else's to read
@@ -344,7 +349,13 @@ def _write_config(node: NodeFiles, controllers: str, extra: Mapping[str, str]) -
     node.config.write_text("\n".join(lines) + "\n")
 
 
-def _format(node: NodeFiles, cluster_id: str, voters: tuple[InitialVoter, ...], rng: random.Random) -> None:
+def _format(
+    node: NodeFiles,
+    cluster_id: str,
+    voters: tuple[InitialVoter, ...],
+    rng: random.Random,
+    metadata_version: int = DEFAULT_METADATA_VERSION,
+) -> None:
     """`quorate storage format`, with the first voters for controllers and with none for brokers."""
     is_controller = node.role == "controller"
     plan = FormatPlan(
@@ -355,5 +366,7 @@ def _format(node: NodeFiles, cluster_id: str, voters: tuple[InitialVoter, ...], 
         is_controller=is_controller,
         quorum=Quorum.INITIAL_CONTROLLERS if is_controller else Quorum.NONE,
         initial=voters,
+        metadata_version=metadata_version,
+        other_features=tuple(default_features(metadata_version).items()),
     )
     format_directory(plan, rng)

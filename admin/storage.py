@@ -1,6 +1,7 @@
 """`quorate storage`: give a node's directory its identity, look at it, draw an id; the options are kafka-storage's.
 
-And what Kafka has no tool for: a new quorum from what is left of an old one, or from a backup.
+And what Kafka has no tool for: a new quorum from what is left of an old one, or from a backup; to and from Kafka's own
+controllers.
 """
 
 import pathlib
@@ -10,10 +11,11 @@ from typing import Annotated, Any
 
 import typer
 
-from quorate.admin import parsing, recovering, restoring
+from quorate.admin import kraft_export, kraft_import, parsing, recovering, restoring
 from quorate.admin.asking import confirm, looks_offline
 from quorate.admin.client_settings import load_client_settings
 from quorate.admin.errors import WrongUsage
+from quorate.admin.kafka_storage import format_kafka_broker
 from quorate.admin.node_files import load_controller, load_either
 from quorate.admin.options import ConfigArgument, command_group
 from quorate.admin.output import Printer
@@ -25,11 +27,13 @@ from quorate.metadata.features import (
     DEFAULT_METADATA_VERSION,
     KRAFT_VERSION,
     METADATA_VERSION,
+    NEEDED_METADATA_VERSION,
     SUPPORTED,
+    default_features,
     describe_level,
     parse_metadata_version,
 )
-from quorate.metadata.ids import Endpoint, random_uuid, uuid_from_text, uuid_to_text
+from quorate.metadata.ids import Endpoint, NodeId, random_uuid, uuid_from_text, uuid_to_text
 from quorate.metadata.log.directory import (
     DirectoryInfo,
     FormatPlan,
@@ -94,6 +98,14 @@ IgnoreFormattedOption = Annotated[
     ),
 ]
 
+KafkaBrokerOption = Annotated[
+    bool,
+    typer.Option(
+        "--kafka-broker",
+        help="CONFIG is of one of Apache Kafka's own brokers: its log directories get their meta.properties.",
+    ),
+]
+
 
 @app.command("format")
 @looks_offline
@@ -108,6 +120,7 @@ def format_storage(
     feature: FeatureOption = None,
     add_scram: AddScramOption = None,
     ignore_formatted: IgnoreFormattedOption = False,
+    kafka_broker: KafkaBrokerOption = False,
 ) -> None:
     """Formats a directory, once, before its node's first start.
 
@@ -118,6 +131,13 @@ def format_storage(
     committed could be lost. Format it with --no-initial-controllers: it then follows, and does not vote.
     """
     _check_cluster_id(cluster_id)
+    if kafka_broker:
+        _check_alone(
+            standalone, initial_controllers, no_initial_controllers, release_version, feature, add_scram
+        )
+        rng = random.SystemRandom()
+        format_kafka_broker(printer, config, cluster_id, ignore_formatted=ignore_formatted, rng=rng)
+        return
     node = load_either(config)
     metadata_version, others = _features(release_version, feature)
     plan = FormatPlan(
@@ -145,6 +165,15 @@ def format_storage(
         "already_formatted": done.already,
     }
     printer.show(document, _formatted_text(node, metadata_version, already=done.already))
+
+
+def _check_alone(*said: object) -> None:
+    if any(said):
+        raise WrongUsage(
+            "--kafka-broker goes with no option of the quorum.",
+            why="a broker's directories hold who it is; voters, features and users stand in the quorum's log",
+            remedy="leave out all but --cluster-id and --ignore-formatted",
+        )
 
 
 def _controller_endpoint(node: NodeConfig) -> Endpoint | None:
@@ -237,7 +266,10 @@ def _features(release: str | None, texts: list[str] | None) -> tuple[int, list[t
             why="the voters are always kept in the log, which is kraft.version 1",
             remedy="leave it out",
         )
-    return metadata_version, [(name, level) for name, level in others if name != KRAFT_VERSION]
+    wanted_levels = {**default_features(metadata_version), **dict(others)}
+    for name, level in wanted_levels.items():
+        _check_dependencies(name, level, metadata_version)
+    return metadata_version, [(name, level) for name, level in wanted_levels.items() if name != KRAFT_VERSION]
 
 
 def _credentials(texts: list[str] | None) -> list[UserScramCredentialRecord]:
@@ -256,6 +288,17 @@ def _credentials(texts: list[str] | None) -> list[UserScramCredentialRecord]:
             said.name, said.mechanism, salt=salt, salted_password=salted, iterations=said.iterations
         )
     return list(found.values())
+
+
+def _check_dependencies(name: str, level: int, metadata_version: int) -> None:
+    for since, needed in NEEDED_METADATA_VERSION.get(name, ()):
+        if level >= since and metadata_version < needed:
+            raise WrongUsage(
+                f"{name} {level} cannot be formatted.",
+                why=f"it depends on metadata.version {describe_level(needed)} or newer, and "
+                f"{describe_level(metadata_version)} is to be formatted",
+                remedy=f"give --feature {METADATA_VERSION}={needed}",
+            )
 
 
 def _check_offered(name: str, level: int) -> None:
@@ -345,6 +388,114 @@ def _log_text(info: DirectoryInfo) -> str:
     log = info.log
     batches = f"{log.batches} batches in {log.segments} segments"
     return f"offsets {log.start} to {log.end.offset}, last epoch {log.end.epoch}; {batches}"
+
+
+# --- from Kafka's controllers, and back
+
+
+@app.command("import-kraft")
+@looks_offline
+def import_kraft_storage(
+    printer: Printer,
+    directories: Annotated[
+        list[pathlib.Path],
+        typer.Argument(
+            metavar="DIRECTORY…", help="The metadata.log.dir of each of Kafka's stopped controllers."
+        ),
+    ],
+    config: Annotated[
+        pathlib.Path,
+        typer.Option(
+            "--config", metavar="CONFIG", help="The configuration of a controller of the new quorum."
+        ),
+    ],
+    initial_controllers: InitialControllersOption = None,
+) -> None:
+    """Takes a cluster over from Apache Kafka's controllers.
+
+    Makes a controller's directory with the log and the snapshot of the longest of the logs that are named: cluster id,
+    offsets, epochs and topic ids stay, so brokers keep their data. Run it once for each of the new voters, with the
+    same directories and the same list; without a list the new quorum has this one voter. See docs/kafka-brokers.md.
+    """
+    node = load_controller(config)
+    with printer.progress("Reading"):
+        source = kraft_import.look(directories)
+    done = kraft_import.import_kraft(
+        source,
+        directory=node.metadata_log_dir,
+        node_id=node.node_id,
+        listener=node.controller_listener_names[0],
+        endpoint=_controller_endpoint(node),
+        initial=_initial(initial_controllers),
+        rng=random.SystemRandom(),
+    )
+    printer.show(kraft_import.document(done), *kraft_import.lines(done))
+
+
+@app.command("export-kraft")
+@looks_offline
+def export_kraft_storage(
+    printer: Printer,
+    directory: Annotated[
+        pathlib.Path,
+        typer.Argument(metavar="DIRECTORY", help="The metadata.log.dir of a stopped controller."),
+    ],
+    into: Annotated[
+        pathlib.Path,
+        typer.Option("--into", metavar="DIRECTORY", help="Make it here; must be missing or empty."),
+    ],
+    node_id: Annotated[
+        int, typer.Option("--node-id", metavar="ID", min=0, help="The controller of Kafka's that it is for.")
+    ],
+    dynamic: Annotated[
+        str | None,
+        typer.Option(
+            "--dynamic",
+            metavar="ID@HOST:PORT:DIRECTORY_ID,…",
+            help="Its controllers, whose voters stand in the log (kraft.version 1).",
+        ),
+    ] = None,
+    static: Annotated[
+        str | None,
+        typer.Option(
+            "--static",
+            metavar="ID,…",
+            help="The ids of its controllers, which are configured with controller.quorum.voters (kraft.version 0).",
+        ),
+    ] = None,
+    listener: Annotated[
+        str, typer.Option("--listener", metavar="NAME", help="The controllers' listener, for --dynamic.")
+    ] = "CONTROLLER",
+) -> None:
+    """Gives a cluster back to Apache Kafka's controllers.
+
+    Of the controllers' directories take the one with the highest last epoch, then the highest offset (`quorate storage
+    info`). Run it once for each of Kafka's controllers, with the same DIRECTORY.
+    """
+    if (dynamic is None) is (static is None):
+        raise WrongUsage(
+            "Nothing says, or two options say, how Kafka's controllers know each other.",
+            remedy="give one of --dynamic and --static",
+        )
+    rng, id = random.SystemRandom(), NodeId(node_id)
+    if dynamic is not None:
+        done = kraft_export.export_dynamic(
+            directory, into, node_id=id, listener=listener, initial=_initial(dynamic), rng=rng
+        )
+    else:
+        done = kraft_export.export_static(directory, into, node_id=id, voter_ids=_ids(static or ""), rng=rng)
+    printer.show(kraft_export.document(done), *kraft_export.lines(done))
+
+
+def _ids(text: str) -> list[NodeId]:
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts) or len(set(parts)) != len(parts):
+        raise WrongUsage(
+            "--static cannot be used.",
+            why=f"{text!r} is no list of different ids",
+            remedy="write the ids of all of Kafka's controllers, with commas between",
+        )
+    return [NodeId(int(part)) for part in parts]
 
 
 # --- recover and restore

@@ -35,7 +35,7 @@ from quorate.metadata.views import (
     answer_topic_partitions,
     unknown_names,
 )
-from quorate.metadata.wire import cluster, configs, log_dirs, tokens
+from quorate.metadata.wire import cluster, configs, groups, log_dirs, tokens
 from quorate.metadata.wire.table import APIS
 
 _Read = Callable[[Call, MetadataImage], Any]
@@ -78,6 +78,7 @@ class BrokerServer:
             configs.DescribeConfigsRequest.api_key: self._describe_configs,
             tokens.DescribeDelegationTokenRequest.api_key: self._describe_tokens,
             log_dirs.DescribeLogDirsRequest.api_key: self._describe_log_dirs,
+            groups.ListGroupsRequest.api_key: self._list_groups,
             **{kind.api_key: self._same_everywhere for kind in SAME_EVERYWHERE},  # type: ignore[attr-defined]
         }
         forwarded = (key for key, api in APIS.items() if api.forwardable)
@@ -156,6 +157,10 @@ class BrokerServer:
             log_dir=str(directory), total_bytes=disk.total, usable_bytes=disk.free
         )
         return log_dirs.DescribeLogDirsResponse(results=(found,))
+
+    def _list_groups(self, call: Call, image: MetadataImage) -> Any:
+        """A broker without topic data coordinates no group. Kafka's kafka-configs asks before it describes groups."""
+        return groups.ListGroupsResponse()
 
     def _describe_tokens(self, call: Call, image: MetadataImage) -> Any:
         return answer_describe_tokens(

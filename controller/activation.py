@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from quorate.controller import eligible_leaders
 from quorate.controller.context import Context
 from quorate.controller.result import ControllerResult
 from quorate.metadata import features
@@ -35,9 +36,12 @@ def activate(
     if is_new(context.image):
         first = bootstrap or features.format_records()
         records += first
+        if eligible_leaders.begins(first):
+            records += eligible_leaders.first_records(context.image, context.config)
         level = _metadata_version(first)
         if level >= features.MIGRATION_SINCE:
-            records.append(ZkMigrationStateRecord(zk_migration_state=MigrationState.NONE.value))
+            state = MigrationState.PRE_MIGRATION if context.config.migration_enabled else MigrationState.NONE
+            records.append(ZkMigrationStateRecord(zk_migration_state=state.value))
     return ControllerResult(records, None)
 
 

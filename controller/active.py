@@ -41,17 +41,18 @@ from quorate.controller.events import (
     Turn,
 )
 from quorate.controller.faults import Situation, rejection
+from quorate.controller.migration import mode
 from quorate.controller.mutation_quota import Allowance, MutationQuotas
 from quorate.controller.operations import HANDLERS, STRICT_SINCE
 from quorate.controller.policies import NO_POLICIES, Policies
 from quorate.controller.purgatory import Parked, Purgatory
-from quorate.controller.requests import Answer, PendingRequest
+from quorate.controller.requests import Answer, OwnOperation, PendingRequest
 from quorate.controller.result import ControllerResult
 from quorate.controller.sessions import BrokerSessions
 from quorate.controller.speculation import Link, Speculation
 from quorate.controller.tasks import Task, Tasks
 from quorate.metadata.batch import RecordBatch
-from quorate.metadata.checks import RequestRejected, check
+from quorate.metadata.checks import ErrorCode, RequestRejected, check
 from quorate.metadata.features import METADATA_VERSION, SUPPORTED, describe_level
 from quorate.metadata.ids import Epoch, Offset
 from quorate.metadata.image.delta import MetadataDelta
@@ -305,9 +306,10 @@ class ActiveController:
         if not office.activated:
             self._activate(office, outcome)
         image = office.speculation.image
-        for task in office.tasks.due(image, outcome.now_ms):
-            outcome.notes.append(task.name)
-            self._run_task(office, task, outcome)
+        if not mode.is_handed_back(image):
+            for task in office.tasks.due(image, outcome.now_ms):
+                outcome.notes.append(task.name)
+                self._run_task(office, task, outcome)
         while (
             office.queue
             and outcome.operations < MAX_OPERATIONS_PER_TURN
@@ -343,7 +345,7 @@ class ActiveController:
             return
         context = self._context(office, pending, outcome.now_ms, outcome.wall_ms)
         try:
-            result = HANDLERS[type(pending.request)](context, pending.request)
+            result = self._decide(office, context, pending.request)
             deltas = office.speculation.add(result.records, atomic=result.atomic, wall_ms=outcome.wall_ms)
         except RequestRejected as refusal:
             self.counters.requests_rejected += 1
@@ -367,6 +369,20 @@ class ActiveController:
             outcome.answers.append(answer)
         else:
             outcome.answers.append(pending.answer_unless_replaced(answer.response, self._whom_to_ask()))
+
+    def _decide(self, office: _Office, context: Context, request: Any) -> ControllerResult[Any]:
+        if isinstance(request, OwnOperation):
+            if request.epoch != office.epoch:
+                raise rejection(Situation.NOT_ACTIVE, f"{request.name} belongs to epoch {request.epoch}.")
+            result = request.run(context)
+            if request.settles:
+                for broker_id in isr.brokers_to_settle(context.image):
+                    office.tasks.settle(broker_id, context.image)
+            return result
+        why = mode.why_closed(context.image, request)
+        if why is not None:
+            raise RequestRejected(ErrorCode.not_controller, why)
+        return HANDLERS[type(request)](context, request)
 
     def _run_task(self, office: _Office, task: Task, outcome: _Outcome) -> None:
         context = self._context(office, None, outcome.now_ms, outcome.wall_ms)

@@ -65,7 +65,9 @@ def place_partitions(context: Context, count: int, replication_factor: int) -> l
     candidates = (
         Candidate(id=broker.id, rack=broker.rack, fenced=broker.fenced)
         for broker in context.image.cluster.brokers.values()
-        if not broker.in_controlled_shutdown and not (only_with_data and is_lightweight(broker))
+        if not broker.in_controlled_shutdown
+        and not broker.takes_nothing_new
+        and not (only_with_data and is_lightweight(broker))
     )
     return place(candidates, partition_count=count, replication_factor=replication_factor, rng=context.rng)
 

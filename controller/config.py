@@ -9,7 +9,7 @@ import attrs
 
 from quorate.metadata.config_keys import ConfigType
 from quorate.metadata.node_config import NodeConfig
-from quorate.metadata.settings import Reader, at_least, own_setting, seconds_as_ms, setting
+from quorate.metadata.settings import Reader, at_least, own_setting, plugin_setting, seconds_as_ms, setting
 
 MAX_RECORDS_PER_BATCH = 10_000
 
@@ -47,6 +47,43 @@ class ControllerConfig(NodeConfig):
         "delegation.token.expiry.check.interval.ms", unit="ms"
     )
 
+    migration_enabled: bool = plugin_setting(
+        "zookeeper.metadata.migration.enable",
+        ConfigType.BOOLEAN,
+        "false",
+        "Whether this quorum takes over a cluster from ZooKeeper. Set it before the controllers start for the first "
+        "time; nothing is copied before `quorate migrate run`.",
+    )
+    zookeeper_connect: str = plugin_setting(
+        "zookeeper.connect",
+        ConfigType.STRING,
+        "",
+        "The ZooKeeper that the cluster is moved from: HOST:PORT,HOST:PORT/chroot.",
+    )
+    zookeeper_session_timeout_ms: int = plugin_setting(
+        "zookeeper.session.timeout.ms", ConfigType.INT, "18000", "How long ZooKeeper keeps a session alive."
+    )
+    migration_min_batch_size: int = plugin_setting(
+        "zookeeper.metadata.migration.min.batch.size",
+        ConfigType.INT,
+        "200",
+        "How many records are gathered for a batch while copying from ZooKeeper.",
+    )
+    password_encoder_secret: str | None = plugin_setting(
+        "password.encoder.secret",
+        ConfigType.PASSWORD,
+        "",
+        "Decodes the passwords among brokers' dynamic configs in ZooKeeper: the brokers' own.",
+        convert=lambda text: text or None,
+    )
+    migration_max_deleted_percent: int = own_setting(
+        "migration.max.deleted.percent",
+        ConfigType.INT,
+        "50",
+        "Writing to ZooKeeper stops if it would delete more than this share of the topics there at once.",
+        allowed=at_least(0, 100),
+    )
+
     max_records_per_operation: int = own_setting(
         "max.records.per.operation",
         ConfigType.INT,
@@ -71,6 +108,14 @@ class ControllerConfig(NodeConfig):
 
     @classmethod
     def check(cls, reader: Reader) -> None:
+        if reader.values.get("zookeeper.metadata.migration.enable") and not reader.values.get(
+            "zookeeper.connect"
+        ):
+            reader.problem(
+                "zookeeper.connect",
+                "It is missing, and zookeeper.metadata.migration.enable is set. Name the ZooKeeper of the cluster that "
+                "is to be moved, as its brokers do.",
+            )
         lifetime, expiry = (
             reader.values.get(f"delegation.token.{part}.ms") for part in ("max.lifetime", "expiry.time")
         )

@@ -12,6 +12,7 @@ from typing import Final, Protocol, TypeAlias
 
 import attrs
 
+from quorate.controller import eligible_leaders
 from quorate.controller.context import Context
 from quorate.controller.policies import ConfigsToAlter
 from quorate.controller.result import ControllerResult, TooLarge, reject
@@ -190,6 +191,7 @@ class _Alteration:
         """Validates what the resource would have, and writes what differs. `named`: those changes that a policy is
         asked about."""
         type_, name = resource.resource_type, resource.resource_name
+        eligible_leaders.check_config(self.context, type_, name, changes)
         _validate(self.context, type_, name, current, changes)
         always = type_ == ResourceType.BROKER
         self.context.policies.check_configs(
@@ -200,11 +202,10 @@ class _Alteration:
             )
         )
         self.context.require_room(self.records, len(changes), "this change of configs")
-        self.records += [
-            config_record(type_, name, key, value)
-            for key, value in changes.items()
-            if always or current.get(key) != value
-        ]
+        for key, value in changes.items():
+            if always or current.get(key) != value:
+                record = config_record(type_, name, key, value)
+                self.records += [record, *eligible_leaders.forgetting(self.context, record)]
 
 
 _NEEDED: Final[Mapping[int, tuple[Resource, ErrorCode]]] = {

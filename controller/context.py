@@ -16,16 +16,18 @@ from quorate.controller.mutation_quota import Allowance
 from quorate.controller.policies import NO_POLICIES, Policies
 from quorate.controller.result import TooLarge
 from quorate.metadata import features
-from quorate.metadata.checks import ErrorCode
+from quorate.metadata.checks import ErrorCode, check
 from quorate.metadata.config_keys import NodeConfigs, ResourceType, effective_topic_value
 from quorate.metadata.ids import NodeId, Offset
 from quorate.metadata.image.cluster import BrokerRegistration
 from quorate.metadata.image.image import MetadataImage
+from quorate.metadata.image.topics import TopicImage
 from quorate.metadata.quorum.voters import NO_VOTERS, VoterHistory
 from quorate.metadata.records import AnyDataRecord, DataRecord
 from quorate.metadata.security.permissions import Permits, permit_everything
 
 NEWEST_API_VERSION: Final = 32767
+MIN_ISR: Final = "min.insync.replicas"
 
 
 class SessionView(Protocol):
@@ -108,9 +110,30 @@ class Context:
                 f"records, one request may cause {limit}. Nothing was changed. Split the request.",
             )
 
+    @property
+    def keeps_eligible_leaders(self) -> bool:
+        """Whether the cluster keeps eligible leader replicas (KIP-966)."""
+        return self.image.features.level(features.ELR_VERSION) > 0
+
+    def effective_min_isr(self, topic: TopicImage) -> int | None:
+        """How many in-sync replicas a write to the topic needs, at most as many as there are; None where the cluster
+        keeps no eligible leader replicas."""
+        if not self.keeps_eligible_leaders:
+            return None
+        overrides = self.image.configs.of(ResourceType.TOPIC, topic.name)
+        first = topic.partition(0)
+        check(first is not None, f"topic {topic.name} has no partition 0")
+        replicas = 0 if first is None else len(first.replicas)
+        return min(_whole(effective_topic_value(MIN_ISR, overrides, self.node_configs())), replicas)
+
     def unclean_election_allowed(self, topic: str) -> bool:
         """unclean.leader.election.enable as it counts for a topic."""
         return unclean_election_allowed(self.image, self.config, topic)
+
+
+def _whole(text: str | None) -> int:
+    """Kafka's default where the configuration file of this node says something else than a number."""
+    return int(text) if text is not None and text.strip().isdecimal() else 1
 
 
 def node_configs(image: MetadataImage, config: ControllerConfig) -> NodeConfigs:

@@ -127,7 +127,9 @@ def _decide(context: Context, name: str, partition_id: int, election: Election) 
 
 
 def _can_lead(electorate: Electorate, partition: PartitionRegistration, replica: int) -> bool:
-    return replica in partition.isr and electorate.admits(replica, partition)
+    return replica in (partition.isr or partition.eligible_leader_replicas) and electorate.admits(
+        replica, partition
+    )
 
 
 # --- the periodic tasks -------------------------------------------------------------------------------------

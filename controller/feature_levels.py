@@ -11,7 +11,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Final, NoReturn
 
+from quorate.controller import eligible_leaders
 from quorate.controller.context import Context
+from quorate.controller.migration.mode import is_migrating
 from quorate.controller.result import ControllerResult, reject
 from quorate.metadata.checks import ErrorCode, RequestRejected
 from quorate.metadata.features import (
@@ -61,6 +63,8 @@ def update_features(
             context, update.feature
         ):
             records.append(FeatureLevelRecord(name=update.feature, feature_level=update.max_version_level))
+    if eligible_leaders.begins(records):
+        records[:0] = eligible_leaders.first_records(context.image, context.config)
     named = request.feature_updates if context.api_version <= LAST_VERSION_WITH_RESULTS else ()
     results = tuple(UpdatableFeatureResult(feature=update.feature) for update in named)
     return ControllerResult(() if request.validate_only else records, UpdateFeaturesResponse(results=results))
@@ -116,6 +120,11 @@ def _check(context: Context, update: FeatureUpdateKey, proposed: Mapping[str, in
         )
     if level > now and update.upgrade_type != UPGRADE:
         _refuse(update, f"Can't downgrade to a newer version: it is at {now}.")
+    if name == METADATA_VERSION and level != now and is_migrating(context.image):
+        _refuse(
+            update,
+            "It cannot be changed while the cluster is moved from ZooKeeper: finalize the migration first.",
+        )
     if name == METADATA_VERSION and level < now:
         _check_downgrade(update, now)
     if name == KRAFT_VERSION and level != now:

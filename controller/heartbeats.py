@@ -7,6 +7,7 @@ and a busy queue of writes must not cost a living broker its session. Contact is
 import enum
 from collections.abc import Callable
 from typing import assert_never
+from uuid import UUID
 
 import attrs
 
@@ -14,12 +15,13 @@ from quorate.controller import isr
 from quorate.controller.context import Context
 from quorate.controller.result import ControllerResult, reject
 from quorate.metadata.checks import ErrorCode
+from quorate.metadata.features import CORDONED_DIRECTORIES_SINCE
 from quorate.metadata.image.cluster import BrokerRegistration
 from quorate.metadata.wire.brokers import BrokerHeartbeatRequest, BrokerHeartbeatResponse
 
 
 class ControlState(enum.Enum):
-    """How the controller sees a broker. SHUTDOWN_NOW is an answer: such a broker is fenced in the image."""
+    """How the controller sees a broker. One that may stop is fenced, and in controlled shutdown, in the image."""
 
     FENCED = "fenced"
     UNFENCED = "unfenced"
@@ -43,14 +45,17 @@ class Beat:
 def control_state(broker: BrokerRegistration) -> ControlState:
     """The state that the image gives a broker."""
     if broker.fenced:
-        return ControlState.FENCED
+        return ControlState.SHUTDOWN_NOW if broker.in_controlled_shutdown else ControlState.FENCED
     return ControlState.CONTROLLED_SHUTDOWN if broker.in_controlled_shutdown else ControlState.UNFENCED
 
 
 def next_state(now: ControlState, beat: Beat) -> ControlState:
-    """The whole state machine. Controlled shutdown cannot be called off."""
+    """The whole state machine. Controlled shutdown cannot be called off: a heartbeat that had been under way when its
+    broker was let go would unfence, and make a leader of, a process that ends (as it does in Kafka)."""
     match now:
-        case ControlState.FENCED | ControlState.SHUTDOWN_NOW:
+        case ControlState.SHUTDOWN_NOW:
+            return ControlState.SHUTDOWN_NOW
+        case ControlState.FENCED:
             if beat.want_shut_down:
                 return ControlState.SHUTDOWN_NOW
             return ControlState.UNFENCED if beat.caught_up and not beat.want_fence else ControlState.FENCED
@@ -111,7 +116,10 @@ def assess(context: Context, request: BrokerHeartbeatRequest) -> Assessment:
         is_fenced=stops or following is ControlState.FENCED,
         should_shut_down=stops,
     )
-    return Assessment(broker, now, following, _writes(broker, now, following, request), response)
+    writes = _writes(broker, now, following, request) or (
+        _newly_cordoned(context, broker, request) is not None
+    )
+    return Assessment(broker, now, following, writes, response)
 
 
 def _lost_every_directory(broker: BrokerRegistration, request: BrokerHeartbeatRequest) -> bool:
@@ -128,6 +136,19 @@ def _writes(
         return True
     # A fenced broker that stops is fenced already.
     return now is not following and (not broker.fenced or following is ControlState.UNFENCED)
+
+
+def _newly_cordoned(
+    context: Context, broker: BrokerRegistration, request: BrokerHeartbeatRequest
+) -> tuple[UUID, ...] | None:
+    """Which directories take no new replicas (KIP-1066), if the broker says otherwise than before.
+
+    It says nothing (None) before it knows.
+    """
+    said, known = request.cordoned_log_dirs, broker.cordoned_log_dirs
+    if said is None or context.metadata_version < CORDONED_DIRECTORIES_SINCE:
+        return None
+    return said if known is None or set(said) != set(known) else None
 
 
 def broker_heartbeat(
@@ -155,4 +176,7 @@ def broker_heartbeat(
     if not change.records:
         # Together with a transition it would be judged by the state before; the next heartbeat says it again.
         change = isr.lose_directories(context, found.broker, request.offline_log_dirs)
+    cordoned = _newly_cordoned(context, found.broker, request)
+    if not change.records and cordoned is not None:
+        change = isr.cordon(context, found.broker, cordoned)
     return ControllerResult(change.records, found.response, atomic=False, unsettled=change.unsettled)

@@ -2,7 +2,8 @@
 
 - Going (fenced, shutting down, unregistered, restarted uncleanly): it leaves every ISR it is in, and what it led is
   led by somebody else in the ISR, or by nobody.
-- Coming (unfenced): it may lead the partitions that nobody leads while it is in their ISR.
+- Coming (unfenced): it may lead the partitions that nobody leads while it is in their ISR, or eligible (KIP-966).
+- Back after an unclean stop, where the cluster keeps eligible leader replicas: it is in no ISR and not eligible.
 
 A broker that holds no data (ours) announces the feature `quorate.lightweight`. Such a replica has nothing to catch
 up with and no leader that would report it as in sync, so it rejoins its ISRs when it is unfenced. A broker with
@@ -15,7 +16,7 @@ unfenced before. A new controller settles whatever the one before may have left 
 
 import functools
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Final, TypeAlias
 from uuid import UUID
 
@@ -97,22 +98,26 @@ def elect(
     electorate: Electorate,
     target: Callable[[PartitionRegistration], Target] = lambda _: AS_IT_IS,
     election: Callable[[str], Election] | None = None,
+    stopped_uncleanly: Collection[int] = (),
 ) -> Iterator[PartitionChangeRecord]:
     """A change for each partition that needs one. `election` by topic; by default what the topic's config allows."""
     version = context.version_of(PartitionChangeRecord)
-    modes: dict[str, Election] = {}
+    ways: dict[str, tuple[Election, int | None]] = {}
     for topic, index, partition in partitions:
-        mode = modes.get(topic.name)
-        if mode is None:
-            mode = modes[topic.name] = (election or _allowed(context))(topic.name)
+        way = ways.get(topic.name)
+        if way is None:
+            mode = (election or _allowed(context))(topic.name)
+            way = ways[topic.name] = mode, context.effective_min_isr(topic)
         record = change_partition(
             partition,
             topic_id=topic.id,
             partition_id=index,
             version=version,
             may_lead=functools.partial(electorate.admits, partition=partition),
-            election=mode,
+            election=way[0],
             target=target(partition),
+            min_isr=way[1],
+            stopped_uncleanly=stopped_uncleanly,
         )
         if record is not None:
             yield record
@@ -166,6 +171,27 @@ def take_from_former_life(context: Context, broker: BrokerRegistration) -> Broke
     """Takes from a broker, which is about to be registered anew, what its former process had."""
     first, unsettled = _first_partitions(context, broker.id)
     return BrokerChange([*_taken_from(context, broker.id, first)], unsettled)
+
+
+def take_from_unclean_life(context: Context, broker_id: int) -> BrokerChange:
+    """Takes a broker, which may be registered anew, out of every ISR and every list of eligible replicas.
+
+    Once it is registered nobody can tell any more how it stopped: it must not be while this leaves it `unsettled`.
+    """
+    affected = (
+        located
+        for located in context.image.topics.partitions_with_replica(broker_id)
+        if broker_id in located[2].isr or broker_id in located[2].eligible_leader_replicas
+    )
+    first = [*itertools.islice(affected, PARTITIONS_AT_ONCE)]
+    records = elect(
+        context,
+        first,
+        Electorate(context, leaving=broker_id),
+        lambda partition: Target(isr=without(partition.isr, broker_id)),
+        stopped_uncleanly=(broker_id,),
+    )
+    return BrokerChange([*records], broker_id if next(affected, None) is not None else None)
 
 
 def settle(context: Context, broker_id: int, candidates: Slice) -> ControllerResult[None]:
@@ -229,11 +255,24 @@ def lose_directories(context: Context, broker: BrokerRegistration, offline: Iter
     affected = (
         located
         for located in context.image.topics.partitions_with_replica(broker.id)
-        if broker.id in located[2].isr and located[2].directory(broker.id) in lost
+        if (broker.id in located[2].isr or broker.id in located[2].eligible_leader_replicas)
+        and located[2].directory(broker.id) in lost
     )
-    records = elect(context, affected, electorate, lambda p: Target(isr=without(p.isr, broker.id)))
+    records = elect(
+        context,
+        affected,
+        electorate,
+        lambda p: Target(isr=without(p.isr, broker.id)),
+        stopped_uncleanly=(broker.id,),  # an empty disk may be put in the place of what it held
+    )
     remaining = tuple([d for d in broker.log_dirs if d not in lost])
     return BrokerChange([*records, _registration_change(context, broker, log_dirs=remaining)])
+
+
+def cordon(context: Context, broker: BrokerRegistration, directories: Iterable[UUID]) -> BrokerChange:
+    """Notes which directories of a broker take no new replicas; those that are there stay (KIP-1066)."""
+    cordoned = tuple(directories)
+    return BrokerChange([_registration_change(context, broker, cordoned_log_dirs=cordoned)])
 
 
 def leads_something(context: Context, broker_id: int) -> bool:
@@ -296,6 +335,7 @@ def _registration_change(
     fenced: bool | Unchanged = UNCHANGED,
     in_controlled_shutdown: bool | Unchanged = UNCHANGED,
     log_dirs: tuple[UUID, ...] | Unchanged = UNCHANGED,
+    cordoned_log_dirs: tuple[UUID, ...] | Unchanged = UNCHANGED,
 ) -> BrokerRegistrationChangeRecord:
     return BrokerRegistrationChangeRecord(
         version=context.version_of(BrokerRegistrationChangeRecord),
@@ -304,4 +344,5 @@ def _registration_change(
         fenced=fenced,
         in_controlled_shutdown=in_controlled_shutdown,
         log_dirs=log_dirs,
+        cordoned_log_dirs=cordoned_log_dirs,
     )

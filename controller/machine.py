@@ -64,7 +64,12 @@ class ControllerMachine:
         self.leader = LeaderAndEpoch(Epoch(0))
         self._wall_ms = wall_ms
         self._published = published
+        self._moved: Callable[[], None] = lambda: None
         self._caught_up = False
+
+    def follow(self, moved: Callable[[], None]) -> None:
+        """`moved` is called whenever the committed image or the office has become another one."""
+        self._moved = moved
 
     @property
     def image(self) -> MetadataImage:
@@ -97,9 +102,11 @@ class ControllerMachine:
     def on_leader_change(self, leader: LeaderAndEpoch) -> None:
         self.leader = leader
         self._step(LeaderChanged(leader), now_ms())
+        self._moved()
 
     def on_claimed(self, epoch: Epoch, next_offset: Offset) -> None:
         self._step(Claimed(epoch, next_offset), now_ms())
+        self._moved()
 
     def propose(self, log_end: Offset, now_ms: int) -> Sequence[RecordBatch]:
         return self._step(Turn(log_end, self._wall_ms(), self.node.voters), now_ms).append
@@ -128,6 +135,7 @@ class ControllerMachine:
             self.node.resign(self.leader.epoch, effects.resign)
         if effects.publications:
             self._published(effects.publications)
+            self._moved()
         for answer in effects.answers:
             if answer.unless_replaced is None:
                 answer.token.answer(answer.response)

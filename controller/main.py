@@ -15,6 +15,9 @@ from quorate.controller.config import ControllerConfig
 from quorate.controller.events import BootstrapRead
 from quorate.controller.machine import ControllerMachine
 from quorate.controller.metrics import controller_samples
+from quorate.controller.migration.driver import ConnectZooKeeper, DriverSettings, MigrationDriver
+from quorate.controller.migration.office import MachineOffice
+from quorate.controller.migration.steering import Steering
 from quorate.controller.partition_health import PartitionHealth
 from quorate.controller.policies import Policies
 from quorate.controller.policy_loading import load_policies
@@ -37,12 +40,15 @@ from quorate.metadata.assembly import (
     through_recoveries,
 )
 from quorate.metadata.ids import Endpoint, random_uuid
+from quorate.metadata.kafka_serving import KafkaServing
+from quorate.metadata.kafka_snapshots import KafkaSnapshots
 from quorate.metadata.listener import Listener
 from quorate.metadata.log.directory import OpenDirectory
 from quorate.metadata.metrics.serving import serve_metrics
 from quorate.metadata.node import now_ms, wall_ms
 from quorate.metadata.slow_reads import SlowReads
 from quorate.metadata.wire import brokers
+from quorate.metadata.zookeeper.client import ConnectSettings, connected
 
 _DRAIN_MS: Final = 1_000
 """How long clients may still be answered after leadership was handed over."""
@@ -67,9 +73,12 @@ async def run_controller(
     config: ControllerConfig,
     *,
     stop: trio.Event,
+    zookeeper: ConnectZooKeeper | None = None,
     task_status: trio.TaskStatus[Running] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Runs a controller until `stop` is set, then takes it down in order: a leader hands over first.
+
+    `zookeeper`: a session with the ZooKeeper that the cluster is moved from, in the place of the configured one.
 
     One that does not vote begins anew, with an empty copy of the log, when the quorum was recovered from another log.
 
@@ -78,12 +87,17 @@ async def run_controller(
         StorageFailed, InvariantViolated: the process must end: its disk or its state can no longer be trusted.
     """
     policies = load_policies(config)
-    await through_recoveries(config, partial(_live, config, policies, stop), task_status)
+    connect = zookeeper or partial(connected, zookeeper_of(config))
+    await through_recoveries(config, partial(_live, config, policies, connect, stop), task_status)
     _log.info("stopped", node=config.node_id)
 
 
 async def _live(
-    config: ControllerConfig, policies: Policies, stop: trio.Event, tell: Callable[[Running], None]
+    config: ControllerConfig,
+    policies: Policies,
+    zookeeper: ConnectZooKeeper,
+    stop: trio.Event,
+    tell: Callable[[Running], None],
 ) -> None:
     """One life: from bound listeners and an open directory until both are let go."""
     bound = await bind_listeners(config)
@@ -91,7 +105,7 @@ async def _live(
     try:
         directory = open_node_directory(config, is_controller=True)
         try:
-            await _run(config, policies, directory, bound, metrics, stop, tell)
+            await _run(config, policies, zookeeper, directory, bound, metrics, stop, tell)
         finally:
             directory.close()
     finally:
@@ -101,6 +115,7 @@ async def _live(
 async def _run(
     config: ControllerConfig,
     policies: Policies,
+    zookeeper: ConnectZooKeeper,
     directory: OpenDirectory,
     bound: list[BoundListener],
     metrics: BoundMetrics | None,
@@ -120,10 +135,19 @@ async def _run(
         auto_join=config.auto_join,
     )
     machine.node = parts.node
+    steering = _steering(config, zookeeper, directory, machine, rng) if config.migration_enabled else None
     active.step(BootstrapRead(directory.bootstrap), now_ms())
     slow = SlowReads()
+    snapshots = KafkaSnapshots(directory.log, config.metadata_log_dir)
+    kafka = KafkaServing(parts.node, snapshots, parts.cluster_id)
     server = ControllerServer(
-        config=config, machine=machine, node=parts.node, slow=slow, cluster_id=parts.cluster_id
+        config=config,
+        machine=machine,
+        node=parts.node,
+        slow=slow,
+        kafka=kafka,
+        cluster_id=parts.cluster_id,
+        steering=steering,
     )
     room = room_for_clients(config)
     known = known_users(config, lambda: machine.image)
@@ -140,6 +164,9 @@ async def _run(
         await nursery.start(parts.links.run, parts.node.submit)
         await nursery.start(parts.node.run)
         nursery.start_soon(slow.run)
+        nursery.start_soon(kafka.run)
+        if steering is not None:
+            nursery.start_soon(steering.run)
         for listener, one in zip(listeners, bound, strict=True):
             await nursery.start(listener.serve, one.sources)
         registration = _registration(config, bound, rng)
@@ -151,6 +178,34 @@ async def _run(
         await stop.wait()
         await _take_down(config, parts, listeners)
         nursery.cancel_scope.cancel()
+
+
+def _steering(
+    config: ControllerConfig,
+    connect: ConnectZooKeeper,
+    directory: OpenDirectory,
+    machine: ControllerMachine,
+    rng: random.Random,
+) -> Steering:
+    """The migration driver of this node, and who may steer it."""
+    office = MachineOffice(machine, config.node_id)
+    machine.follow(office.moved)
+    secret = config.password_encoder_secret
+    settings = DriverSettings(
+        cluster_id=directory.meta.cluster_id,
+        secrets=() if secret is None else (secret,),
+        batch_records=config.migration_min_batch_size,
+        max_deleted_percent=config.migration_max_deleted_percent,
+    )
+    driver = MigrationDriver(office, connect, settings, now_ms=now_ms, wall_ms=wall_ms)
+    return Steering(driver, office, partial(random_uuid, rng))
+
+
+def zookeeper_of(config: ControllerConfig) -> ConnectSettings:
+    """How the ZooKeeper of the configuration is spoken to."""
+    return ConnectSettings(
+        hosts=config.zookeeper_connect, session_timeout_ms=config.zookeeper_session_timeout_ms
+    )
 
 
 async def _serve_metrics(
@@ -200,6 +255,7 @@ def _registration(
     return brokers.ControllerRegistrationRequest(
         controller_id=config.node_id,
         incarnation_id=random_uuid(rng),
+        zk_migration_ready=config.migration_enabled,
         listeners=tuple(
             brokers.Listener(
                 name=one.name,

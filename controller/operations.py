@@ -16,6 +16,7 @@ from quorate.controller.producer_ids import allocate_producer_ids
 from quorate.controller.quotas import alter_client_quotas
 from quorate.controller.reassignments import alter_partition_reassignments
 from quorate.controller.registration import register_broker, register_controller, unregister_broker
+from quorate.controller.replica_dirs import assign_replicas_to_dirs
 from quorate.controller.result import ControllerResult
 from quorate.controller.tokens import (
     create_delegation_token,
@@ -27,6 +28,7 @@ from quorate.metadata.wire.acls import CreateAclsRequest, DeleteAclsRequest
 from quorate.metadata.wire.brokers import (
     AllocateProducerIdsRequest,
     AlterPartitionRequest,
+    AssignReplicasToDirsRequest,
     BrokerHeartbeatRequest,
     BrokerRegistrationRequest,
     ControllerRegistrationRequest,
@@ -64,6 +66,7 @@ HANDLERS: Final[Mapping[type, Handler]] = {
     BrokerHeartbeatRequest: broker_heartbeat,
     UnregisterBrokerRequest: unregister_broker,
     ControllerRegistrationRequest: register_controller,
+    AssignReplicasToDirsRequest: assign_replicas_to_dirs,
     AllocateProducerIdsRequest: allocate_producer_ids,
     CreateAclsRequest: create_acls,
     DeleteAclsRequest: delete_acls,

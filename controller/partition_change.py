@@ -8,13 +8,20 @@ leader, raise the leader epoch when a replica leaves the assignment, set the ISR
 - UNCLEAN: as ONLINE, and when nobody in the ISR can lead, any acceptable replica. Its ISR is then itself alone and
   it leads in state RECOVERING: writes that only others had are lost.
 
-The ISR never becomes empty: its last member stays in it while the partition has no leader, since only that replica
-is known to hold every committed write. Every record raises the partition epoch; one that names a leader raises
-the leader epoch too, also when the leader stays.
+Without eligible leader replicas the ISR never becomes empty: its last member stays in it while the partition has no
+leader, since only that replica is known to hold every committed write.
+
+With them (KIP-966) it may. Nothing is committed while the ISR is smaller than min.insync.replicas. Who makes it that
+small by leaving, or leaves it then, still holds every committed write: it becomes eligible, and may lead when the ISR
+is empty. A replica that stopped uncleanly is neither in sync nor eligible, since the end of its log may be lost. When
+nobody is left, the last leader comes back as soon as it can: an unclean election, but the one that loses least.
+
+Every record raises the partition epoch; one that names a leader raises the leader epoch too, also when the leader
+stays.
 """
 
 import enum
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import TypeVar
 from uuid import UUID
 
@@ -56,6 +63,7 @@ class _Assignment:
     isr: tuple[int, ...]
     removing: tuple[int, ...]
     adding: tuple[int, ...]
+    eligible: tuple[int, ...] = ()
 
 
 @attrs.frozen
@@ -74,18 +82,27 @@ def change_partition(
     election: Election = Election.ONLINE,
     target: Target = AS_IT_IS,
     directory_of: Callable[[int], UUID] = lambda _: UNASSIGNED_DIRECTORY,
+    min_isr: int | None = None,
+    stopped_uncleanly: Collection[int] = (),
 ) -> PartitionChangeRecord | None:
     """The record that leads to `target`, with a leader picked on the way; None: it is there already.
 
     `may_lead`: registered, unfenced, staying, and its directory for this partition online. `directory_of`: where
-    a broker that is new to the assignment puts the replica. `version`: that of the record.
+    a broker that is new to the assignment puts the replica. `version`: that of the record. `min_isr`: how many
+    in-sync replicas a write needs; None: the cluster keeps no eligible leader replicas. `stopped_uncleanly`: the
+    replicas whose logs may have lost their ends.
     """
-    goal = _completed(_goal(partition, target))
-    elected = _elect(partition.leader, goal, may_lead, election)
+    goal = _completed(_goal(partition, target, may_be_empty=min_isr is not None))
+    goal = attrs.evolve(goal, eligible=_eligible(partition, goal, min_isr, stopped_uncleanly))
+    last_leader = partition.last_known_elr if min_isr is not None else ()
+    elected = _elect(partition.leader, goal, may_lead, election, last_leader)
     leader: int | None = None if elected.leader == partition.leader else elected.leader
-    isr, recovery = goal.isr, target.leader_recovery_state
+    isr, eligible, recovery = goal.isr, goal.eligible, target.leader_recovery_state
     if elected.unclean:
-        isr, recovery = (elected.leader,), RECOVERING
+        isr, eligible, recovery = (elected.leader,), (), RECOVERING
+    elif not isr and elected.leader != NO_LEADER:
+        isr = (elected.leader,)
+        eligible = () if min_isr is None else without(eligible, elected.leader)
     if leader is None and not set(partition.replicas) <= set(goal.replicas):
         # A replica that is removed must not go on fetching as if it belonged: its epoch has to become stale.
         leader = partition.leader
@@ -105,6 +122,8 @@ def change_partition(
             UNCHANGED if recovery is None or recovery == partition.leader_recovery_state else recovery
         ),
         directories=UNCHANGED if directories is None else _if_changed(directories, partition.directories),
+        eligible_leader_replicas=_if_changed(eligible, partition.eligible_leader_replicas),
+        last_known_elr=_last_known(partition, leader, keeps=min_isr is not None),
     )
     return record if changes_anything(record) else None
 
@@ -119,6 +138,8 @@ def changes_anything(record: PartitionChangeRecord) -> bool:
         and record.adding_replicas is UNCHANGED
         and record.leader_recovery_state is UNCHANGED
         and record.directories is UNCHANGED
+        and record.eligible_leader_replicas is UNCHANGED
+        and record.last_known_elr is UNCHANGED
     )
 
 
@@ -135,10 +156,11 @@ def directories_for(
     return tuple([known[r] if r in known else directory_of(r) for r in replicas])
 
 
-def _goal(partition: PartitionRegistration, target: Target) -> _Assignment:
+def _goal(partition: PartitionRegistration, target: Target, *, may_be_empty: bool) -> _Assignment:
+    isr = partition.isr if target.isr is None else target.isr
     return _Assignment(
         partition.replicas if target.replicas is None else target.replicas,
-        target.isr or partition.isr,  # it never becomes empty: who was in it last is still judged by
+        isr if isr or may_be_empty else partition.isr,  # who was in it last is still judged by
         partition.removing_replicas if target.removing is None else target.removing,
         partition.adding_replicas if target.adding is None else target.adding,
     )
@@ -155,9 +177,44 @@ def _completed(goal: _Assignment) -> _Assignment:
     return _Assignment(staying, isr, (), ())
 
 
-def _elect(leader: int, goal: _Assignment, may_lead: Callable[[int], bool], election: Election) -> _Elected:
+def _eligible(
+    partition: PartitionRegistration,
+    goal: _Assignment,
+    min_isr: int | None,
+    stopped_uncleanly: Collection[int],
+) -> tuple[int, ...]:
+    """Who outside the ISR still holds every committed write, in the order of ids as Kafka writes them."""
+    if min_isr is None:
+        # Kept by nobody any more; but while the ISR is empty these alone know what was committed.
+        return () if goal.isr else without(partition.eligible_leader_replicas, *stopped_uncleanly)
+    if len(goal.isr) >= min_isr:
+        return ()
+    held = {*partition.eligible_leader_replicas, *partition.isr}.intersection(goal.replicas)
+    return tuple(sorted(held.difference(goal.isr, stopped_uncleanly)))
+
+
+def _last_known(
+    partition: PartitionRegistration, leader: int | None, *, keeps: bool
+) -> tuple[int, ...] | Unchanged:
+    """The last leader, from when the partition loses it until somebody leads."""
+    if leader == NO_LEADER and keeps and not partition.last_known_elr and partition.leader != NO_LEADER:
+        return (partition.leader,)
+    if leader not in (None, NO_LEADER) and partition.last_known_elr:
+        return ()
+    return UNCHANGED
+
+
+def _elect(
+    leader: int,
+    goal: _Assignment,
+    may_lead: Callable[[int], bool],
+    election: Election,
+    last_leader: tuple[int, ...],
+) -> _Elected:
+    complete = goal.isr or goal.eligible
+
     def valid(replica: int) -> bool:
-        return replica in goal.isr and may_lead(replica)
+        return replica in complete and may_lead(replica)
 
     if election is Election.PREFERRED and valid(goal.replicas[0]):
         return _Elected(goal.replicas[0])
@@ -166,6 +223,13 @@ def _elect(leader: int, goal: _Assignment, may_lead: Callable[[int], bool], elec
     for replica in goal.replicas:
         if valid(replica):
             return _Elected(replica)
+    if (
+        not complete
+        and len(last_leader) == 1
+        and last_leader[0] in goal.replicas
+        and may_lead(last_leader[0])
+    ):
+        return _Elected(last_leader[0], unclean=True)
     if election is Election.UNCLEAN:
         for replica in goal.replicas:
             if may_lead(replica):

@@ -136,7 +136,7 @@ def _cancelled(
     replicas = without(partition.replicas, *partition.adding_replicas)
     isr = without(partition.isr, *partition.adding_replicas)
     election = Election.ONLINE
-    if not isr:
+    if not without(partition.isr or partition.eligible_leader_replicas, *partition.adding_replicas):
         if not context.unclean_election_allowed(name):
             reject(
                 ErrorCode.invalid_replica_assignment,
@@ -176,6 +176,7 @@ def _change(
         election=election,
         target=target,
         directory_of=lambda broker_id: default_directory(context.broker(broker_id)),
+        min_isr=context.effective_min_isr(topic),
     )
 
 

@@ -6,7 +6,8 @@ and flags; another process under the same id is refused while the first one is a
 A process that takes the place of one that was not fenced yet takes over nothing: its partitions go to others first, as
 if the old one had been fenced. And nobody can tell from here whether the dead process left its replicas whole. Since
 metadata.version 23 a broker says (the epoch that its clean-shutdown marker holds) that it did; one that does not is
-taken out of every ISR first, fenced or not.
+taken out of every ISR first, fenced or not. Where the cluster keeps eligible leader replicas it is not eligible either,
+and of a broker that is not registered nobody knows how it stopped.
 """
 
 from collections.abc import Iterable
@@ -14,14 +15,16 @@ from uuid import UUID
 
 from quorate.controller import isr
 from quorate.controller.context import Context
+from quorate.controller.migration.mode import is_migrating
 from quorate.controller.result import ControllerResult, reject
 from quorate.metadata.checks import ErrorCode
-from quorate.metadata.features import ELR_SINCE, METADATA_VERSION
+from quorate.metadata.features import ELR_SINCE, LIGHTWEIGHT, METADATA_VERSION
 from quorate.metadata.ids import FIRST_FREE_UUID, NodeId, uuid_to_text
 from quorate.metadata.image.cluster import BrokerRegistration
 from quorate.metadata.records import (
     BrokerEndpoint,
     FeatureRange,
+    MigrationState,
     RegisterBrokerRecord,
     RegisterControllerRecord,
 )
@@ -56,17 +59,18 @@ def register_broker(
     known = context.broker(request.broker_id)
     _check_cluster(context, request)
     _check_incarnation(context, request, known)
-    if request.is_migrating_zk_broker:
-        reject(
-            ErrorCode.broker_id_not_registered,
-            f"Broker {request.broker_id} registers as a ZooKeeper-mode broker in migration, and this cluster is "
-            "not migrating. Start it in KRaft mode.",
-        )
+    _check_mode(context, request)
     _check_directories(context, request)
     _check_features(context, request)
     same_process = known is not None and known.incarnation_id == request.incarnation_id
     former = isr.NO_CHANGE
-    if (
+    if context.keeps_eligible_leaders and not same_process and not _left_its_replicas_whole(request, known):
+        former = isr.take_from_unclean_life(context, request.broker_id)
+        if former.unsettled is not None:
+            # It asks again, and the next of its partitions follow.
+            answer = BrokerRegistrationResponse(error_code=ErrorCode.request_timed_out)
+            return ControllerResult(former.records, answer, atomic=False)
+    elif (
         not same_process
         and known is not None
         and (not known.fenced or _stopped_uncleanly(context, request, known))
@@ -77,6 +81,7 @@ def register_broker(
     record = RegisterBrokerRecord(
         version=context.version_of(RegisterBrokerRecord),
         broker_id=NodeId(request.broker_id),
+        is_migrating_zk_broker=request.is_migrating_zk_broker,
         incarnation_id=request.incarnation_id,
         broker_epoch=epoch,
         end_points=_end_points(request.listeners),
@@ -85,6 +90,7 @@ def register_broker(
         fenced=known.fenced if same_process and known is not None else True,
         in_controlled_shutdown=same_process and known is not None and known.in_controlled_shutdown,
         log_dirs=request.log_dirs,
+        cordoned_log_dirs=known.cordoned_log_dirs if same_process and known is not None else None,
     )
     # Whatever part of the removals survives a crash is right by itself, and the broker registers again.
     return ControllerResult(
@@ -139,6 +145,23 @@ def _check_incarnation(
         )
 
 
+def _check_mode(context: Context, request: BrokerRegistrationRequest) -> None:
+    """Kafka's words and codes; it refuses one mode before the copy and the other after the end (KIP-866)."""
+    if request.is_migrating_zk_broker and not is_migrating(context.image):
+        reject(
+            ErrorCode.broker_id_not_registered,
+            f"Broker {request.broker_id} registers as a ZooKeeper-mode broker in migration, and this cluster is "
+            "not migrating. Start it in KRaft mode.",
+        )
+    if not request.is_migrating_zk_broker and context.image.migration is MigrationState.PRE_MIGRATION:
+        reject(
+            ErrorCode.broker_id_not_registered,
+            f"Broker {request.broker_id} registers in KRaft mode, and the metadata is still in ZooKeeper. Start it in "
+            "ZooKeeper mode with zookeeper.metadata.migration.enable, and move it once the metadata was copied "
+            "(`quorate migrate status`).",
+        )
+
+
 def _check_directories(context: Context, request: BrokerRegistrationRequest) -> None:
     directories = request.log_dirs
     wrong = None
@@ -180,6 +203,18 @@ def _check_features(context: Context, request: BrokerRegistrationRequest) -> Non
                 f"Unable to register broker {request.broker_id}: it supports {name} from {lowest} to {highest}, "
                 f"and the cluster has finalized {level}. Upgrade the broker.",
             )
+
+
+def _left_its_replicas_whole(request: BrokerRegistrationRequest, known: BrokerRegistration | None) -> bool:
+    """Whether the former process ended with everything on its disks, and they are all still there; or had nothing to
+    lose."""
+    if any(feature.name == LIGHTWEIGHT for feature in request.features):
+        return True
+    return (
+        known is not None
+        and request.previous_broker_epoch == known.epoch
+        and set(known.log_dirs) <= set(request.log_dirs)
+    )
 
 
 def _stopped_uncleanly(

@@ -1,11 +1,15 @@
 """A request on its way through the controller, and the answer to it."""
 
+from collections.abc import Callable
 from typing import Any
 
 import attrs
 
+from quorate.controller.context import Context
 from quorate.controller.faults import Situation, rejection
+from quorate.controller.result import ControllerResult
 from quorate.metadata.checks import RequestRejected
+from quorate.metadata.ids import Epoch
 from quorate.metadata.security.permissions import Permits, permit_everything
 from quorate.metadata.wire.table import refusal
 
@@ -19,6 +23,21 @@ class Answer:
     response: Any
     unless_replaced: Any = None
     """What to say instead if this node turns out to lead no more: nothing was written that a commit would confirm."""
+
+
+@attrs.frozen(kw_only=True)
+class OwnOperation:
+    """An operation that this node asks its own active controller for, in the place of a request.
+
+    It is answered with None, or with the `RequestRejected` that it came to.
+    """
+
+    name: str
+    epoch: Epoch
+    """It is refused in any other: what it continues is gone then."""
+    run: Callable[[Context], ControllerResult[None]]
+    settles: bool = False
+    """Whether all partitions may be new, so that what fenced brokers left of them has to be looked at."""
 
 
 @attrs.frozen(kw_only=True)
@@ -47,6 +66,8 @@ class PendingRequest:
 
     def refuse(self, why: RequestRejected) -> Answer:
         """The refusal in the API's own shape."""
+        if isinstance(self.request, OwnOperation):
+            return Answer(self.token, why)
         return Answer(self.token, refusal(self.request, why.code, why.message))
 
     def refuse_for(self, situation: Situation, more: str = "") -> Answer:
@@ -54,5 +75,7 @@ class PendingRequest:
         return self.refuse(rejection(situation, more))
 
     def __str__(self) -> str:
+        if isinstance(self.request, OwnOperation):
+            return self.request.name
         who = f"{self.principal} at {self.client_host or 'this node'}, client {self.client_id!r}"
         return f"{type(self.request).__name__} version {self.api_version} of {who}"

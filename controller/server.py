@@ -1,6 +1,6 @@
 """What a controller answers on its listeners: one way for each kind of request, nothing decided here (shell).
 
-the quorum's own requests        to the node, as flat messages
+the quorum's own requests        to the node, as flat messages; the log in Kafka's form by `kafka_serving`
 everything                       first through the gate, also what is inside an Envelope
 an Envelope                      opened; what is inside is handled as if it had come by itself (KIP-590)
 changes, registrations           to the active controller, which answers when they are committed
@@ -14,11 +14,13 @@ from typing import Any, Final
 
 from quorate.controller.config import ControllerConfig
 from quorate.controller.machine import ControllerMachine
+from quorate.controller.migration.steering import Steering
 from quorate.controller.operations import HANDLERS
 from quorate.controller.requests import PendingRequest
 from quorate.metadata.calls import Call, answer_read, described_by, open_envelope
 from quorate.metadata.checks import ErrorCode, RequestRejected
 from quorate.metadata.image.image import MetadataImage
+from quorate.metadata.kafka_serving import KafkaServing
 from quorate.metadata.node import RaftNode, now_ms, wall_ms
 from quorate.metadata.quorum.messages import FetchResponse, LeaderAndEpoch, Response
 from quorate.metadata.quorum_view import quorum_status
@@ -34,7 +36,7 @@ from quorate.metadata.views.quorum import answer_describe_quorum
 from quorate.metadata.views.tokens import answer_describe_tokens
 from quorate.metadata.views.topic_partitions import answer_topic_partitions
 from quorate.metadata.views.viewpoint import AtBroker, AtController, Viewpoint
-from quorate.metadata.wire import brokers, cluster, configs, envelope, raft, tokens
+from quorate.metadata.wire import brokers, cluster, configs, envelope, migration, raft, tokens
 
 _DEFAULT_TIMEOUT_MS: Final = 30_000
 _HEARTBEAT_TIMEOUT_MS: Final = 1_000
@@ -85,14 +87,19 @@ class ControllerServer:
         machine: ControllerMachine,
         node: RaftNode,
         slow: SlowReads,
+        kafka: KafkaServing,
         cluster_id: str,
+        steering: Steering | None = None,
     ) -> None:
+        """`steering`: where the move from ZooKeeper is steered; None: this controller takes part in none."""
         self._machine = machine
         self._node = node
         self._slow = slow
+        self._kafka = kafka
         self._cluster_id = cluster_id
         self._gate = Gate(config.authorizer, lambda: machine.caught_up_image, at_controller=True)
         self._token_secret = config.delegation_token_secret_key
+        self._steering = steering
         self._fetched = _FetchAnswers()
         self._describing = DescribingNode(
             node_id=config.node_id,
@@ -109,8 +116,9 @@ class ControllerServer:
             tokens.DescribeDelegationTokenRequest: self._describe_tokens,
             **dict.fromkeys(SAME_EVERYWHERE, self._same_everywhere),
         }
-        kinds = (*_RAFT_REQUESTS, envelope.EnvelopeRequest, *HANDLERS, *self._reads)
-        self.serves = frozenset(kind.api_key for kind in kinds)  # type: ignore[attr-defined]
+        steered = () if steering is None else (migration.SteerMigrationRequest,)
+        kinds = (*_RAFT_REQUESTS, envelope.EnvelopeRequest, *HANDLERS, *self._reads, *steered)
+        self.serves = frozenset(kind.api_key for kind in kinds)
 
     def api_versions(self, listener_name: str) -> cluster.ApiVersionsResponse:
         return answer_api_versions(
@@ -123,12 +131,17 @@ class ControllerServer:
         if not self._gate.admits(call):
             return
         request = call.request
-        if isinstance(request, _RAFT_REQUESTS):
+        if self._kafka.is_meant(request):
+            self._kafka.handle(call)
+        elif isinstance(request, _RAFT_REQUESTS):
             self._to_quorum(call)
         elif isinstance(request, envelope.EnvelopeRequest):
             inner = open_envelope(call, self.serves, lambda: self._machine.image.offset)
             if inner is not None:
                 self.handle(inner)
+        elif isinstance(request, migration.SteerMigrationRequest):
+            if self._steering is not None:
+                self._steering.submit(call)
         elif type(request) in HANDLERS:
             self._to_active_controller(call)
         else:

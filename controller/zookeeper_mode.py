@@ -30,7 +30,6 @@ from quorate.controller.zookeeper_core import Turn, ZooKeeperCore
 from quorate.controller.zookeeper_loading import LEFT_OUT, Loaded, load
 from quorate.controller.zookeeper_news import News
 from quorate.controller.zookeeper_server import ZooKeeperOfficeServer
-from quorate.controller.zookeeper_tree import read_tree
 from quorate.controller.zookeeper_writes import InTheWay, KnownZnodes, check_room, multis
 from quorate.metadata.calls import Call, open_envelope
 from quorate.metadata.checks import ErrorCode
@@ -43,6 +42,7 @@ from quorate.metadata.zookeeper.candidates import Candidacy, Leading
 from quorate.metadata.zookeeper.interface import ZooKeeper
 from quorate.metadata.zookeeper.kafka_znodes.forms import FormError
 from quorate.metadata.zookeeper.kafka_znodes.layout import WriteOptions
+from quorate.metadata.zookeeper.live_tree import read_tree
 from quorate.metadata.zookeeper.znodes import MultiFailed, SessionState, ZooKeeperError
 
 CANDIDATES: Final = "/quorate/candidates"

@@ -41,6 +41,10 @@ from quorate.metadata.records.flow import AbortTransactionRecord
 METADATA_VERSION: Final = "metadata.version"
 KRAFT_VERSION: Final = "kraft.version"
 ELR_VERSION: Final = "eligible.leader.replicas.version"
+GROUP_VERSION: Final = "group.version"
+SHARE_VERSION: Final = "share.version"
+STREAMS_VERSION: Final = "streams.version"
+TRANSACTION_VERSION: Final = "transaction.version"
 
 LIGHTWEIGHT: Final = "quorate.lightweight"
 """A mark, not a level: a broker whose registration lists this feature (1 to 1) holds no topic data, so its replicas
@@ -134,20 +138,45 @@ class SupportedRange:
 
 
 SUPPORTED: Final[Mapping[str, SupportedRange]] = {
-    METADATA_VERSION: SupportedRange(lowest=21, highest=25),
+    METADATA_VERSION: SupportedRange(lowest=21, highest=30),
     KRAFT_VERSION: SupportedRange(lowest=0, highest=1),
+    ELR_VERSION: SupportedRange(lowest=0, highest=1),
+    # What these mean is the brokers' business: the quorum keeps their levels, and lets no broker in that lacks one.
+    GROUP_VERSION: SupportedRange(lowest=0, highest=1),
+    SHARE_VERSION: SupportedRange(lowest=0, highest=1),
+    STREAMS_VERSION: SupportedRange(lowest=0, highest=1),
+    TRANSACTION_VERSION: SupportedRange(lowest=0, highest=2),
 }
 """What this code offers, by feature. A feature that is not here is at level 0."""
 
 
 NEEDED_METADATA_VERSION: Final[Mapping[str, tuple[tuple[int, int], ...]]] = {
     KRAFT_VERSION: ((1, KRAFT_VERSION_1_SINCE),),
-    "group.version": ((1, 22),),
+    GROUP_VERSION: ((1, 22),),
     ELR_VERSION: ((1, ELR_SINCE),),
-    "transaction.version": ((2, 24),),
+    TRANSACTION_VERSION: ((2, 24),),
 }
 """feature: (its level, the lowest metadata.version with which that level works). Also of features that are not offered
 here: a log of Kafka's may have them finalized."""
+
+
+_DEFAULTS_SINCE: Final = (
+    # (feature, the level that a new cluster has, since which metadata.version)
+    (GROUP_VERSION, 1, 22),
+    (TRANSACTION_VERSION, 2, 24),
+    (ELR_VERSION, 1, 26),
+    (SHARE_VERSION, 1, 28),
+    (STREAMS_VERSION, 1, 29),
+)
+
+
+def default_features(metadata_version: int) -> dict[str, int]:
+    """What a new cluster at this level finalizes unless told otherwise, as Kafka's storage tool does: by feature."""
+    return {
+        name: level
+        for name, level, since in _DEFAULTS_SINCE
+        if metadata_version >= since and name in SUPPORTED
+    }
 
 
 def supported_ranges() -> tuple[FeatureRange, ...]:
@@ -186,7 +215,7 @@ _VERSIONS_SINCE: Final[Mapping[type[DataRecord], tuple[tuple[int, int], ...]]] =
     DelegationTokenRecord: ((DELEGATION_TOKENS_SINCE, 0),),
     RemoveDelegationTokenRecord: ((DELEGATION_TOKENS_SINCE, 0),),
     RegisterControllerRecord: ((CONTROLLER_REGISTRATION_SINCE, 0),),
-    ClearElrRecord: ((CORDONED_DIRECTORIES_SINCE, 0),),
+    ClearElrRecord: ((ELR_SINCE, 0),),
 }
 _LAST_WITH_FENCE_RECORDS: Final = REGISTRATION_CHANGE_SINCE - 1
 

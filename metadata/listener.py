@@ -5,7 +5,8 @@
 Each connection has one reader and one writer; no task belongs to a request. A burst of requests is handled in one
 go, and the answers that are ready then leave in one write. An answer that is ready before an earlier one waits for
 its turn, as Kafka's clients expect. A client that does not read its answers, or pipelines too many requests, is
-not read from until it has caught up: nothing grows without a limit (`room`).
+not read from until it has caught up: nothing grows without a limit (`room`). Neither is one, for as long, that an
+answer has asked to be quiet: it may not know how to (KIP-219).
 
 What a client does wrong costs it its connection, never more.
 """
@@ -28,8 +29,10 @@ from quorate.metadata.wire.cluster import ApiVersionsResponse
 from quorate.metadata.wire.framing import FrameBuffer
 from quorate.metadata.wire.table import (
     API_VERSIONS,
+    THROTTLED,
     UnsupportedRequest,
     encode_response,
+    throttle_ms_of,
     unsupported_api_versions,
 )
 
@@ -247,6 +250,7 @@ class _Connection:
         self._bursting = False  # another request of this burst is about to be handled
         self._finishing = False
         self._fault: RemoteProtocolError | None = None
+        self._muted_until_ms = 0
 
     def finish(self) -> None:
         """Reads nothing more; ends when what is pending is answered and written."""
@@ -295,6 +299,8 @@ class _Connection:
         """The answer of one of our calls; it leaves when its turn comes."""
         if self._life.cancel_called:
             return  # nobody will read it
+        if call.api_key in THROTTLED:
+            self._mute(throttle_ms_of(call.api_key, call.api_version, data))
         if not self._pending or self._pending[0] is not call:
             call.data = data
             self._shared.hold(self, len(data))
@@ -339,6 +345,8 @@ class _Connection:
                 while self._fault is None and (frame := self._buffer.next_frame()) is not None:
                     while self._clogged:
                         await self._room.park()
+                    if self._muted_until_ms:
+                        await self._stay_muted()
                     self._bursting = len(self._buffer) > 0
                     self._take(frame)
                 self._bursting = False
@@ -351,6 +359,15 @@ class _Connection:
             return
         except RemoteProtocolError as error:
             self._fault = error
+
+    def _mute(self, quiet_ms: int) -> None:
+        if quiet_ms > 0:
+            self._muted_until_ms = max(self._muted_until_ms, _now_ms() + quiet_ms)
+
+    async def _stay_muted(self) -> None:
+        while (rest_ms := self._muted_until_ms - _now_ms()) > 0:  # noqa: ASYNC110  answers may prolong it
+            await trio.sleep(rest_ms / 1000)
+        self._muted_until_ms = 0
 
     def _take(self, frame: bytes) -> None:
         try:

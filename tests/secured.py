@@ -7,12 +7,14 @@ sasl_ssl    every listener speaks TLS and wants a login: the nodes' own by PLAIN
 In both of the latter ACLs decide what everybody but the nodes and the administrator may do.
 """
 
+import datetime
 import pathlib
 from collections.abc import Mapping
 from typing import Final
 
 import attrs
 import trustme
+from cryptography.hazmat.primitives import serialization
 
 from quorate.admin.cluster_files import Wanted
 
@@ -24,6 +26,7 @@ USER: Final = "alice"
 PASSWORD: Final = "admin's secret"
 NODE_PASSWORD: Final = "between nodes"
 TOKEN_SECRET: Final = "of all tokens"
+_LONG_AGO: Final = datetime.datetime(2001, 1, 1, tzinfo=datetime.UTC)
 _PLAIN: Final = "org.apache.kafka.common.security.plain.PlainLoginModule"
 
 
@@ -37,12 +40,24 @@ class Certificates:
         self.authority = directory / "authority.pem"
         self._authority.cert_pem.write_to_path(self.authority)
 
-    def issue(self, file: str, *names: str, common_name: str | None = None) -> pathlib.Path:
+    def issue(
+        self, file: str, *names: str, common_name: str | None = None, expired: bool = False
+    ) -> pathlib.Path:
         """Certificate and key in one file; whoever has it is `CN=common_name,...`."""
-        made = self._authority.issue_cert(*names, common_name=common_name)
+        until = _LONG_AGO if expired else None
+        made = self._authority.issue_cert(*names, common_name=common_name, not_after=until)
         path = self._directory / file
-        path.write_bytes(b"".join(blob.bytes() for blob in (*made.cert_chain_pems, made.private_key_pem)))
+        chain = [blob.bytes() for blob in made.cert_chain_pems]
+        path.write_bytes(b"".join([*chain, _as_pkcs8(made.private_key_pem.bytes())]))
         return path
+
+
+def _as_pkcs8(key_pem: bytes) -> bytes:
+    """The only form of a key that Java reads."""
+    key = serialization.load_pem_private_key(key_pem, None)
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
 
 
 @attrs.frozen(kw_only=True)

@@ -118,6 +118,20 @@ def validate_group_configs(
             session_ms, beat_ms = (_group_number(name, values, static) for name in (session, beat))
             if session_ms <= beat_ms:
                 _invalid(f"{session} ({session_ms}) must be greater than {beat} ({beat_ms})")
+    _check_assignor(values.get("streams.assignor.name"), static)
+    dead_letters = values.get("errors.deadletterqueue.topic.name")
+    if isinstance(dead_letters, str) and dead_letters.startswith("__"):
+        _invalid("errors.deadletterqueue.topic.name: DLQ topic name must not start with '__'")
+
+
+def _check_assignor(name: ConfigValue, static: Mapping[str, str]) -> None:
+    key = BROKER_KEYS.by_name["group.streams.assignors"]
+    known = key.parse(static.get(key.name, key.default))
+    if name is not None and isinstance(known, tuple) and name not in known:
+        _invalid(
+            f"streams.assignor.name '{name}' is not a registered task assignor. "
+            f"Registered assignors are: [{', '.join(known)}]."
+        )
 
 
 def validate_client_metrics_configs(configs: Mapping[str, str | None]) -> None:
@@ -276,6 +290,19 @@ def _check_remote_topic(values: _TopicValues, remote_storage_system: bool) -> No
                 f"`retention.{what}` must be set to the identical value because there will be no more logs "
                 "copied to the remote storage."
             )
+    for what in ("bytes", "ms"):
+        _check_copy_lag(values, what)
+
+
+def _check_copy_lag(values: _TopicValues, what: str) -> None:
+    """A segment has to be copied while it is still here (KIP-1241)."""
+    local, lag = values.number(f"local.retention.{what}"), values.number(f"remote.copy.lag.{what}")
+    kept = values.number(f"retention.{what}") if local == _AS_RETENTION else local
+    if kept > _FOR_EVER and lag > kept:
+        _invalid(
+            f"Invalid value {lag} for configuration remote.copy.lag.{what}: Value must not exceed "
+            f"local.retention.{what} (effective value: {kept})"
+        )
 
 
 # --- brokers

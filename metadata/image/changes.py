@@ -76,7 +76,8 @@ def difference(before: MetadataImage, after: MetadataImage) -> Changes:
         changed_credentials=_flat(before.credentials.by_user, after.credentials.by_user),
         changed_tokens=_flat(before.tokens.by_id, after.tokens.by_id),
         producer_ids_changed=before.producer_ids != after.producer_ids,
-        migration_changed=before.migration != after.migration,
+        migration_changed=(before.migration, before.migration_order)
+        != (after.migration, after.migration_order),
         recoveries_changed=before.recoveries != after.recoveries,
     )
 

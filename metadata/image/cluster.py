@@ -48,6 +48,11 @@ class BrokerRegistration:
         """Where the broker listens under that name."""
         return next((e for e in self.listeners if e.name == name), None)
 
+    @property
+    def takes_nothing_new(self) -> bool:
+        """Whether every directory is cordoned: the replicas that are there stay, and none is added (KIP-1066)."""
+        return bool(self.log_dirs) and set(self.log_dirs) <= set(self.cordoned_log_dirs or ())
+
     def has_online_directory(self, directory: uuid.UUID) -> bool:
         """Whether a replica in that directory can be used, as Kafka sees it: a directory that is not decided yet
         counts as online, and so does every one of a broker that named none."""

@@ -33,6 +33,8 @@ from quorate.metadata.records import (
     DelegationTokenRecord,
     FeatureLevelRecord,
     FenceBrokerRecord,
+    MigrationOrder,
+    MigrationOrderRecord,
     MigrationState,
     NoOpRecord,
     PartitionChangeRecord,
@@ -63,6 +65,7 @@ class MetadataDelta:
         "_credentials",
         "_features",
         "_migration",
+        "_migration_order",
         "_producer_ids",
         "_quotas",
         "_recoveries",
@@ -84,6 +87,7 @@ class MetadataDelta:
         self._tokens: TokensDelta | None = None
         self._producer_ids = image.producer_ids
         self._migration = image.migration
+        self._migration_order = image.migration_order
         self._recoveries = image.recoveries
 
     def replay(self, record: AnyRecord, offset: int | None = None) -> None:
@@ -124,6 +128,7 @@ class MetadataDelta:
             credentials=before.credentials if self._credentials is None else self._credentials.apply(),
             tokens=before.tokens if self._tokens is None else self._tokens.apply(),
             migration=self._migration,
+            migration_order=self._migration_order,
             recoveries=self._recoveries,
         )
 
@@ -178,7 +183,8 @@ class MetadataDelta:
             changed_credentials={} if self._credentials is None else self._credentials.changed,
             changed_tokens={} if self._tokens is None else self._tokens.changed,
             producer_ids_changed=self._producer_ids != self.image.producer_ids,
-            migration_changed=self._migration != self.image.migration,
+            migration_changed=(self._migration, self._migration_order)
+            != (self.image.migration, self.image.migration_order),
             recoveries_changed=self._recoveries != self.image.recoveries,
         )
 
@@ -196,6 +202,13 @@ class MetadataDelta:
             self._migration = MigrationState(record.zk_migration_state)
         except ValueError:
             raise ReplayError(f"{record} has an unknown migration state") from None
+
+    def _migration_ordered(self, record: MigrationOrderRecord) -> None:
+        try:
+            MigrationOrder(record.order)
+        except ValueError:
+            raise ReplayError(f"{record} is an unknown order") from None
+        self._migration_order = record
 
     def _recovered(self, record: QuorumRecoveryRecord) -> None:
         if any(one.recovery_id == record.recovery_id for one in self._recoveries):
@@ -273,4 +286,5 @@ _INTERPRETERS: Final[Mapping[type, Callable[[MetadataDelta, Any], object]]] = {
     RegisterControllerRecord: lambda d, r: d._cluster_delta().replay_register_controller(r),
     ClearElrRecord: lambda d, r: d._topics_delta().replay_clear_elr(r),
     QuorumRecoveryRecord: _D._recovered,
+    MigrationOrderRecord: _D._migration_ordered,
 }

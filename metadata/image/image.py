@@ -14,7 +14,7 @@ from quorate.metadata.image.configs import ConfigsImage
 from quorate.metadata.image.security import AclsImage, CredentialsImage, TokensImage
 from quorate.metadata.image.settings import FeaturesImage, ProducerIdsImage, QuotasImage
 from quorate.metadata.image.topics import TopicsImage
-from quorate.metadata.records import MigrationState, QuorumRecoveryRecord
+from quorate.metadata.records import MigrationOrderRecord, MigrationState, QuorumRecoveryRecord
 
 
 @attrs.frozen(kw_only=True)
@@ -48,6 +48,8 @@ class MetadataImage:
     credentials: CredentialsImage
     tokens: TokensImage
     migration: MigrationState
+    migration_order: MigrationOrderRecord | None
+    """The last order about the move from ZooKeeper; None: there was none."""
     recoveries: tuple[QuorumRecoveryRecord, ...]
     """How often, and how, the quorum was made anew without a majority of the old one; the last one counts."""
 
@@ -73,5 +75,6 @@ MetadataImage.EMPTY = MetadataImage(
     credentials=CredentialsImage.EMPTY,
     tokens=TokensImage.EMPTY,
     migration=MigrationState.NONE,
+    migration_order=None,
     recoveries=(),
 )

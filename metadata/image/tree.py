@@ -14,6 +14,7 @@ Paths are those of kafka-metadata-shell's `/image`, so that an operator finds th
     scram/<mechanism>/<user>
     delegationToken/<id>
     migration
+    migrationOrder
     recoveries/<recovery id>
 
 Secrets never appear: SCRAM keys and the values of sensitive configuration keys read `[redacted]`.
@@ -35,7 +36,7 @@ from quorate.metadata.image.rows import PartitionRegistration
 from quorate.metadata.image.security import SCRAM_MECHANISMS, DelegationToken, ScramCredential
 from quorate.metadata.image.settings import QuotaKey
 from quorate.metadata.image.topics import TopicImage
-from quorate.metadata.records import QuorumRecoveryRecord
+from quorate.metadata.records import MigrationOrder, MigrationOrderRecord, QuorumRecoveryRecord
 from quorate.metadata.security.permissions import Acl
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
@@ -91,6 +92,7 @@ def browse(image: MetadataImage, sensitive: Sensitive) -> Directory:
             "scram": lambda: _scram(image),
             "delegationToken": lambda: _tokens(image),
             "migration": lambda: Leaf(image.migration.name),
+            "migrationOrder": lambda: _migration_order(image.migration_order),
             "recoveries": lambda: _recoveries(image),
         }
     )
@@ -427,6 +429,20 @@ def _token_json(token: DelegationToken) -> dict[str, Json]:
 def _recoveries(image: MetadataImage) -> Directory:
     """By recovery id, in the order in which they happened."""
     return _values({uuid_to_text(one.recovery_id): recovery_json(one) for one in image.recoveries})
+
+
+def _migration_order(order: MigrationOrderRecord | None) -> Leaf:
+    if order is None:
+        return Leaf(None)
+    return Leaf(
+        {
+            "order": MigrationOrder(order.order).name,
+            "attempt": uuid_to_text(order.attempt),
+            "forced": order.forced,
+            "timeMs": order.time_ms,
+            "operator": order.operator,
+        }
+    )
 
 
 def recovery_json(recovery: QuorumRecoveryRecord) -> dict[str, Json]:

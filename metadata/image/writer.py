@@ -82,6 +82,8 @@ def _small_parts(image: MetadataImage) -> Iterator[AnyDataRecord]:
     yield from _credentials(image)
     yield from _tokens(image)
     yield from image.recoveries
+    if image.migration_order is not None:
+        yield image.migration_order
 
 
 def _features(features: FeaturesImage) -> Iterator[AnyDataRecord]:

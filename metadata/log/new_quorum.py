@@ -84,7 +84,7 @@ def recover_directory(plan: Recovery, files: Files | None = None) -> None:
     files = files or RealFiles()
     source = DirectoryLock.take(files, plan.source)
     try:
-        with _making(files, plan.target, plan.meta):
+        with making(files, plan.target, plan.meta):
             _copy(files, plan.source, plan.target)
             _append(files, plan)
             # Leader of an epoch that it never leads: it starts as Resigned, and raises the epoch.
@@ -129,7 +129,7 @@ def restore_directory(plan: Restoration, files: Files | None = None) -> None:
         AlreadyFormatted: something lies there. StorageFailed: the disk does not answer.
     """
     files = files or RealFiles()
-    with _making(files, plan.target, plan.meta), failing_storage("Restoring the directory", plan.target):
+    with making(files, plan.target, plan.meta), failing_storage("Restoring the directory", plan.target):
         level = plan.image.features.metadata_version
         first = first_snapshot(None, features.format_records(level))
         replace_file(files, plan.target / BOOTSTRAP, first)
@@ -162,7 +162,7 @@ def sealed(
 
 
 @contextlib.contextmanager
-def _making(files: Files, target: Path, meta: MetaProperties) -> Iterator[None]:
+def making(files: Files, target: Path, meta: MetaProperties) -> Iterator[None]:
     """A directory that is nobody's until its identity is written, last."""
     with failing_storage("Making the directory", target):
         files.make_directory(target)

@@ -1,7 +1,7 @@
 """Every record of the metadata log, each declared once: KRaft's names, numbers, versions and fields.
 
-The log is a dictionary, and these are its words. Pieces by subject: `topics`, `nodes`, `settings`,
-`security`, `flow`, `recovery`, `control`; `declare` holds the language they are written in. No bytes (see `codec`,
+The log is a dictionary, and these are its words. Pieces by subject: `topics`, `nodes`, `settings`, `security`,
+`flow`, `migration`, `recovery`, `control`; `declare` holds the language they are written in. No bytes (see `codec`,
 `kafka_form`), no meaning (see `image.delta`), no choice of versions (see `features`).
 """
 
@@ -27,6 +27,7 @@ from quorate.metadata.records.flow import (
     NoOpRecord,
     ZkMigrationStateRecord,
 )
+from quorate.metadata.records.migration import MigrationOrder, MigrationOrderRecord
 from quorate.metadata.records.nodes import (
     BrokerEndpoint,
     BrokerRegistrationChangeRecord,
@@ -92,6 +93,7 @@ AnyDataRecord: TypeAlias = (
     | RegisterControllerRecord
     | ClearElrRecord
     | QuorumRecoveryRecord
+    | MigrationOrderRecord
 )
 AnyControlRecord: TypeAlias = (
     LeaderChangeRecord | SnapshotHeaderRecord | SnapshotFooterRecord | KRaftVersionRecord | VotersRecord
@@ -134,6 +136,8 @@ __all__ = [
     "KRaftVersionRecord",
     "LeaderChangeRecord",
     "LeaderChangeVoter",
+    "MigrationOrder",
+    "MigrationOrderRecord",
     "MigrationState",
     "NoOpRecord",
     "PartitionChangeRecord",

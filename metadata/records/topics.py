@@ -166,7 +166,7 @@ class PartitionChangeRecord(DataRecord):
 
 @frozen(kw_only=True)
 class ClearElrRecord(DataRecord):
-    """Forgets eligible and last known leader replicas, of one topic or of all (metadata.version 30)."""
+    """Forgets eligible and last known leader replicas, of one topic or of all (KIP-966)."""
 
     api_key: ClassVar = 28
     versions: ClassVar = (0, 0)

@@ -16,7 +16,8 @@ def answer_list_config_resources(
     image: MetadataImage, request: ListConfigResourcesRequest
 ) -> ListConfigResourcesResponse:
     """Topics and unfenced brokers, whether anything is set on them or not; of groups and client metrics those on which
-    something is. The log levels of processes are no configs here, so there are none of BROKER_LOGGER.
+    something is. Every such broker is also listed as a BROKER_LOGGER, as in Kafka; what its log levels are it is asked
+    itself.
 
     Raises:
         RequestRejected: UNSUPPORTED_VERSION, Kafka's code for a type that it does not know.
@@ -42,10 +43,10 @@ def _names(image: MetadataImage, kind: int) -> Iterable[str]:
     match kind:
         case ResourceType.TOPIC:
             return image.topics.names()
-        case ResourceType.BROKER:
+        case ResourceType.BROKER | ResourceType.BROKER_LOGGER:
             brokers = image.cluster.brokers
             return [str(broker_id) for broker_id in sorted(brokers) if not brokers[broker_id].fenced]
         case ResourceType.GROUP | ResourceType.CLIENT_METRICS:
             return [name for (of, name), _ in image.configs.resources() if of == kind]
-        case _:
+        case _:  # checked before
             return ()

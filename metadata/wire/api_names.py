@@ -32,7 +32,11 @@ API_NAMES: Final[Mapping[int, str]] = MappingProxyType(dict(enumerate(_IN_ORDER.
 """By key, those that Kafka has given up since (4 to 7) included."""
 
 
+OWN_NAMES: Final[Mapping[int, str]] = MappingProxyType({20_000: "SteerMigration"})
+"""Requests that Kafka does not have (`own_schemas`)."""
+
+
 def api_called(key: int) -> str:
     """How a text names it."""
-    name = API_NAMES.get(key)
+    name = API_NAMES.get(key, OWN_NAMES.get(key))
     return f"API {key}" if name is None else f"{name} (API {key})"

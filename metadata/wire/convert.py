@@ -22,11 +22,11 @@ from functools import cache
 from typing import Any, Final
 
 import attrs
-from kio.index import load_request_schema, load_response_schema
 
 from quorate.metadata.checks import ErrorCode, check
 from quorate.metadata.ids import ZERO_UUID
 from quorate.metadata.wire.brokers import BrokerState
+from quorate.metadata.wire.own_schemas import load_request_schema, load_response_schema
 from quorate.metadata.wire.raft import FetchReplicaState, ReplicaInfo
 from quorate.metadata.wire.topics import DeleteTopicState
 

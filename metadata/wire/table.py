@@ -24,7 +24,9 @@ from quorate.metadata.wire import (
     configs,
     credentials,
     envelope,
+    groups,
     log_dirs,
+    migration,
     quotas,
     raft,
     sasl,
@@ -108,6 +110,7 @@ def _row(
 _ROWS: Final = (
     _row(raft, "Fetch", 13, 18, Access.CLUSTER_ACTION, reads=True),
     _row(cluster, "Metadata", 0, 13, Access.PER_RESOURCE, reads=True),
+    _row(groups, "ListGroups", 0, 5, Access.NOTHING, reads=True),
     _row(sasl, "SaslHandshake", 0, 1, Access.NOTHING),
     _row(cluster, "ApiVersions", 0, 4, Access.NOTHING, reads=True),
     _row(topics, "CreateTopics", 2, 7, Access.PER_RESOURCE, forwardable=True),
@@ -160,6 +163,7 @@ _ROWS: Final = (
     _row(raft, "AddRaftVoter", 0, 1, Access.ALTER, forwardable=True),
     _row(raft, "RemoveRaftVoter", 0, 0, Access.ALTER, forwardable=True),
     _row(raft, "UpdateRaftVoter", 0, 0, Access.CLUSTER_ACTION),
+    _row(migration, "SteerMigration", 0, 0, Access.ALTER, forwardable=True),
 )
 
 APIS: Final[Mapping[int, Api]] = {row.key: row for row in _ROWS}
@@ -298,6 +302,22 @@ def correlation_id_of(frame: bytes) -> int:
     if len(frame) < _SIZE.size:
         raise RemoteProtocolError(f"a frame of {len(frame)} bytes is no response")
     (found,) = _SIZE.unpack_from(frame)
+    return int(found)
+
+
+THROTTLED: Final = frozenset(
+    one.api_key
+    for one in (topics.CreateTopicsRequest, topics.DeleteTopicsRequest, topics.CreatePartitionsRequest)
+)
+"""The requests whose answers may ask the client to be quiet for a while (KIP-599)."""
+
+
+def throttle_ms_of(api_key: int, version: int, frame: bytes) -> int:
+    """For how long an answer of `THROTTLED` asks for that, which is its first field; the frame with its length."""
+    position = _SIZE_AND_ID.size
+    if _is_flexible(APIS[api_key].response, version, is_request=False):
+        position = skip_tags(frame, position)
+    (found,) = _SIZE.unpack_from(frame, position)
     return int(found)
 
 

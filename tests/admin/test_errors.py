@@ -197,6 +197,10 @@ def test_the_command_without_words_is_its_help():
         ("format-unknown-release", f"--cluster-id {_CLUSTER} --standalone --release-version 9.9"),
         ("format-not-offered", f"--cluster-id {_CLUSTER} --standalone --release-version 4.3"),
         ("format-unknown-feature", f"--cluster-id {_CLUSTER} --standalone --feature share.version=1"),
+        (
+            "format-feature-too-new",
+            f"--cluster-id {_CLUSTER} --standalone --feature eligible.leader.replicas.version=1",
+        ),
         ("format-kraft-version-0", f"--cluster-id {_CLUSTER} --standalone --feature kraft.version=0"),
     ],
 )

@@ -201,7 +201,12 @@ def registration(broker_id: int = 1, life: int = 0) -> BrokerRegistrationRequest
         broker_id=broker_id,
         cluster_id=CLUSTER_ID,
         incarnation_id=incarnation(broker_id, life),
-        features=(Feature(name="metadata.version", min_supported_version=1, max_supported_version=25),),
+        features=(
+            Feature(
+                name="eligible.leader.replicas.version", min_supported_version=0, max_supported_version=1
+            ),
+            Feature(name="metadata.version", min_supported_version=1, max_supported_version=25),
+        ),
         log_dirs=(directory(broker_id),),
     )
 

@@ -12,6 +12,7 @@ from quorate.controller.result import ControllerResult
 from quorate.controller.server import ControllerServer
 from quorate.metadata.calls import envelope_of
 from quorate.metadata.checks import ErrorCode
+from quorate.metadata.kafka_serving import KafkaServing
 from quorate.metadata.security.permissions import Operation
 from quorate.metadata.wire import cluster
 from quorate.metadata.wire.table import APIS, Access, holds_error
@@ -53,7 +54,12 @@ class Controller:
         behind.caught_up_image = self.world.image if loaded else None
         stands: Any = behind
         ControllerServer(
-            config=self.world.config, machine=stands, node=stands, slow=stands, cluster_id=CLUSTER
+            config=self.world.config,
+            machine=stands,
+            node=stands,
+            slow=stands,
+            kafka=KafkaServing(stands, stands, CLUSTER),
+            cluster_id=CLUSTER,
         ).handle(sent.call)
         return behind
 
@@ -88,7 +94,12 @@ TOKENS = {CreateDelegationTokenRequest.api_key, DescribeDelegationTokenRequest.a
 def test_every_api_that_asks_thing_by_thing_is_tried() -> None:
     behind: Any = Behind()
     served = ControllerServer(
-        config=config(), machine=behind, node=behind, slow=behind, cluster_id=CLUSTER
+        config=config(),
+        machine=behind,
+        node=behind,
+        slow=behind,
+        kafka=KafkaServing(behind, behind, CLUSTER),
+        cluster_id=CLUSTER,
     ).serves
     per_resource = {key for key in served if APIS[key].access_at_controllers is Access.PER_RESOURCE}
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from quorate.controller.assignments import place_partitions
 from quorate.controller.heartbeats import (
     Beat,
     ControlState,
@@ -15,17 +16,21 @@ from quorate.controller.heartbeats import (
     next_state,
 )
 from quorate.metadata.checks import ErrorCode, RequestRejected
+from quorate.metadata.features import METADATA_VERSION
+from quorate.metadata.ids import NodeId
 from quorate.metadata.records import (
     NO_LEADER,
     BrokerRegistrationChangeRecord,
+    FeatureLevelRecord,
     PartitionChangeRecord,
 )
 from quorate.metadata.wire.brokers import BrokerHeartbeatRequest
+from tests.controller.desk import Desk, codes, create
 from tests.controller.world import World, directory, refused
 
 FENCED, UNFENCED, SHUTTING_DOWN, STOP = ControlState
 
-# KIP-631, as Kafka's controller has it: (now, condition) -> next. `*` is any value.
+# KIP-631, as Kafka's controller has it but for the last line: (now, condition) -> next. `*` is any value.
 #             now            fence  shut   caught leads  leave   next
 TABLE = {
     (FENCED,        "*",   True,  "*",   "*",   "*"): STOP,
@@ -39,6 +44,7 @@ TABLE = {
     (UNFENCED,      False, False, "*",   "*",   "*"): UNFENCED,
     (SHUTTING_DOWN, "*",   "*",   "*",   "*",   True): STOP,
     (SHUTTING_DOWN, "*",   "*",   "*",   "*",   False): SHUTTING_DOWN,
+    (STOP,          "*",   "*",   "*",   "*",   "*"): STOP,
 }  # fmt: skip
 
 
@@ -50,7 +56,7 @@ def rows_for(situation: tuple[Any, ...]) -> list[ControlState]:
     ]
 
 
-@pytest.mark.parametrize("now", [FENCED, UNFENCED, SHUTTING_DOWN])
+@pytest.mark.parametrize("now", [*ControlState])
 @pytest.mark.parametrize("flags", [*itertools.product((False, True), repeat=5)])
 def test_every_situation_is_in_the_table_once_and_as_the_table_says(
     now: ControlState, flags: tuple[bool, ...]
@@ -278,4 +284,74 @@ def test_states_of_the_image(world: World) -> None:
     world.set_broker(1, in_controlled_shutdown=True)
     assert control_state(world.broker(1)) is SHUTTING_DOWN
     world.set_broker(1, fenced=True)
-    assert control_state(world.broker(1)) is FENCED
+    assert control_state(world.broker(1)) is STOP
+
+
+def test_a_broker_that_was_let_go_is_not_unfenced_by_a_heartbeat_that_crossed_the_news() -> None:
+    """It would be made the leader of what only it has, and end in the next moment."""
+    desk = Desk().lead()
+    desk.broker(1)
+    assert codes(desk.ask(create("t"))) == [ErrorCode.none]
+    token = desk.submit(desk.beat(1, want_fence=False, want_shut_down=True))
+    desk.turn()
+    desk.submit(desk.beat(1, want_fence=False, want_shut_down=True))
+    crossing = desk.submit(desk.beat(1, want_fence=False, want_shut_down=False))
+    desk.turn()
+    desk.commit()
+
+    assert token in desk.answers
+    assert desk.answers[crossing].should_shut_down
+    assert desk.is_fenced(1)
+    topic = desk.controller.newest_image.topics.by_name("t")
+    assert topic is not None
+    assert topic.partition(0).leader == NO_LEADER  # type: ignore[union-attr]
+
+
+# --- cordoned directories (KIP-1066)
+
+
+@pytest.fixture
+def newest() -> World:
+    """At 4.3-IV0: broker 1 has two directories, 2 has one, 3 leads nothing."""
+    made = World()
+    made.replay([FeatureLevelRecord(name=METADATA_VERSION, feature_level=30)])
+    made.add_broker(1, directories=2)
+    made.add_broker(2)
+    return made
+
+
+def test_what_a_broker_says_of_its_directories_is_kept(newest: World) -> None:
+    send(newest, cordoned_log_dirs=())
+    assert newest.broker(1).cordoned_log_dirs == ()
+    send(newest, cordoned_log_dirs=(directory(1, 1),))
+    assert newest.broker(1).cordoned_log_dirs == (directory(1, 1),)
+
+    before = newest.next_offset
+    send(newest, cordoned_log_dirs=(directory(1, 1),))
+    send(newest)  # it does not know yet: null
+    assert newest.next_offset == before
+
+
+def test_before_that_level_nothing_is_written_of_it(world: World) -> None:
+    before = world.next_offset
+    send(world, cordoned_log_dirs=(directory(1),))
+    assert world.next_offset == before
+
+
+def test_a_transition_comes_first_and_the_next_heartbeat_says_it_again(newest: World) -> None:
+    newest.replay([
+        BrokerRegistrationChangeRecord(
+            version=3, broker_id=NodeId(1), broker_epoch=newest.broker(1).epoch, fenced=True
+        )
+    ])  # fmt: skip
+    send(newest, cordoned_log_dirs=())
+    assert (newest.broker(1).fenced, newest.broker(1).cordoned_log_dirs) == (False, None)
+    send(newest, cordoned_log_dirs=())
+    assert newest.broker(1).cordoned_log_dirs == ()
+
+
+def test_a_broker_takes_nothing_new_when_all_its_directories_are_cordoned(newest: World) -> None:
+    send(newest, cordoned_log_dirs=(directory(1, 1),))
+    assert {r for replicas in place_partitions(newest.context(), 8, 1) for r in replicas} == {1, 2}
+    send(newest, cordoned_log_dirs=(directory(1, 0), directory(1, 1)))
+    assert {r for replicas in place_partitions(newest.context(), 8, 1) for r in replicas} == {2}

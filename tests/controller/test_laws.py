@@ -13,11 +13,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from quorate.controller import isr
 from quorate.metadata.checks import ErrorCode
+from quorate.metadata.features import ELR_VERSION, METADATA_VERSION
 from quorate.metadata.image.delta import MetadataDelta
 from quorate.metadata.image.image import MetadataImage
 from quorate.metadata.image.writer import image_records
 from quorate.metadata.records import NO_LEADER, ControlRecord
 from quorate.metadata.wire.brokers import UnregisterBrokerRequest
+from quorate.metadata.wire.cluster import FeatureUpdateKey, UpdateFeaturesRequest
 from quorate.metadata.wire.configs import (
     IncrementalAlterableConfig,
     IncrementalAlterConfigsRequest,
@@ -34,13 +36,14 @@ from tests.controller.world import config
 
 TOPICS = st.sampled_from(["a", "a.b", "a_b", "c"])
 BROKERS = st.integers(1, 4)
-KEYS = st.sampled_from(["retention.ms", "flush.ms", "unclean.leader.election.enable"])
+KEYS = st.sampled_from(["retention.ms", "flush.ms", "unclean.leader.election.enable", "min.insync.replicas"])
 
 
 class Controller(RuleBasedStateMachine):
     """One active controller, a standby that replays the same log, and the model."""
 
     slices: int | None = None
+    keeps_eligible_leaders = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,6 +60,9 @@ class Controller(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.desk.lead(1)
+        if self.keeps_eligible_leaders:
+            self.desk.ask(features_at(**{METADATA_VERSION: 23}))
+            self.desk.ask(features_at(**{ELR_VERSION: 1}))
         for broker_id in (1, 2, 3):
             self.desk.broker(broker_id)
 
@@ -79,7 +85,7 @@ class Controller(RuleBasedStateMachine):
         token = self.desk.submit(CreatePartitionsRequest(topics=wanted, timeout_ms=60_000))
         self.under_way[token] = ("grow", name, count)
 
-    @rule(name=TOPICS, key=KEYS, value=st.sampled_from(["1", "true", "nonsense", None]))
+    @rule(name=TOPICS, key=KEYS, value=st.sampled_from(["1", "2", "true", "nonsense", None]))
     def change_config(self, name: str, key: str, value: str | None) -> None:
         operation = 0 if value is not None else 1
         change = IncrementalAlterableConfig(name=key, config_operation=operation, value=value)
@@ -175,8 +181,11 @@ class Controller(RuleBasedStateMachine):
         for topic in image.topics:
             for _, partition in topic.partitions():
                 assert len(set(partition.replicas)) == len(partition.replicas) == len(partition.directories)
-                assert partition.isr
-                assert set(partition.isr) <= set(partition.replicas)
+                eligible = set(partition.eligible_leader_replicas)
+                assert partition.isr or self.keeps_eligible_leaders
+                assert not eligible or self.keeps_eligible_leaders
+                assert {*partition.isr, *eligible} <= set(partition.replicas)
+                assert not eligible & set(partition.isr)
                 if partition.leader != NO_LEADER:
                     assert partition.leader in partition.isr
                 if partition.leader != NO_LEADER and leaders_too:
@@ -229,6 +238,22 @@ class SlicedController(Controller):
         self.patch.undo()
 
 
+class ElrController(SlicedController):
+    """The same where the cluster keeps eligible leader replicas, so that an ISR may be empty."""
+
+    keeps_eligible_leaders = True
+
+
+def features_at(**levels: int) -> UpdateFeaturesRequest:
+    return UpdateFeaturesRequest(
+        feature_updates=tuple(
+            FeatureUpdateKey(feature=name, max_version_level=level) for name, level in levels.items()
+        )
+    )
+
+
+TestElrController = ElrController.TestCase
+TestElrController.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 TestController = Controller.TestCase
 TestController.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 TestSlicedController = SlicedController.TestCase

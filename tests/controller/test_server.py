@@ -20,6 +20,7 @@ from quorate.metadata.calls import Call, envelope_of
 from quorate.metadata.checks import ErrorCode
 from quorate.metadata.ids import Endpoint, Epoch, NodeId, Offset
 from quorate.metadata.image.image import MetadataImage
+from quorate.metadata.kafka_serving import KafkaServing
 from quorate.metadata.quorum import messages
 from quorate.metadata.quorum.messages import LeaderAndEpoch
 from quorate.metadata.raft_wire import request_to_wire, response_from_wire, response_to_wire
@@ -121,7 +122,14 @@ def serving(behind: Behind) -> ControllerServer:
     stands: Any = behind
     # The sender of all calls here: whom ACLs let in is the business of test_access.py.
     trusting = config(has_authorizer=True, super_users=frozenset({"User:alice"}))
-    return ControllerServer(config=trusting, machine=stands, node=stands, slow=stands, cluster_id=CLUSTER)
+    return ControllerServer(
+        config=trusting,
+        machine=stands,
+        node=stands,
+        slow=stands,
+        kafka=KafkaServing(stands, stands, CLUSTER),
+        cluster_id=CLUSTER,
+    )
 
 
 def handled(behind: Behind, call: Call) -> None:

@@ -13,7 +13,7 @@ from quorate.metadata.node_config import NodeConfig
 from quorate.metadata.settings import settings_of
 
 CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
-FILES = sorted(CONFIGS.iterdir())
+FILES = sorted(CONFIGS.glob("*.toml"))
 COMMENTED_KEY = re.compile(r"^#(?=[a-z][a-z.]* = )", re.MULTILINE)
 EXAMPLES = {
     "rack",

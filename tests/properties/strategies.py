@@ -33,6 +33,8 @@ from quorate.metadata.records import (
     DelegationTokenRecord,
     FeatureLevelRecord,
     FeatureRange,
+    MigrationOrder,
+    MigrationOrderRecord,
     MigrationState,
     NoOpRecord,
     PartitionChangeRecord,
@@ -177,6 +179,7 @@ class _World:
             self.register,
             self.feature,
             self.recover,
+            self.order_migration,
         ]
         if len(self.topics) < len(TOPIC_NAMES):
             steps += [self.create_topic] * 3
@@ -229,6 +232,16 @@ class _World:
             epoch=1001,
             digest=b"",
             shown=("one", "two"),
+        )
+
+    def order_migration(self) -> None:
+        self.write(
+            MigrationOrderRecord,
+            order=int(self.pick(list(MigrationOrder))),
+            attempt=self.draw(UUIDS),
+            forced=self.draw(st.booleans()),
+            time_ms=self.draw(st.integers(0, 9)),
+            operator="User:somebody",
         )
 
     def create_topic(self) -> None:

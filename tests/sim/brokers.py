@@ -13,7 +13,7 @@ from quorate.broker.lifecycle import BrokerLifecycle, LifecycleSettings
 from quorate.broker.loader import Cause, MetadataLoader, Publication
 from quorate.metadata.batch import RecordBatch
 from quorate.metadata.checks import ErrorCode, InvariantViolated
-from quorate.metadata.features import LIGHTWEIGHT
+from quorate.metadata.features import ELR_VERSION, LIGHTWEIGHT
 from quorate.metadata.ids import Endpoint, Epoch, Offset, OffsetAndEpoch, random_uuid
 from quorate.metadata.image.image import MetadataImage
 from quorate.metadata.image.loading import SnapshotLoad
@@ -189,6 +189,7 @@ class SimBroker:
             cluster_id=CLUSTER_ID,
             incarnation_id=self._incarnation_id,
             features=(
+                brokers.Feature(name=ELR_VERSION, min_supported_version=0, max_supported_version=1),
                 brokers.Feature(name="metadata.version", min_supported_version=1, max_supported_version=25),
                 brokers.Feature(name=LIGHTWEIGHT, min_supported_version=1, max_supported_version=1),
             ),

@@ -17,8 +17,16 @@ from quorate.metadata.checks import check
 from quorate.metadata.ids import FIRST_OFFSET, Offset
 from quorate.metadata.image.delta import MetadataDelta
 from quorate.metadata.image.image import MetadataImage, Provenance
+from quorate.metadata.image.rows import PartitionRegistration
 from quorate.metadata.image.topics import TopicImage
-from quorate.metadata.records import AnyRecord, ConfigRecord, PartitionRecord, RemoveTopicRecord, TopicRecord
+from quorate.metadata.records import (
+    NO_LEADER,
+    AnyRecord,
+    ConfigRecord,
+    PartitionRecord,
+    RemoveTopicRecord,
+    TopicRecord,
+)
 from quorate.metadata.wire import configs, topics
 
 UNIQUE_KEY = "retention.ms"
@@ -92,6 +100,10 @@ class ImageLaws:
                 before = self.image.cluster.brokers.get(broker_id)
                 fenced = before is not None and not before.fenced and (broker is None or broker.fenced)
                 check(not fenced, f"broker {broker_id} is fenced at {batch.base_offset}, and it is well")
+        for topic_id, partitions in delta.changed_topics.items():
+            for number, partition in partitions.items():
+                self._marks["an ISR is empty"] += not partition.isr
+                _check_leader(f"partition {number} of {topic_id} at {batch.end_offset - 1}", partition)
         at = Provenance(offset=batch.end_offset - 1, epoch=batch.epoch, append_time_ms=batch.append_time_ms)
         self.image = self._at[batch.end_offset] = delta.apply(at)
 
@@ -134,6 +146,15 @@ class ImageLaws:
             shown = {str(topic.id): name for name, topic in _topics(watcher.image).items()}
             if shown != watcher.topics:
                 raise_mismatch(who, watcher, watcher.image)
+
+
+def _check_leader(which: str, partition: PartitionRegistration) -> None:
+    """Who leads is in sync, and who is in sync is not kept as merely eligible (KIP-966)."""
+    leader, isr, eligible = partition.leader, set(partition.isr), set(partition.eligible_leader_replicas)
+    check(
+        (leader in isr or leader == NO_LEADER) and not isr & eligible,
+        f"{which} is led by {leader}, with {sorted(isr)} in sync and {sorted(eligible)} eligible",
+    )
 
 
 def _values_of(request: Any) -> list[str]:

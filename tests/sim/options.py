@@ -69,6 +69,8 @@ class WorldOptions:
     broker_dies: bool = False
     """At the very end a broker dies for good, and the leader with it for a while: somebody must fence it."""
 
+    eligible_leaders: bool = False
+    """The cluster is formatted with eligible leader replicas (KIP-966): an ISR may be empty."""
     brokers_are_well: bool = False
     """Nothing befalls brokers or their connections, only controllers: so no broker may ever be fenced again."""
 
@@ -167,6 +169,19 @@ def draw_changing(seed: int) -> WorldOptions:
         spares=rng.choice([1, 2, 3]),
         members_every_ms=int(50 * 20 ** rng.random()),
         brokers_are_well=False,  # a new leader may be one that they do not know yet
+    )
+
+
+def draw_eligible(seed: int) -> WorldOptions:
+    """Whole clusters that keep eligible leader replicas, and whose brokers come and go."""
+    options = draw_whole(seed)
+    rng = random.Random(f"eligible {seed}")
+    return attrs.evolve(
+        options,
+        eligible_leaders=True,
+        brokers=rng.choice([2, 3]),
+        crash_every_ms=options.crash_every_ms or rng.choice([500, 2000]),
+        brokers_are_well=False,
     )
 
 
@@ -411,6 +426,7 @@ KINDS: Final[Mapping[str, Callable[[int], WorldOptions]]] = {
     "bare": draw_bare,
     "whole": draw_whole,
     "changing": draw_changing,
+    "eligible": draw_eligible,
     "steady": steady_brokers,
 }
 """What a seed may mean; "any" unless said otherwise."""

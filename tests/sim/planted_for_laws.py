@@ -12,12 +12,14 @@ import attrs
 
 from quorate.broker import loader as loader_module
 from quorate.broker.loader import Cause, MetadataLoader, Publication
+from quorate.controller import partition_change
 from quorate.metadata.batch import RecordBatch
 from quorate.metadata.carry_out import World as Shell
 from quorate.metadata.carry_out import carry_out
 from quorate.metadata.ids import FIRST_OFFSET, Epoch, Offset, OffsetAndEpoch
 from quorate.metadata.image.delta import MetadataDelta
 from quorate.metadata.image.image import MetadataImage, Provenance
+from quorate.metadata.image.rows import PartitionRegistration
 from quorate.metadata.log.interface import EpochStart
 from quorate.metadata.log.memory import MemoryLog
 from quorate.metadata.quorum import elections, replication, snapshots
@@ -631,4 +633,21 @@ def image_of_another_epoch() -> Iterator[None]:
         return Provenance(offset=offset, epoch=epoch + 1, append_time_ms=append_time_ms)
 
     with patch.object(loader_module, "Provenance", provenance):
+        yield
+
+
+# ---- partitions --------------------------------------------------------------------------------------------
+
+
+@planted(
+    "Who was eligible stays eligible, also once it leads or is in sync again.",
+    within=6,
+    worlds=options.draw_eligible,
+    only="… is led by",
+)
+def eligible_for_ever() -> Iterator[None]:
+    def eligible(partition: PartitionRegistration, *_: Any) -> tuple[int, ...]:
+        return tuple(sorted({*partition.eligible_leader_replicas, *partition.isr}))
+
+    with patch.object(partition_change, "_eligible", eligible):
         yield

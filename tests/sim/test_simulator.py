@@ -82,6 +82,17 @@ def test_a_world_stays_safe_and_gets_going_again(seed: int, kind: str) -> None:
     assert outcome.violation is None, f"{replay}: {outcome.violation}"
 
 
+def test_a_cluster_that_keeps_eligible_leaders_is_as_safe() -> None:
+    marks: Counter[str] = Counter()
+    for seed in range(12):
+        outcome = World(seed, KINDS["eligible"](seed)).run()
+        replay = f"python -m tests.sim --seed {seed} --kind eligible --steps {outcome.steps} --trace"
+        assert outcome.violation is None, f"{replay}: {outcome.violation}"
+        marks.update(outcome.marks)
+
+    assert marks["an ISR is empty"]
+
+
 def test_the_same_seed_is_the_same_world_in_every_process() -> None:
     command = [sys.executable, "-m", "tests.sim", "--seed", "13", "--count", "4", "--hash"]
     hashes = {

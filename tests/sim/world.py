@@ -12,7 +12,9 @@ from typing import Final
 
 import attrs
 
+from quorate.controller.events import BootstrapRead
 from quorate.metadata.checks import InvariantViolated
+from quorate.metadata.features import ELR_SINCE, ELR_VERSION, format_records
 from quorate.metadata.ids import Endpoint, NodeId, Offset, ReplicaKey, random_uuid
 from quorate.metadata.quorum.core import QuorumConfig
 from quorate.metadata.quorum.election_state import ElectionState
@@ -42,6 +44,7 @@ LEADER_WITHIN_MS: Final = 10_000
 """After healing: a few election timeouts, for worlds whose messages take a third of a second each way."""
 CONVERGED_WITHIN_MS: Final = 30_000
 """Long, for worlds where a snapshot travels 64 bytes at a time, each way taking up to 300 ms."""
+_WITH_ELIGIBLE_LEADERS: Final = format_records(ELR_SINCE, {ELR_VERSION: 1})
 _BACKLOG: Final = 10
 
 
@@ -176,7 +179,10 @@ class World:
         if node.is_broker:
             return SimBroker(node, self.options, self.images, self.parcels, self.wires, self._fork())
         config = controller_config(node.id, self.options)
-        return SimController(node, config, self.images, self.parcels, self._fork())
+        made = SimController(node, config, self.images, self.parcels, self._fork())
+        if self.options.eligible_leaders:
+            made.active.step(BootstrapRead(_WITH_ELIGIBLE_LEADERS), 0)
+        return made
 
     def _node(self, key: ReplicaKey, *, durable: bool, formatted: bool) -> SimNode:
         config = QuorumConfig(

@@ -100,6 +100,15 @@ def client_path(entity: QuotaKey) -> str:
             raise FormError("no-place", f"Kafka's ZooKeeper mode has no quotas of {' and '.join(kinds)}")
 
 
+def has_place(entity: QuotaKey) -> bool:
+    """Whether ZooKeeper has a node for it."""
+    try:
+        client_path(entity)
+    except FormError:
+        return False
+    return True
+
+
 def quota_settings(entity: QuotaKey, quotas: Mapping[str, float]) -> dict[str, str]:
     """Quotas as they stand in ZooKeeper, without those that cannot."""
     kind = "user" if "user" in dict(entity) else entity[0][0]

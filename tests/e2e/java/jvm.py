@@ -27,6 +27,8 @@ CLASSES: Final[Mapping[str, str]] = {
     "kafka-client-metrics": "ClientMetricsCommand",
     "kafka-delegation-tokens": "DelegationTokenCommand",
     "kafka-storage": "StorageTool",
+    "kafka-dump-log": "DumpLogSegments",
+    "kafka-console-share-consumer": "consumer.ConsoleShareConsumer",
 }
 """The scripts' names, and what they run; in which package differs between versions."""
 

@@ -13,13 +13,14 @@ import trio
 from quorate.admin.cluster import Cluster, NodeProcess
 from quorate.admin.cluster_files import ClusterFiles, NodeFiles
 from quorate.admin.ports import LOOPBACK, HeldPorts
-from quorate.controller.zookeeper_tree import read_tree
 from quorate.metadata.ids import NodeId
-from quorate.metadata.zookeeper.client import ConnectSettings, connected
+from quorate.metadata.zookeeper.client import connected
+from quorate.metadata.zookeeper.connect_settings import ConnectSettings
 from quorate.metadata.zookeeper.kafka_znodes import paths
 from quorate.metadata.zookeeper.kafka_znodes.nodes import decode_controller
 from quorate.metadata.zookeeper.kafka_znodes.reader import read
 from quorate.metadata.zookeeper.kafka_znodes.reading import Reading, ReadOptions
+from quorate.metadata.zookeeper.live_tree import read_tree
 from quorate.metadata.zookeeper.znodes import Tree
 from tests.e2e.conftest import WITHIN_S
 

@@ -59,7 +59,7 @@ def test_a_topic_shows_all_its_keys_and_hidden_ones_only_when_set() -> None:
     plain = [config.name for config in config_keys.effective_topic_configs({}, NodeConfigs())]
     hidden = config_keys.effective_topic_configs({"internal.segment.bytes": "5"}, NodeConfigs())
 
-    assert len(plain) == 33
+    assert len(plain) == 37
     assert plain == sorted(plain)
     assert {config.name for config in hidden} - set(plain) == {"internal.segment.bytes"}
 

@@ -1,5 +1,6 @@
 """What a resource may have: names, values, what keys demand of each other; APPEND and SUBTRACT."""
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -341,3 +342,64 @@ def test_append_holds_both_and_subtract_undoes_it(current: str, more: str) -> No
     assert not set(config_keys.subtract_from_list(TOPIC, REPLICAS, both, more).split(",")) & set(
         more.split(",")
     ) - {""}
+
+
+# --- what came with 4.4
+
+
+@pytest.mark.parametrize(
+    ("configs", "why"),
+    [
+        (
+            {"local.retention.ms": "5000", "remote.copy.lag.ms": "5001"},
+            "local.retention.ms (effective value: 5000)",
+        ),
+        (
+            {"retention.ms": "5000", "remote.copy.lag.ms": "5001"},
+            "local.retention.ms (effective value: 5000)",
+        ),
+        (
+            {"retention.bytes": "70", "remote.copy.lag.bytes": "71"},
+            "local.retention.bytes (effective value: 70)",
+        ),
+        ({"retention.ms": "5000", "remote.copy.lag.ms": "5000"}, None),
+        ({"retention.ms": "-1", "remote.copy.lag.ms": "99999"}, None),
+        ({"retention.ms": "5000", "remote.copy.lag.ms": "-1"}, None),
+    ],
+)
+def test_a_segment_is_copied_while_it_is_still_here(configs: dict[str, str], why: str | None) -> None:
+    told = {"remote.storage.enable": "true", **configs}
+    if why is None:
+        config_keys.validate_topic_configs(told, remote_storage_system=True)
+    else:
+        with pytest.raises(RequestRejected, match=re.escape(why)) as refusal:
+            config_keys.validate_topic_configs(told, remote_storage_system=True)
+        assert refusal.value.code is ErrorCode.invalid_config
+    config_keys.validate_topic_configs(configs)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "why"),
+    [
+        ("streams.assignor.name", "sticky", None),
+        (
+            "streams.assignor.name",
+            "mine",
+            "not a registered task assignor. Registered assignors are: [sticky]",
+        ),
+        ("errors.deadletterqueue.topic.name", "dlq.orders", None),
+        ("errors.deadletterqueue.topic.name", "__dlq", "must not start with '__'"),
+    ],
+)
+def test_groups_of_4_4(key: str, value: str, why: str | None) -> None:
+    if why is None:
+        config_keys.validate_group_configs({key: value})
+    else:
+        with pytest.raises(RequestRejected, match=re.escape(why)):
+            config_keys.validate_group_configs({key: value})
+
+
+def test_a_node_may_have_other_assignors() -> None:
+    config_keys.validate_group_configs(
+        {"streams.assignor.name": "mine"}, static={"group.streams.assignors": "mine,sticky"}
+    )

@@ -11,6 +11,7 @@ from quorate.metadata.records import (
     BrokerEndpoint,
     ConfigRecord,
     FeatureLevelRecord,
+    MigrationOrderRecord,
     PartitionRecord,
     QuorumRecoveryRecord,
     RegisterBrokerRecord,
@@ -38,6 +39,10 @@ def recovery(number: int, previous: int = 0, **changes: Any) -> QuorumRecoveryRe
         "shown": ("/data/3: node 3",),
     }
     return QuorumRecoveryRecord(**(fields | changes))
+
+
+def migration_order(order: int) -> MigrationOrderRecord:
+    return MigrationOrderRecord(order=order, attempt=A, forced=False, time_ms=5, operator="User:alice")
 
 
 def topic(name: str = "a", topic_id: uuid.UUID = A) -> TopicRecord:

@@ -4,11 +4,13 @@ import pytest
 
 from quorate.metadata.features import (
     DEFAULT_METADATA_VERSION,
+    ELR_VERSION,
     KRAFT_VERSION,
     METADATA_VERSION,
     METADATA_VERSIONS,
     SUPPORTED,
     NotInThisVersion,
+    default_features,
     describe_level,
     format_records,
     metadata_changed_between,
@@ -69,7 +71,7 @@ def test_a_record_version_exists_and_never_falls(made: type[DataRecord]) -> None
         (RegisterControllerRecord, 14),
         (UserScramCredentialRecord, 10),
         (FeatureLevelRecord, 3),
-        (ClearElrRecord, 29),
+        (ClearElrRecord, 22),
         (BrokerRegistrationChangeRecord, 5),
         (FenceBrokerRecord, 6),
     ],
@@ -141,6 +143,23 @@ def test_what_this_code_offers() -> None:
     assert [r.name for r in supported_ranges()] == sorted(SUPPORTED)
     assert describe_level(21) == "21 (3.9-IV0)"
     assert describe_level(99) == "99"
+
+
+@pytest.mark.parametrize(
+    ("level", "defaults"),
+    [
+        (21, {}),
+        (22, {"group.version": 1}),
+        (25, {"group.version": 1, "transaction.version": 2}),
+        (28, {"group.version": 1, "transaction.version": 2, "share.version": 1}),
+        (30, {"group.version": 1, "transaction.version": 2, "share.version": 1, "streams.version": 1}),
+    ],
+)
+def test_what_a_new_cluster_finalizes_by_default(level: int, defaults: dict[str, int]) -> None:
+    """As `kafka-storage format --release-version` of 4.3.1 and 4.4.0 writes it."""
+    found = default_features(level)
+    assert found == {**defaults, **{name: 1 for name in found if name == ELR_VERSION}}
+    assert all(found[name] in SUPPORTED[name] for name in found)
 
 
 def test_a_new_log_begins_with_its_metadata_version() -> None:

@@ -48,6 +48,7 @@ from tests.metadata.model.building import (
     config,
     image_of,
     level,
+    migration_order,
     partition,
     recovery,
     topic,
@@ -120,6 +121,7 @@ PRODUCER_IDS = ProducerIdsRecord(broker_id=NodeId(1), broker_epoch=5, next_produ
         ([], level(31), "a metadata.version that this node does not know"),
         ([level(21)], level(0), "a metadata.version that this node does not know"),
         ([], ZkMigrationStateRecord(zk_migration_state=9), "an unknown migration state"),
+        ([], migration_order(9), "an unknown order"),
         ([recovery(1), recovery(2)], recovery(1), "a recovery id that was used before"),
         ([], EndTransactionRecord(), "EndTransactionRecord never reaches the image"),
         ([], KRaftVersionRecord(k_raft_version=1), "KRaftVersionRecord never reaches the image"),
@@ -392,6 +394,12 @@ def test_the_allocator_and_the_migration_move_on() -> None:
     image = image_of([PRODUCER_IDS, ZkMigrationStateRecord(zk_migration_state=2)])
     assert image.producer_ids.next_producer_id == 1000
     assert image.migration is MigrationState.PRE_MIGRATION
+
+
+def test_the_last_order_about_the_migration_counts() -> None:
+    image = image_of([migration_order(1), migration_order(2)])
+    assert image.migration_order == migration_order(2)
+    assert image_of(list(image_records(image))).same_metadata(image)
 
 
 def test_recoveries_are_kept_in_their_order() -> None:

@@ -32,6 +32,7 @@ def test_the_root_lists_the_parts() -> None:
         "scram/",
         "delegationToken/",
         "migration",
+        "migrationOrder",
         "recoveries/",
     ]
 

@@ -415,7 +415,7 @@ async def test_no_rule_no_entry(
         assert served.listener.cut == 1
 
 
-@pytest.mark.parametrize("whose", ["nobody's", "a stranger's"])
+@pytest.mark.parametrize("whose", ["nobody's", "a stranger's", "an expired one"])
 async def test_without_a_certificate_that_is_believed_nobody_gets_in(
     autojump_clock: trio.testing.MockClock,
     tmp_path: pathlib.Path,
@@ -424,9 +424,11 @@ async def test_without_a_certificate_that_is_believed_nobody_gets_in(
     whose: str,
 ) -> None:
     stranger = Pem(path=Certificates(tmp_path).issue("eve.pem", "eve@example.org", common_name="alice"))
+    expired = Pem(path=certificates.issue("old.pem", "alice@example.org", common_name="alice", expired=True))
+    identity = {"nobody's": None, "a stranger's": stranger, "an expired one": expired}[whose]
     authority = Pem(path=certificates.authority)
     asks = tls_listener(node, trusted=authority, client_auth="required")
-    mine = TlsSettings(trusted=authority, identity=None if whose == "nobody's" else stranger)
+    mine = TlsSettings(trusted=authority, identity=identity)
     async with serving(asks) as served:
         with pytest.raises(ConnectFailed) as failed:
             async with connected(served, tls=mine) as connection:
@@ -457,6 +459,18 @@ async def test_a_servers_certificate_must_name_its_host(
         else:
             with pytest.raises(ConnectFailed, match=why):
                 await greeting
+
+
+async def test_an_expired_certificate_of_a_server_is_not_believed(
+    autojump_clock: trio.testing.MockClock, certificates: Certificates
+) -> None:
+    old = Pem(path=certificates.issue("node-old.pem", "localhost", common_name="node", expired=True))
+    async with serving(tls_listener(old)) as served:
+        with pytest.raises(ConnectFailed, match="expired") as failed:
+            async with connected(served, tls=TlsSettings(trusted=Pem(path=certificates.authority))):
+                pass
+        assert failed.value.failure.kind is FailureKind.NOT_LET_IN
+        assert served.desk.calls == []
 
 
 async def test_plaintext_to_a_listener_that_speaks_tls(

@@ -45,7 +45,7 @@ def listed(*types: int) -> list[tuple[int, str]]:
         ((TOPIC,), [(TOPIC, "a"), (TOPIC, "b")]),
         ((BROKER,), [(BROKER, "1"), (BROKER, "2")]),
         ((METRICS, GROUP), [(METRICS, "m"), (GROUP, "g")]),
-        ((LOGGER,), []),
+        ((LOGGER,), [(LOGGER, "1"), (LOGGER, "2")]),
     ],
 )
 def test_what_there_is_of_a_type(types: tuple[int, ...], expected: list[tuple[int, str]]) -> None:

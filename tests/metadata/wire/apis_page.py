@@ -11,7 +11,7 @@ from typing import Final
 
 from quorate.metadata.security.sasl_server import SASL_KEYS
 from quorate.metadata.views import SAME_EVERYWHERE
-from quorate.metadata.wire.api_names import API_NAMES
+from quorate.metadata.wire.api_names import API_NAMES, OWN_NAMES
 from quorate.metadata.wire.cluster import ApiVersionsRequest
 from quorate.metadata.wire.table import APIS, Access, Api
 from tests.broker.test_access import OneBroker
@@ -36,11 +36,29 @@ Super users need nothing. Who lacks a right is answered CLUSTER_AUTHORIZATION_FA
 topics without DESCRIBE are left out of lists. READ, WRITE, DELETE and ALTER allow DESCRIBE; ALTER_CONFIGS allows
 DESCRIBE_CONFIGS.
 
+Of what came after 4.1, UnregisterController (94, Kafka 4.4) is not offered: it writes a record of a metadata.version
+that is not offered here, and below that Kafka's controllers refuse it too. Brokers answer ListGroups with no groups,
+since Kafka's kafka-configs asks for them before it describes what is configured of groups.
+
 Written from the code (`python -m tests.metadata.wire.apis_page --rewrite`); a test compares them.
 
 | key | API | versions | at brokers | at controllers | needs |
 |---|---|---|---|---|---|
 """
+
+_OWN_HEAD: Final = """
+## Ours
+
+Requests that Kafka does not have. Clients skip the keys that they do not know.
+
+| key | API | versions | where | needs |
+|---|---|---|---|---|
+"""
+
+OWN: Final[Mapping[str, str]] = {
+    "SteerMigration": "answered at the active controller, forwarded by brokers, where controllers have "
+    "zookeeper.metadata.migration.enable (`quorate migrate`)"
+}
 
 PER_RESOURCE: Final[Mapping[str, str]] = {
     "Metadata": "DESCRIBE on each topic; to have one made on demand CREATE on it or on the cluster",
@@ -92,7 +110,6 @@ MISSING: Final[Mapping[str, str]] = {
             "LeaveGroup",
             "SyncGroup",
             "DescribeGroups",
-            "ListGroups",
             "DeleteGroups",
             "OffsetDelete",
             "ConsumerGroupHeartbeat",
@@ -131,7 +148,6 @@ MISSING: Final[Mapping[str, str]] = {
         ("GetTelemetrySubscriptions", "PushTelemetry"),
         "no: metrics of clients are collected by brokers with topic data; their configs are kept here",
     ),
-    "AssignReplicasToDirs": _NOT_YET,
 }
 
 
@@ -143,7 +159,13 @@ def is_offered(api: Api) -> bool:
 
 
 def page() -> str:
-    return _HEAD + "".join(_row(key, API_NAMES[key]) for key in sorted(API_NAMES))
+    kafkas = "".join(_row(key, API_NAMES[key]) for key in sorted(API_NAMES))
+    return _HEAD + kafkas + _OWN_HEAD + "".join(_own_row(APIS[key]) for key in sorted(OWN_NAMES))
+
+
+def _own_row(api: Api) -> str:
+    versions = f"{api.first}" if api.first == api.last else f"{api.first}–{api.last}"
+    return f"| {api.key} | {api.name} | {versions} | {OWN[api.name]} | {_needs(api)} |\n"
 
 
 def _row(key: int, name: str) -> str:

@@ -1,8 +1,8 @@
 """docs/apis.md says what the request table and the servers say, and why an API is missing."""
 
-from quorate.metadata.wire.api_names import API_NAMES
+from quorate.metadata.wire.api_names import API_NAMES, OWN_NAMES
 from quorate.metadata.wire.table import APIS, Access
-from tests.metadata.wire.apis_page import MISSING, PAGE, PER_RESOURCE, is_offered, page
+from tests.metadata.wire.apis_page import MISSING, OWN, PAGE, PER_RESOURCE, is_offered, page
 
 
 def test_the_page_is_what_the_code_says() -> None:
@@ -13,6 +13,7 @@ def test_a_reason_stands_beside_each_api_that_is_missing_and_beside_no_other() -
     offered = {api.name for api in APIS.values() if is_offered(api)}
 
     assert set(API_NAMES.values()) - offered == MISSING.keys()
+    assert set(OWN_NAMES.values()) == OWN.keys()
 
 
 def test_rights_that_are_asked_for_thing_by_thing_are_told() -> None:

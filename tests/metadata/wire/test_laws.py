@@ -10,12 +10,12 @@ import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kio.index import load_request_schema, load_response_schema
 from kio.serial import entity_reader, entity_writer
 
 from quorate.metadata.checks import ErrorCode, RemoteProtocolError
 from quorate.metadata.ids import ZERO_UUID
 from quorate.metadata.wire.convert import OLD_FORMS
+from quorate.metadata.wire.own_schemas import load_request_schema, load_response_schema
 from quorate.metadata.wire.reading import read_message
 from quorate.metadata.wire.table import (
     APIS,
