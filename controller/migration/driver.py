@@ -37,7 +37,7 @@ from quorate.controller.migration.claim import (
 from quorate.controller.migration.office import Office, wait_for_news
 from quorate.controller.migration.operations import order_of
 from quorate.controller.migration.states import DriverState
-from quorate.controller.migration.verify import Verification, verify
+from quorate.controller.migration.verify import Phase, Verification, VerifyOptions, verify
 from quorate.metadata.checks import RequestRejected
 from quorate.metadata.ids import ZERO_UUID, Epoch
 from quorate.metadata.image.image import MetadataImage
@@ -50,9 +50,10 @@ from quorate.metadata.zookeeper.kafka_znodes.reader import read
 from quorate.metadata.zookeeper.kafka_znodes.reading import Batch, Reading, ReadOptions
 from quorate.metadata.zookeeper.kafka_znodes.reconcile import reconcile
 from quorate.metadata.zookeeper.kafka_znodes.secrets import Entropy
+from quorate.metadata.zookeeper.kafka_znodes.troubles import Category
 from quorate.metadata.zookeeper.kafka_znodes.writer import writes
 from quorate.metadata.zookeeper.kafka_znodes.writes import Write
-from quorate.metadata.zookeeper.live_tree import changed_since, read_live
+from quorate.metadata.zookeeper.live_tree import differences, read_tree
 from quorate.metadata.zookeeper.znodes import ErrorCode, Op, Tree, ZooKeeperError
 
 _S = DriverState
@@ -285,7 +286,7 @@ class MigrationDriver:
         another master."""
         self._move(_S.ZK_MIGRATION, "copying")
         began_ms = self._now_ms()
-        tree, reading = await self._read(zk)
+        tree, reading = await self._read(zk, held_still=True)
         if await self._is_blocked(epoch, zk, reading):
             await held.let_go(reading.highest_controller_epoch)
             self._move(
@@ -461,13 +462,23 @@ class MigrationDriver:
 
     async def _verified(self, zk: ZooKeeper, image: MetadataImage) -> bool:
         """Compares both sides at this moment; what differs is in the status."""
-        tree, _ = await self._read(zk)
-        found: Verification = await self._settings.apart(partial(verify, tree, image))
-        self.board.verified = {**found.summary(), "offset": image.offset, "ms": self._wall_ms()}
-        if not found.equal:
-            first = found.differences[0]
-            self.board.failed(f"both sides differ, first: {first}", first.path, self._wall_ms())
-        return found.equal
+        tree, _ = await self._read(zk, held_still=True)
+        options = VerifyOptions(phase=Phase.DUAL_WRITE, secrets=self._settings.secrets)
+        found: Verification = await self._settings.apart(partial(verify, tree, image, options))
+        self.board.verified = {
+            "equal": found.is_equal,
+            "differences": len(found.differences),
+            "offset": image.offset,
+            "ms": self._wall_ms(),
+            "digests": {"zookeeper": found.total_zookeeper, "log": found.total_log},
+        }
+        if not found.is_equal:
+            first = found.differences[0] if found.differences else None
+            what = "a check failed" if first is None else f"first: {first}"
+            self.board.failed(
+                f"both sides differ, {what}", "" if first is None else first.path, self._wall_ms()
+            )
+        return found.is_equal
 
     # ---- the way back --------------------------------------------------------------------------------
 
@@ -535,20 +546,30 @@ class MigrationDriver:
         while True:
             await trio.sleep_forever()
 
-    async def _read(self, zk: ZooKeeper) -> tuple[Tree, Reading]:
-        """The whole tree, held still: what is not fenced by the claim (ACLs, tokens) may change while it is read."""
-        for _ in range(_READINGS):
-            await zk.sync("/")
-            tree = await read_live(zk, self._reading_progress)
-            restless = await changed_since(zk, tree)
-            if not restless:
-                reading: Reading = await self._settings.apart(partial(read, tree, self._options()))
-                return tree, reading
-        raise Stopped(
-            f"{restless[0]} and {len(restless) - 1} more znodes changed while everything was read, {_READINGS} times"
-        )
+    async def _read(self, zk: ZooKeeper, *, held_still: bool = False) -> tuple[Tree, Reading]:
+        """The whole tree. `held_still`: as it was at one moment; the claim fences those who lead, not those who write
+        ACLs or tokens.
 
-    def _reading_progress(self, category: str, done: int, total: int) -> None:
+        Raises:
+            Stopped: it does not hold still.
+        """
+        tree = await read_tree(zk, progress=self._reading_progress)
+        for _ in range(_READINGS if held_still else 0):
+            again = await read_tree(zk)
+            restless = differences(tree, again)
+            if not restless:
+                break
+            tree = again
+        else:
+            if held_still:
+                raise Stopped(
+                    f"{restless[0].path} and {len(restless) - 1} more znodes changed while everything was read, "
+                    f"{_READINGS} times"
+                )
+        reading: Reading = await self._settings.apart(partial(read, tree, self._options()))
+        return tree, reading
+
+    def _reading_progress(self, category: Category, done: int, total: int) -> None:
         progress = self.board.begin(f"reading {category}", 0, self._now_ms())
         progress.done, progress.total, progress.last_ms = done, total, self._now_ms()
 

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from quorate.controller.migration.states import DriverState
-from quorate.controller.migration.verify import verify
+from quorate.controller.migration.verify import Phase, VerifyOptions, verify
 from quorate.metadata.records import MigrationOrder, MigrationState
 from quorate.metadata.wire.cluster import FeatureUpdateKey, UpdateFeaturesRequest
 from quorate.metadata.wire.topics import DeleteTopicsRequest, DeleteTopicState
@@ -42,7 +42,7 @@ async def copied(tree: Tree = SMALL, **how: Any) -> Migration:
 
 
 def both_sides_are_equal(made: Migration) -> None:
-    found = verify(made.znodes(), made.quorum.image)
+    found = verify(made.znodes(), made.quorum.image, VerifyOptions(phase=Phase.DUAL_WRITE, secrets=SECRETS))
     assert not found.differences, [str(one) for one in found.differences]
 
 
@@ -103,7 +103,7 @@ async def test_the_image_is_what_zookeeper_said(name: str, autojump_clock: objec
 
     image = made.quorum.image
     assert image.migration is MigrationState.MIGRATION
-    assert not verify(tree, image).differences
+    assert not verify(tree, image, VerifyOptions(secrets=SECRETS)).differences
     both_sides_are_equal(made)
     said = made.driver.document()["copied"]
     level = image.features.metadata_version
