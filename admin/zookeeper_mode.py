@@ -25,8 +25,7 @@ from quorate.controller.zookeeper_mode import ZooKeeperMode
 from quorate.metadata import config_providers, settings
 from quorate.metadata.settings import InvalidSettings, Problem, RawSettings, SettingsWarning
 from quorate.metadata.zookeeper.client import connected
-from quorate.metadata.zookeeper.connect_settings import ConnectSettings
-from quorate.metadata.zookeeper.interface import ZooKeeper
+from quorate.metadata.zookeeper.interface import ConnectSettings, ZooKeeper
 from quorate.metadata.zookeeper.office import OfficeFactory
 from quorate.metadata.zookeeper.settings import split_connect
 
