@@ -14,7 +14,7 @@ import typer
 from quorate.admin.asking import looks_offline, make_command
 from quorate.admin.errors import Refused, WrongUsage
 from quorate.admin.logs import LogForm, configure_process_logs
-from quorate.admin.options import CommandConfigOption, OutputOption, TimeoutOption, command_group
+from quorate.admin.options import CommandConfigOption, OutputOption, command_group
 from quorate.admin.output import Form, Printer, Table, plural
 from quorate.admin.serving import StopAtEof, serve
 from quorate.admin.zookeeper_settings import load_zookeeper_settings
@@ -44,6 +44,16 @@ ZooKeeperOption = Annotated[
         help="The ensemble, as in Kafka's zookeeper.connect.",
     ),
 ]
+ConnectTimeoutOption = Annotated[
+    float,
+    typer.Option(
+        "--timeout",
+        metavar="SECONDS",
+        min=0.1,
+        max=3600,
+        help="Give up if nobody lets us in for so long; the exit code is 3 then.",
+    ),
+]
 PathArgument = Annotated[str, typer.Argument(metavar="PATH", help="The znode.")]
 FileArgument = Annotated[
     pathlib.Path,
@@ -52,7 +62,7 @@ FileArgument = Annotated[
 _OPTIONS: Final[tuple[tuple[str, Any, Any], ...]] = (
     ("zookeeper", ZooKeeperOption, None),
     ("output", OutputOption, Form.TABLE),
-    ("timeout", TimeoutOption, _TIMEOUT_S),
+    ("timeout", ConnectTimeoutOption, _TIMEOUT_S),
     ("command_config", CommandConfigOption, None),
 )
 
