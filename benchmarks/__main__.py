@@ -1,4 +1,4 @@
-"""python -m benchmarks writes|reads|security|failover|startup|image|acls [--output json]."""
+"""python -m benchmarks writes|reads|security|failover|startup|image|acls|zookeeper [--output json]."""
 
 import argparse
 import functools
@@ -10,7 +10,7 @@ from typing import Any
 
 import trio
 
-from benchmarks import acls, failover, image, reads, security, startup, writes
+from benchmarks import acls, failover, image, reads, security, startup, writes, zookeeper
 
 
 def main() -> None:
@@ -50,6 +50,7 @@ _WORK: dict[str, Callable[[argparse.Namespace], Work]] = {
     "startup": lambda arguments: functools.partial(startup.run, times=arguments.times or 5),
     "image": lambda arguments: functools.partial(image.run, partitions=arguments.partitions),
     "acls": lambda arguments: functools.partial(acls.run, acls=arguments.acls),
+    "zookeeper": lambda arguments: zookeeper.run,
 }
 
 
