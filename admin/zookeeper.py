@@ -124,8 +124,9 @@ def start(
     ] = LogForm.CONSOLE,
     stop_at_eof: StopAtEof = False,
 ) -> None:
-    """Runs a ZooKeeper server of one process: for development, tests, and Quorate's ZooKeeper mode.
+    """Runs a ZooKeeper server of one process.
 
+    For development, tests, and Quorate's ZooKeeper mode.
     Every write is on disk before it is answered. Until SIGTERM or Ctrl-C. One line is printed when it listens.
     """
     try:
@@ -190,7 +191,7 @@ async def load(
         typer.Option("--versions/--no-versions", help="Set data as often as it was set: Kafka counts on it."),
     ] = True,
 ) -> None:
-    """Makes the tree of a dump in an empty ensemble, or in an empty chroot.
+    """Makes the tree of a dump in an empty ensemble or chroot.
 
     Paths, data and data versions are kept. What servers number themselves is not: zxids, times, session ids.
     """
@@ -238,7 +239,7 @@ async def ls(session: Session, path: PathArgument = ROOT) -> None:
 @app.command("get")
 @asks_zookeeper
 async def get(session: Session, path: PathArgument) -> None:
-    """Prints a znode: its data as text where it is text, and its stat."""
+    """Prints a znode: its data, as text where it is text, and stat."""
     znode = await session.zookeeper.get(path)
     text = _text(znode.data)
     document = {
@@ -247,10 +248,9 @@ async def get(session: Session, path: PathArgument) -> None:
         "data_b64": None if znode.data is None else base64.b64encode(znode.data).decode(),
         "stat": _stat(znode.stat),
     }
-    if znode.data is None:
-        shown = "(null)"
-    else:
-        shown = text if text is not None else f"(base64) {document['data_b64']}"
+    shown = (
+        text if text is not None else "(null)" if znode.data is None else f"(base64) {document['data_b64']}"
+    )
     lines = [f"{key:15} {_shown(key, value)}" for key, value in _stat(znode.stat).items()]
     session.printer.show(document, shown, "", *lines)
 

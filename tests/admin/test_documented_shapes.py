@@ -41,8 +41,11 @@ _LINES = {
     "log tail": "log tail -n 1 --type topic_record",
 }
 
-_ELSEWHERE = {"tokens create", "tokens renew", "tokens expire", "tokens describe"}
-"""They need a cluster that asks who is there: test_tokens_live."""
+_ELSEWHERE = {
+    *("tokens create", "tokens renew", "tokens expire", "tokens describe"),
+    *("zookeeper ls", "zookeeper get", "zookeeper dump", "zookeeper load", "zookeeper start"),
+}
+"""They need a cluster that asks who is there, or a ZooKeeper: test_tokens_live, test_zookeeper_live."""
 
 
 def members(value, path=""):
