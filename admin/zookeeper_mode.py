@@ -25,7 +25,7 @@ from quorate.controller.zookeeper_mode import ZooKeeperMode
 from quorate.metadata import config_providers, settings
 from quorate.metadata.settings import InvalidSettings, Problem, RawSettings, SettingsWarning
 from quorate.metadata.zookeeper.client import connected
-from quorate.metadata.zookeeper.interface import ConnectSettings, ZooKeeper
+from quorate.metadata.zookeeper.interface import ZooKeeper
 from quorate.metadata.zookeeper.office import OfficeFactory
 from quorate.metadata.zookeeper.settings import split_connect
 
@@ -136,16 +136,8 @@ def office_factory(node: ZooKeeperNode, policies: Policies) -> OfficeFactory:
 async def _connect(config: ZooKeeperBrokerConfig) -> AsyncIterator[ZooKeeper]:
     """A session below the chroot, which is made if it is not there, as Kafka's brokers do."""
     hosts, chroot = split_connect(config.zookeeper_connect)
-    async with connected(_settings(config, hosts + chroot)) as zookeeper:
+    async with connected(config.zookeeper) as zookeeper:
         if chroot and await zookeeper.exists("/") is None:
-            async with connected(_settings(config, hosts)) as whole:
+            async with connected(attrs.evolve(config.zookeeper, hosts=hosts)) as whole:
                 await ensure_path(whole, chroot)
         yield zookeeper
-
-
-def _settings(config: ZooKeeperBrokerConfig, hosts: str) -> ConnectSettings:
-    return ConnectSettings(
-        hosts=hosts,
-        session_timeout_ms=config.zookeeper_session_timeout_ms,
-        connect_timeout_ms=config.connect_within_ms,
-    )

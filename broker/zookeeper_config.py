@@ -15,19 +15,15 @@ from quorate.metadata import addresses
 from quorate.metadata.addresses import Address
 from quorate.metadata.config_keys import ConfigType
 from quorate.metadata.security.settings import BETWEEN_BROKERS, ClientSettings, Given, broker_client_settings
-from quorate.metadata.settings import Reader, at_least, plugin_setting, setting
+from quorate.metadata.settings import Reader, plugin_setting, setting
 from quorate.metadata.zookeeper import settings as zookeeper
+from quorate.metadata.zookeeper.connect_settings import KEYS, SECRET, connect_settings
+from quorate.metadata.zookeeper.interface import ConnectSettings
 
 
 def _connect(text: str) -> str:
     hosts, chroot = zookeeper.split_connect(text)
     return hosts + chroot
-
-
-def _positive(value: int) -> int:
-    if value < 1:
-        raise ValueError("It must be at least 1 (ms)")
-    return value
 
 
 def _no_acls(wanted: bool) -> bool:
@@ -65,20 +61,6 @@ class ZooKeeperBrokerConfig(BrokerConfig):
         "The ZooKeeper servers as host:port,host:port, and behind the last one the path below which the cluster lies.",
         convert=_connect,
     )
-    zookeeper_session_timeout_ms: int = plugin_setting(
-        "zookeeper.session.timeout.ms",
-        ConfigType.INT,
-        "18000",
-        "After so long without a sign of life ZooKeeper takes this broker's znodes away. The servers have limits.",
-        allowed=at_least(1),
-    )
-    zookeeper_connection_timeout_ms: int | None = plugin_setting(
-        "zookeeper.connection.timeout.ms",
-        ConfigType.INT,
-        None,
-        "How long the first connection to ZooKeeper may take; unless set, zookeeper.session.timeout.ms.",
-        convert=_positive,
-    )
     zookeeper_set_acl: bool = plugin_setting(
         "zookeeper.set.acl",
         ConfigType.BOOLEAN,
@@ -105,10 +87,8 @@ class ZooKeeperBrokerConfig(BrokerConfig):
 
     between_brokers: ClientSettings = attrs.field(factory=ClientSettings, repr=False)
     """How this broker reaches the others."""
-
-    @property
-    def connect_within_ms(self) -> int:
-        return self.zookeeper_connection_timeout_ms or self.zookeeper_session_timeout_ms
+    zookeeper: ConnectSettings = attrs.field(factory=lambda: ConnectSettings(hosts=""))
+    """How ZooKeeper is reached: addresses and chroot, timeouts, credentials, TLS."""
 
     @classmethod
     def check_place(cls, reader: Reader, host_name: str | None) -> None:
@@ -122,8 +102,13 @@ class ZooKeeperBrokerConfig(BrokerConfig):
             texts = {key: text.value for key, text in reader.raw.texts.items()}
             given = Given(texts, lambda key, why: reader.problem(key, why, hide="jaas" in key))
             ways["between_brokers"] = broker_client_settings(given, *way)
+        hosts = reader.values.get(zookeeper.CONNECT, "")
+        texts = {key: text.value.strip() for key, text in reader.raw.texts.items()}
+        ways["zookeeper"] = connect_settings(
+            hosts, texts, lambda key, why: reader.problem(key, f"{why}.", hide=key in SECRET)
+        )
         return ways
 
     @classmethod
     def used_keys(cls) -> frozenset[str]:
-        return super().used_keys() | BETWEEN_BROKERS
+        return super().used_keys() | BETWEEN_BROKERS | KEYS

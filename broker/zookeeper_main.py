@@ -161,7 +161,7 @@ class _ZooKeeperBroker:
             rack=config.rack,
             features={LIGHTWEIGHT: (1, 1)},
             wall_ms=wall_ms,
-            patience_s=config.zookeeper_session_timeout_ms / 1000 * _SESSION_GRACE,
+            patience_s=config.zookeeper.session_timeout_ms / 1000 * _SESSION_GRACE,
         )
         server = ZooKeeperBrokerServer(config=config, relay=self._relay, office=self._office)
         room = room_for_clients(config)

@@ -43,17 +43,12 @@ class ZooKeeperControllerConfig(ControllerConfig):
         "Plays the part of metadata.version; what all brokers of the cluster speak.",
         convert=zookeeper.metadata_version_of,
     )
-    password_encoder_secret: str | None = plugin_setting(
-        "password.encoder.secret",
-        ConfigType.PASSWORD,
-        None,
-        "What brokers' passwords are encrypted with in ZooKeeper; the same on all brokers.",
-    )
     password_encoder_old_secret: str | None = plugin_setting(
         "password.encoder.old.secret",
         ConfigType.PASSWORD,
-        None,
-        "What it was before, while it is being changed.",
+        "",
+        "What password.encoder.secret was before, while it is being changed.",
+        convert=lambda text: text or None,
     )
     inter_broker_listener: str = setting("inter.broker.listener.name")
     inter_broker_protocol: str = setting("security.inter.broker.protocol")

@@ -15,7 +15,7 @@ from quorate.admin.cluster_files import ClusterFiles, NodeFiles
 from quorate.admin.ports import LOOPBACK, HeldPorts
 from quorate.metadata.ids import NodeId
 from quorate.metadata.zookeeper.client import connected
-from quorate.metadata.zookeeper.connect_settings import ConnectSettings
+from quorate.metadata.zookeeper.interface import ConnectSettings
 from quorate.metadata.zookeeper.kafka_znodes import paths
 from quorate.metadata.zookeeper.kafka_znodes.nodes import decode_controller
 from quorate.metadata.zookeeper.kafka_znodes.reader import read
