@@ -559,7 +559,7 @@ class MigrationDriver:
         Raises:
             Stopped: it does not hold still.
         """
-        tree = await read_tree(zk, progress=self._reading_progress)
+        tree: Tree = await read_tree(zk, progress=self._reading_progress)
         if held_still:
             tree = await self._held_still(zk, tree)
         reading: Reading = await self._settings.apart(partial(read, tree, self._options()))
