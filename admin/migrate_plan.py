@@ -39,9 +39,9 @@ def plan(
     ] = None,
     lenient: LenientOption = None,
 ) -> None:
-    """Says what a migration would do, how long it takes, and what is in its way.
+    """Says what a migration would do, and what stands in its way.
 
-    It reads and writes nothing. Exit code 10 if something must be mended first.
+    How long it takes too. It only reads. Exit code 10 if something must be mended first.
     """
     options = PlanOptions(
         reading=ReadOptions(secrets=found.secrets, lenient=frozenset(lenient or ())),
@@ -81,10 +81,13 @@ def _for_people(made: Plan, estimate: Estimate, found: GivenTree) -> Iterator[st
 
 def _sync(made: Plan) -> Iterator[str]:
     writes = sum(made.sync_writes.values())
+    if not made.can_run:
+        yield "What is written to ZooKeeper then can be told once nothing is in the way."
+        return
     if not writes:
         yield "Then ZooKeeper says the same as the log: nothing is written there."
         return
-    kinds = ", ".join(f"{count:,} {category.value}" for category, count in made.sync_writes.items())
+    kinds = ", ".join(f"{count:,} of {category.value}" for category, count in made.sync_writes.items())
     yield f"Then {plural(writes, 'write')} make ZooKeeper say the same: {kinds}."
     if made.sync_removes:
         yield f"They take away {plural(len(made.sync_removes), 'znode')}, first {made.sync_removes[0]}."

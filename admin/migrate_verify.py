@@ -88,9 +88,10 @@ def verify(
     ] = None,
     lenient: LenientOption = None,
 ) -> None:
-    """Compares ZooKeeper with the cluster's log, by two decoders that share nothing.
+    """Compares ZooKeeper with the cluster's log, row by row.
 
-    The log is a running quorum's (--bootstrap) or a directory's (--directory). Exit code 10 if they differ.
+    Two decoders that share nothing read the two sides. The log is a running quorum's (--bootstrap) or a directory's
+    (--directory). Exit code 10 if they differ.
     """
     tree = both.tree
     options = VerifyOptions(

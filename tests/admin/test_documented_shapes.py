@@ -41,8 +41,11 @@ _LINES = {
     "log tail": "log tail -n 1 --type topic_record",
 }
 
-_ELSEWHERE = {"tokens create", "tokens renew", "tokens expire", "tokens describe"}
-"""They need a cluster that asks who is there: test_tokens_live."""
+_ELSEWHERE = {
+    *("tokens create", "tokens renew", "tokens expire", "tokens describe"),
+    *("migrate plan", "migrate verify"),
+}
+"""They need a cluster that asks who is there (test_tokens_live), or a ZooKeeper's tree (test_migrate_commands)."""
 
 
 def members(value, path=""):
