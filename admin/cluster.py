@@ -115,13 +115,16 @@ class NodeProcess:
         self._told_to_end = False
         with self.files.log.open("ab") as log:
             self._process = await trio.lowlevel.open_process(
-                [*command(self.files), STOP_AT_EOF],
+                self._command(),
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 env=_environment(),
             )
+
+    def _command(self) -> list[str]:
+        return [*command(self.files), STOP_AT_EOF]
 
     def kill(self) -> None:
         """SIGKILL: what a power cut is to a process."""

@@ -149,11 +149,18 @@ def _table() -> _Table:
     from quorate.metadata.log.interface import StorageFailed
     from quorate.metadata.security.tls import CannotSecure
 
-    # Raised only by a broker that runs here; nobody else should load all of its code to name one exception.
-    broker = sys.modules.get("quorate.broker.main")
-    cannot_join: _Table = () if broker is None else ((broker.CannotJoin, lambda error: Refused(str(error))),)
+    # Raised only by a broker that runs here; nobody else should load all of its code to name its exceptions.
+    here = (
+        ("quorate.broker.main", "CannotJoin"),
+        ("quorate.broker.zookeeper_registration", "CannotRegister"),
+    )
+    cannot_run: _Table = tuple(
+        (getattr(sys.modules[module], name), lambda error: Refused(str(error)))
+        for module, name in here
+        if module in sys.modules
+    )
     return (
-        *cannot_join,
+        *cannot_run,
         *_zookeeper_table(),
         (CommandError, lambda error: error),
         (_UsageError, _usage),

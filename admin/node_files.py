@@ -18,14 +18,14 @@ def load_controller(path: pathlib.Path) -> ControllerConfig:
         InvalidSettings: all that is wrong with it.
     """
     config, warnings = ControllerConfig.load(path, os.environ, socket.gethostname())
-    _warn(warnings)
+    warn(warnings)
     return config
 
 
 def load_broker(path: pathlib.Path) -> BrokerConfig:
     """As `load_controller`."""
     config, warnings = BrokerConfig.load(path, os.environ, socket.gethostname())
-    _warn(warnings)
+    warn(warnings)
     return config
 
 
@@ -34,6 +34,7 @@ def load_either(path: pathlib.Path) -> NodeConfig:
     return load_broker(path) if process_roles(read(path)) == ("broker",) else load_controller(path)
 
 
-def _warn(warnings: tuple[object, ...]) -> None:
+def warn(warnings: tuple[object, ...]) -> None:
+    """On stderr, a line each."""
     for warning in warnings:
         sys.stderr.write(f"warning: {warning}\n")

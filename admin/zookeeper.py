@@ -14,7 +14,7 @@ import typer
 from quorate.admin.asking import looks_offline, make_command
 from quorate.admin.errors import Refused, WrongUsage
 from quorate.admin.logs import LogForm, configure_process_logs
-from quorate.admin.options import CommandConfigOption, OutputOption, TimeoutOption, command_group
+from quorate.admin.options import CommandConfigOption, OutputOption, command_group
 from quorate.admin.output import Form, Printer, Table, plural
 from quorate.admin.serving import StopAtEof, serve
 from quorate.admin.zookeeper_settings import load_zookeeper_settings
@@ -44,6 +44,16 @@ ZooKeeperOption = Annotated[
         help="The ensemble, as in Kafka's zookeeper.connect.",
     ),
 ]
+ConnectTimeoutOption = Annotated[
+    float,
+    typer.Option(
+        "--timeout",
+        metavar="SECONDS",
+        min=0.1,
+        max=3600,
+        help="Give up if nobody lets us in for so long; the exit code is 3 then.",
+    ),
+]
 PathArgument = Annotated[str, typer.Argument(metavar="PATH", help="The znode.")]
 FileArgument = Annotated[
     pathlib.Path,
@@ -52,7 +62,7 @@ FileArgument = Annotated[
 _OPTIONS: Final[tuple[tuple[str, Any, Any], ...]] = (
     ("zookeeper", ZooKeeperOption, None),
     ("output", OutputOption, Form.TABLE),
-    ("timeout", TimeoutOption, _TIMEOUT_S),
+    ("timeout", ConnectTimeoutOption, _TIMEOUT_S),
     ("command_config", CommandConfigOption, None),
 )
 
@@ -128,8 +138,9 @@ def start(
     ] = LogForm.CONSOLE,
     stop_at_eof: StopAtEof = False,
 ) -> None:
-    """Runs a ZooKeeper server of one process: for development, tests, and Quorate's ZooKeeper mode.
+    """Runs a ZooKeeper server of one process.
 
+    For development, tests, and Quorate's ZooKeeper mode.
     Every write is on disk before it is answered. Until SIGTERM or Ctrl-C. One line is printed when it listens.
     """
     try:
@@ -194,7 +205,7 @@ async def load(
         typer.Option("--versions/--no-versions", help="Set data as often as it was set: Kafka counts on it."),
     ] = True,
 ) -> None:
-    """Makes the tree of a dump in an empty ensemble, or in an empty chroot.
+    """Makes the tree of a dump in an empty ensemble or chroot.
 
     Paths, data and data versions are kept. What servers number themselves is not: zxids, times, session ids.
     """
@@ -242,7 +253,7 @@ async def ls(session: Session, path: PathArgument = ROOT) -> None:
 @app.command("get")
 @asks_zookeeper
 async def get(session: Session, path: PathArgument) -> None:
-    """Prints a znode: its data as text where it is text, and its stat."""
+    """Prints a znode: its data, as text where it is text, and stat."""
     znode = await session.zookeeper.get(path)
     text = _text(znode.data)
     document = {
@@ -251,10 +262,9 @@ async def get(session: Session, path: PathArgument) -> None:
         "data_b64": None if znode.data is None else base64.b64encode(znode.data).decode(),
         "stat": _stat(znode.stat),
     }
-    if znode.data is None:
-        shown = "(null)"
-    else:
-        shown = text if text is not None else f"(base64) {document['data_b64']}"
+    shown = (
+        text if text is not None else "(null)" if znode.data is None else f"(base64) {document['data_b64']}"
+    )
     lines = [f"{key:15} {_shown(key, value)}" for key, value in _stat(znode.stat).items()]
     session.printer.show(document, shown, "", *lines)
 

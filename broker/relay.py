@@ -5,7 +5,7 @@ One forwarder for all clients of this broker, driven by its clients, its connect
 
 import itertools
 from collections.abc import Callable
-from typing import Any, Protocol, assert_never
+from typing import Any, Final, Protocol, assert_never
 
 from quorate.broker.driver import Driver
 from quorate.broker.forwarding import (
@@ -32,7 +32,7 @@ from quorate.broker.forwarding import (
 )
 from quorate.broker.links import Sender
 from quorate.broker.loader import Publication
-from quorate.metadata.calls import Call, envelope_of
+from quorate.metadata.calls import AskedAt, Call, envelope_of
 from quorate.metadata.checks import ErrorCode
 from quorate.metadata.connection import Failure as NoAnswer
 from quorate.metadata.connection import FailureKind
@@ -41,6 +41,8 @@ from quorate.metadata.node import now_ms
 from quorate.metadata.quorum.messages import LeaderAndEpoch
 from quorate.metadata.wire.envelope import EnvelopeRequest
 from quorate.metadata.wire.table import APIS
+
+_NO_OFFSET_IS_HIGHER: Final = Offset(2**63 - 1)
 
 
 class Waiting(Protocol):
@@ -54,8 +56,10 @@ class Waiting(Protocol):
 class Relay:
     """Forwards to the active controller. `run` keeps its deadlines; everything else is synchronous."""
 
-    def __init__(self, sender: Sender) -> None:
+    def __init__(self, sender: Sender, asked_at: Callable[[Call], AskedAt | None] = lambda _: None) -> None:
+        """`asked_at`: what the controller needs to answer reads in this broker's place, if it has no image."""
         self._sender = sender
+        self._asked_at = asked_at
         forwarder = Forwarder()
         self._driver: Driver[Event, Effect] = Driver(
             step=forwarder.step,
@@ -79,7 +83,9 @@ class Relay:
         """Has the active controller answer a client's call."""
         reads = APIS[call.api_key].reads
         patience = patience_ms(getattr(call.request, "timeout_ms", None))
-        ticket = self.submit(envelope_of(call), call, is_read=reads, patience_ms=patience)
+        ticket = self.submit(
+            envelope_of(call, self._asked_at(call)), call, is_read=reads, patience_ms=patience
+        )
         if not call.answered:
             call.on_gone = lambda: self._abandon(ticket)
 
@@ -111,6 +117,10 @@ class Relay:
     def published(self, publication: Publication) -> None:
         """This broker shows a newer image: the publisher that hands on the answers which waited for it."""
         self._driver.take(ImagePublished(Offset(publication.image.offset)))
+
+    def shows_nothing(self) -> None:
+        """This broker has no image that an answer would have to wait for."""
+        self._driver.take(ImagePublished(_NO_OFFSET_IS_HIGHER))
 
     def _abandon(self, ticket: Ticket) -> None:
         self._waiting.pop(ticket, None)

@@ -48,7 +48,8 @@ from quorate.metadata.metrics.serving import serve_metrics
 from quorate.metadata.node import now_ms, wall_ms
 from quorate.metadata.slow_reads import SlowReads
 from quorate.metadata.wire import brokers
-from quorate.metadata.zookeeper.client import ConnectSettings, connected
+from quorate.metadata.zookeeper.client import connected
+from quorate.metadata.zookeeper.interface import ConnectSettings
 
 _DRAIN_MS: Final = 1_000
 """How long clients may still be answered after leadership was handed over."""

@@ -17,7 +17,7 @@ from quorate.controller.machine import ControllerMachine
 from quorate.controller.migration.steering import Steering
 from quorate.controller.operations import HANDLERS
 from quorate.controller.requests import PendingRequest
-from quorate.metadata.calls import Call, answer_read, open_envelope
+from quorate.metadata.calls import Call, answer_read, described_by, open_envelope
 from quorate.metadata.checks import ErrorCode, RequestRejected
 from quorate.metadata.image.image import MetadataImage
 from quorate.metadata.kafka_serving import KafkaServing
@@ -35,7 +35,7 @@ from quorate.metadata.views.metadata import answer_metadata
 from quorate.metadata.views.quorum import answer_describe_quorum
 from quorate.metadata.views.tokens import answer_describe_tokens
 from quorate.metadata.views.topic_partitions import answer_topic_partitions
-from quorate.metadata.views.viewpoint import AtController
+from quorate.metadata.views.viewpoint import AtBroker, AtController, Viewpoint
 from quorate.metadata.wire import brokers, cluster, configs, envelope, migration, raft, tokens
 
 _DEFAULT_TIMEOUT_MS: Final = 30_000
@@ -214,12 +214,19 @@ class ControllerServer:
         image = self._machine.image
         read = self._reads[type(call.request)]
         if is_slow(call.request, image):
-            sources = sources_of(call.request, image, (self._viewpoint(call), self._gate.sees(call)))
+            asked_from = (self._viewpoint(call), self._gate.sees(call), described_by(call))
+            sources = sources_of(call.request, image, asked_from)
             self._slow.answer(call, lambda: read(call, image), sources)
         else:
             answer_read(call, lambda call: read(call, image))
 
-    def _viewpoint(self, call: Call) -> AtController:
+    def _viewpoint(self, call: Call) -> Viewpoint:
+        if call.asked_at is not None:
+            return AtBroker(
+                cluster_id=self._cluster_id,
+                node_id=call.asked_at.broker_id,
+                listener_name=call.asked_at.listener_name,
+            )
         return AtController(
             cluster_id=self._cluster_id, leader=self._active_controller(), listener_name=call.listener_name
         )
@@ -246,7 +253,10 @@ class ControllerServer:
         return answer_topic_partitions(image, call.request, self._viewpoint(call), self._gate.permits(call))
 
     def _describe_configs(self, call: Call, image: MetadataImage) -> Any:
-        return answer_describe_configs(image, call.request, self._describing, self._gate.permits(call))
+        node = self._describing
+        if call.asked_at is not None:
+            node = node.standing_for(call.asked_at.broker_id, call.asked_at.configs)
+        return answer_describe_configs(image, call.request, node, self._gate.permits(call))
 
     def _describe_tokens(self, call: Call, image: MetadataImage) -> Any:
         return answer_describe_tokens(

@@ -6,12 +6,15 @@ to a request.
 """
 
 import ipaddress
-from collections.abc import Callable, Set
+import json
+from collections.abc import Callable, Mapping, Set
 from typing import Any, Final, Protocol
 
+import attrs
 import structlog
 
 from quorate.metadata.checks import ErrorCode, InvariantViolated, RemoteProtocolError, RequestRejected
+from quorate.metadata.ids import NodeId
 from quorate.metadata.wire.cluster import ApiVersionsResponse
 from quorate.metadata.wire.convert import UnsayableValue
 from quorate.metadata.wire.envelope import EnvelopeRequest, EnvelopeResponse
@@ -45,6 +48,7 @@ class Call:
         "answered",
         "api_key",
         "api_version",
+        "asked_at",
         "by_token",
         "client_host",
         "client_id",
@@ -70,6 +74,7 @@ class Call:
         listener_name: str,
         connection_id: int,
         received_ms: int,
+        asked_at: "AskedAt | None" = None,
     ) -> None:
         """Decodes the frame.
 
@@ -92,6 +97,8 @@ class Call:
         self.client_host: str = client_host
         """The client's address as text."""
         self.listener_name: str = listener_name
+        self.asked_at: AskedAt | None = asked_at
+        """The broker without an image that handed this on, where there is one."""
         self.connection_id: int = connection_id
         self.received_ms: int = received_ms
         """Monotonic."""
@@ -144,6 +151,21 @@ class Call:
         return f"<Call {api} v{self.api_version} of {self.client_id!r} at {self.client_host}>"
 
 
+@attrs.frozen(kw_only=True)
+class AskedAt:
+    """A broker that has no image and hands on its clients' reads (ZooKeeper mode): they are answered as if it had."""
+
+    broker_id: NodeId
+    listener_name: str
+    configs: Mapping[str, str]
+    """What its file says, where its own configs are asked for; values that nobody may see are empty."""
+
+
+def described_by(call: Call) -> tuple[tuple[str, str], ...]:
+    """What the broker that handed a call on says of its configs: an answer may follow from it."""
+    return () if call.asked_at is None else tuple(sorted(call.asked_at.configs.items()))
+
+
 class Service(Protocol):
     """What answers the requests of a listener.
 
@@ -180,12 +202,20 @@ def answer_read(call: Call, read: Callable[[Call], Any]) -> None:
         call.answer(response)
 
 
-def envelope_of(call: Call) -> EnvelopeRequest:
-    """The call as a broker hands it to the controller (KIP-590)."""
-    return EnvelopeRequest(
+def envelope_of(call: Call, asked_at: AskedAt | None = None) -> EnvelopeRequest:
+    """The call as a broker hands it to the controller (KIP-590). `asked_at`: this broker, if it has no image."""
+    envelope = EnvelopeRequest(
         request_data=call.frame,
         request_principal=encode_principal(call.principal, by_token=call.by_token),
         client_host_address=_address_bytes(call.client_host),
+    )
+    if asked_at is None:
+        return envelope
+    return attrs.evolve(
+        envelope,
+        broker_id=asked_at.broker_id,
+        listener_name=asked_at.listener_name,
+        broker_configs=json.dumps(dict(asked_at.configs)).encode() if asked_at.configs else b"",
     )
 
 
@@ -227,16 +257,32 @@ def _inner_call(outer: Call, served: Set[int], rests_on: Callable[[], int]) -> C
             listener_name=outer.listener_name,
             connection_id=outer.connection_id,
             received_ms=outer.received_ms,
+            asked_at=_asked_at(request),
         )
     except RemoteProtocolError as error:
         raise RequestRejected(ErrorCode.unsupported_version, str(error)) from None
-    if not APIS[inner.api_key].forwardable:
+    api = APIS[inner.api_key]
+    if not api.forwardable and not (api.reads and inner.asked_at is not None):
         raise RequestRejected(ErrorCode.invalid_request, f"{APIS[inner.api_key].name} is never forwarded")
     if inner.api_key not in served:
         raise RequestRejected(
             ErrorCode.unsupported_version, f"{APIS[inner.api_key].name} is not offered by this controller"
         )
     return inner
+
+
+def _asked_at(request: EnvelopeRequest) -> AskedAt | None:
+    if request.broker_id < 0:
+        return None
+    configs: object = {}
+    try:
+        if request.broker_configs:
+            configs = json.loads(request.broker_configs)
+    except ValueError:
+        configs = None
+    if not isinstance(configs, dict) or not all(isinstance(value, str) for value in configs.values()):
+        raise RequestRejected(ErrorCode.invalid_request, "the broker's configs are no JSON object of texts")
+    return AskedAt(broker_id=NodeId(request.broker_id), listener_name=request.listener_name, configs=configs)
 
 
 class _EnvelopeSink:

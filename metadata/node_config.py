@@ -16,7 +16,7 @@ import functools
 import pathlib
 from collections.abc import Collection, Iterable, Mapping
 from types import MappingProxyType
-from typing import ClassVar, Final, Self
+from typing import Any, ClassVar, Final, Self
 
 import attrs
 
@@ -245,28 +245,29 @@ class NodeConfig:
 
     @classmethod
     def from_raw(
-        cls, raw: settings.RawSettings, host_name: str | None = None
+        cls,
+        raw: settings.RawSettings,
+        host_name: str | None = None,
+        *,
+        also_used: Collection[str] = (),
     ) -> tuple[Self, tuple[SettingsWarning, ...]]:
-        """From texts with their origins.
+        """From texts with their origins. `also_used`: keys that something else reads from the same file.
 
         Raises:
             InvalidSettings: all that is wrong with them.
         """
         reader = Reader(_with_synonyms(raw))
-        _check_role(reader, cls.ROLE)
         for _, declared in settings.settings_of(cls):
             reader.read(declared)
         for key in sorted(_inherited_keys() - reader.values.keys()):
             if reader.given(key):
                 reader.read(settings.Setting(key=key))
         _check_inherited(reader)
-        _check_quorum(reader)
-        _check_directory(reader)
-        _check_listeners(reader, cls.ROLE, host_name)
+        cls.check_place(reader, host_name)
         _check_authorizer(reader)
         cls.check(reader)
-        listener_security, controller_security = _security(reader, cls.ROLE)
-        used = cls.used_keys()
+        ways = cls.check_security(reader)
+        used = cls.used_keys().union(also_used)
         for key in raw.texts:
             _check_unused(reader, key, used, cls.ROLE)
         reader.check()
@@ -274,13 +275,26 @@ class NodeConfig:
         return cls(
             **values,
             static=_static(reader.raw, used),
-            listener_security=listener_security,
-            controller_security=controller_security,
+            **ways,
         ), reader.warnings
+
+    @classmethod
+    def check_place(cls, reader: Reader, host_name: str | None) -> None:
+        """What ties the node to its cluster: role, quorum, directory, listeners."""
+        _check_role(reader, cls.ROLE)
+        _check_quorum(reader)
+        _check_directory(reader)
+        check_listeners(reader, cls.ROLE, host_name)
 
     @classmethod
     def check(cls, reader: Reader) -> None:
         """What the role demands beyond what every node demands."""
+
+    @classmethod
+    def check_security(cls, reader: Reader) -> dict[str, Any]:
+        """Fields that say how clients are let in and how this node is let in elsewhere."""
+        listener_security, controller_security = _security(reader, cls.ROLE)
+        return {"listener_security": listener_security, "controller_security": controller_security}
 
     @classmethod
     def own_keys(cls) -> Mapping[str, ConfigKey]:
@@ -427,7 +441,8 @@ def _check_directory(reader: Reader) -> None:
         reader.warn("log.dirs", f"this node stores metadata only; of all directories it uses {used}")
 
 
-def _check_listeners(reader: Reader, role: str, host_name: str | None) -> None:
+def check_listeners(reader: Reader, role: str, host_name: str | None) -> None:
+    """Listeners, their protocols and addresses, as far as these keys could be read."""
     names = reader.values.get("controller.listener.names")
     listeners = reader.values.get("listeners")
     protocols = reader.values.get("listener.security.protocol.map")
@@ -572,7 +587,8 @@ def _reachable(reader: Reader, listener: Endpoint, host_name: str | None) -> End
 
 REFUSED_KEYS: Final[Mapping[str, str]] = {
     **security.REFUSED,
-    "zookeeper.connect": "A node that is configured here belongs to a quorum of controllers. Remove this key.",
+    "zookeeper.connect": "A node with process.roles belongs to a quorum of controllers. Remove this key; or "
+    "remove process.roles and the controller.* keys, and this node is a broker in ZooKeeper mode.",
 }
 """Keys of Kafka that, were they ignored, would silently take away what the operator relies on."""
 

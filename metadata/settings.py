@@ -242,11 +242,17 @@ def own_setting(
 
 
 def plugin_setting(
-    key: str, type: ConfigType, default: str, doc: str, *, convert: Callable[[Any], Any] | None = None
+    key: str,
+    type: ConfigType,
+    default: str | None,
+    doc: str,
+    *,
+    allowed: Validator | None = None,
+    convert: Callable[[Any], Any] | None = None,
 ) -> Any:
-    """A field that a key of one of Kafka's plug-ins fills: it is Kafka's, and yet not among the broker's keys."""
-    borrowed = ConfigKey(name=key, type=type, default=default, documentation=doc)
-    return _field(Setting(key=key, own=borrowed, convert=convert))
+    """A field that a key of one of Kafka's plug-ins, or of an older Kafka, fills: not among its brokers' keys."""
+    borrowed = ConfigKey(name=key, type=type, default=default, validator=allowed, documentation=doc)
+    return _field(Setting(key=key, own=borrowed, convert=convert), shown=type is not ConfigType.PASSWORD)
 
 
 def settings_of(config_class: type[attrs.AttrsInstance]) -> Iterator[tuple[str, Setting]]:

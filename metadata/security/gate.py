@@ -51,10 +51,12 @@ class Gate:
         """`image`: what decisions rest on now; None before the metadata is loaded."""
         self._authorizer = authorizer
         self._image = image
-        self._demands = {
-            key: _OPERATIONS.get(api.access_at_controllers if at_controller else api.access)
-            for key, api in APIS.items()
-        }
+        self._at_brokers = {key: _OPERATIONS.get(api.access) for key, api in APIS.items()}
+        self._demands = (
+            {key: _OPERATIONS.get(api.access_at_controllers) for key, api in APIS.items()}
+            if at_controller
+            else self._at_brokers
+        )
 
     def admits(self, call: Call) -> bool:
         """Whether the call may go on; if not, it has been refused."""
@@ -66,7 +68,8 @@ class Gate:
                 "No Authorizer is configured, so ACLs would protect nothing. Set authorizer.class.name on all nodes.",
             )
             return False
-        operation = self._demands[call.api_key]
+        demands = self._demands if call.asked_at is None else self._at_brokers
+        operation = demands[call.api_key]
         if operation is None or self.permits(call)(operation, Resource.CLUSTER, CLUSTER_NAME):
             return True
         call.reject(

@@ -119,6 +119,10 @@ _NODE_KEYS: Final = (
 )
 USED: Final = frozenset((*_TLS_KEYS, *_SASL_KEYS, *_NODE_KEYS))
 """Kafka's keys that have an effect here."""
+BETWEEN_BROKERS: Final = frozenset(
+    {"inter.broker.listener.name", "security.inter.broker.protocol", "sasl.mechanism.inter.broker.protocol"}
+)
+"""Those that have one in ZooKeeper mode only, where brokers talk to each other."""
 
 REFUSED: Final[Mapping[str, str]] = {
     "ssl.cipher.suites": "The cipher suites are OpenSSL's own choice here. Remove this key; the system-wide policy of "
@@ -199,22 +203,38 @@ def controller_client_settings(
     given: Given, listener: str, protocol: SecurityProtocol, *, is_controller: bool
 ) -> ClientSettings:
     """How a node reaches the controllers: as their listener wants it, with what the node says of that listener."""
+    refuse_scram = (
+        "A controller cannot look up SCRAM credentials before it is in the quorum, nor be in the quorum before "
+        "it has logged in. Use PLAIN over TLS, or certificates, between controllers."
+    )
+    key = "sasl.mechanism.controller.protocol"
+    return _node_client_settings(given, listener, protocol, key, refuse_scram if is_controller else None)
+
+
+def broker_client_settings(given: Given, listener: str, protocol: SecurityProtocol) -> ClientSettings:
+    """How a broker in ZooKeeper mode reaches the others: as `inter.broker.listener.name` wants it."""
+    refuse_scram = (
+        "A broker looks up SCRAM credentials at the controller, which it cannot reach before it has logged in. Use "
+        "PLAIN over TLS, or certificates, between brokers."
+    )
+    key = "sasl.mechanism.inter.broker.protocol"
+    return _node_client_settings(given, listener, protocol, key, refuse_scram)
+
+
+def _node_client_settings(
+    given: Given, listener: str, protocol: SecurityProtocol, key: str, refuse_scram: str | None
+) -> ClientSettings:
     given = given.within(listener_prefix(listener))
     sasl = None
     if protocol in SASL_PROTOCOLS:
-        key = "sasl.mechanism.controller.protocol"
         mechanism = given.text(key)
         if mechanism not in MECHANISMS:
             given.problem(
                 key,
                 f"The listener {listener} wants a login: name {', '.join(MECHANISMS)}; others are not spoken here.",
             )
-        elif is_controller and mechanism in SCRAM:
-            given.problem(
-                key,
-                "A controller cannot look up SCRAM credentials before it is in the quorum, nor be in the quorum before "
-                "it has logged in. Use PLAIN over TLS, or certificates, between controllers.",
-            )
+        elif refuse_scram is not None and mechanism in SCRAM:
+            given.problem(key, refuse_scram)
         else:
             sasl = _sasl_client(given, mechanism)
     return ClientSettings(

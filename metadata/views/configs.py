@@ -65,6 +65,10 @@ class DescribingNode:
     observed: Callable[[], Mapping[str, str]] = dict
     """What is no config and yet to be asked for like one, by its name: what the node has seen of itself."""
 
+    def standing_for(self, node_id: NodeId, static: Mapping[str, str]) -> "DescribingNode":
+        """As another node, which has no image of its own, would answer."""
+        return attrs.evolve(self, node_id=node_id, static=static, observed=dict)
+
     def configs(self, image: MetadataImage) -> NodeConfigs:
         """What this node's configs say at that image, by level."""
         return NodeConfigs(

@@ -18,6 +18,13 @@ class EnvelopeRequest:
     request_data: bytes
     request_principal: bytes | None = None
     client_host_address: bytes
+    broker_id: int = own_tag(10_000, "int32", default=-1)
+    """The broker that hands this on, where it has no image and so hands on reads too (ZooKeeper mode); -1: it has one.
+    They are answered as if it did: brokers under the client's listener, itself as the controller."""
+    listener_name: str = own_tag(10_001, "string", default="")
+    """On which the client asked that broker."""
+    broker_configs: bytes = own_tag(10_002, "bytes", default=b"")
+    """What that broker's file says, as a JSON object, where its own configs are asked for."""
 
 
 @attrs.frozen(kw_only=True)

@@ -1,4 +1,4 @@
-"""How an ensemble is spoken to, in Kafka's words (`zookeeper.ssl.client.enable` and its like), from a file's texts (pure).
+"""How an ensemble is spoken to, in Kafka's words (`zookeeper.ssl.client.enable` and its like) (pure).
 
 Keys and certificates are PEM, as everywhere here. What Kafka takes from a JAAS file of the JVM has keys of our own:
 `quorate.zookeeper.digest`, and `quorate.zookeeper.sasl.` with `mechanism`, `username` and `password`.
