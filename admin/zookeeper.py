@@ -87,7 +87,7 @@ def asks_zookeeper(
                 "No ensemble is named.",
                 remedy="add --zookeeper HOST:PORT, or set the variable QUORATE_ZOOKEEPER",
             )
-        _check_hosts(hosts)
+        check_hosts(hosts)
         settings = load_zookeeper_settings(hosts, common["command_config"])
         settings = attrs.evolve(settings, connect_timeout_ms=int(common["timeout"] * 1000))
 
@@ -100,7 +100,11 @@ def asks_zookeeper(
     return make_command(function, _OPTIONS, run)
 
 
-def _check_hosts(hosts: str) -> None:
+def check_hosts(hosts: str) -> None:
+    """
+    Raises:
+        WrongUsage: they are no HOST:PORT,…/CHROOT.
+    """
     servers, slash, chroot = hosts.partition("/")
     try:
         parse_servers(one if ":" in one else f"{one}:{_PORT}" for one in servers.split(","))
