@@ -1,6 +1,7 @@
 """The process of a broker in ZooKeeper mode: its session, registration, office, listeners, in order (shell)."""
 
 import random
+import uuid
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Final
@@ -14,6 +15,7 @@ from quorate.broker.relay import Relay
 from quorate.broker.zookeeper_config import ZooKeeperBrokerConfig
 from quorate.broker.zookeeper_controller import ControllerFinder
 from quorate.broker.zookeeper_directory import claim_directory
+from quorate.broker.zookeeper_hybrid import HybridMembership, QuorumFollower
 from quorate.broker.zookeeper_registration import (
     CannotRegister,
     Registration,
@@ -24,6 +26,7 @@ from quorate.broker.zookeeper_server import AskedHere, OwnOfficeFirst, ZooKeeper
 from quorate.metadata.assembly import (
     BoundListener,
     bind_listeners,
+    controller_login,
     known_users,
     let_go,
     listener_security,
@@ -85,8 +88,8 @@ async def _live(
 ) -> None:
     rng = random.Random()
     cluster_id = await _found(config, zookeeper, rng)
-    claim_directory(config, cluster_id, rng)
-    broker = _ZooKeeperBroker(config, zookeeper, make_office, cluster_id, bound)
+    directory_id = claim_directory(config, cluster_id, rng)
+    broker = _ZooKeeperBroker(config, zookeeper, make_office, cluster_id, directory_id, bound, rng)
     failure: CannotRegister | None = None
     try:
         async with trio.open_nursery() as nursery:
@@ -134,18 +137,40 @@ class _ZooKeeperBroker:
         zookeeper: ZooKeeper,
         make_office: OfficeFactory,
         cluster_id: str,
+        directory_id: uuid.UUID | None,
         bound: list[BoundListener],
+        rng: random.Random,
     ) -> None:
         self._config = config
         self._bound = bound
         self._office = make_office(zookeeper, cluster_id)
         by_name = {one.name: one.advertised for one in bound}
         own = by_name[config.inter_broker_listener]
-        login = ClientLogin(config.between_brokers)
-        self._links = ControllerLinks(opener(f"broker-{config.node_id}-forwarding", login))
-        self._relay = Relay(OwnOfficeFirst(self._links, self._office, own), AskedHere(config))
+        client_id = f"broker-{config.node_id}"
+        between, to_controllers = ClientLogin(config.between_brokers), controller_login(config)
+        self._links = ControllerLinks(opener(f"{client_id}-forwarding", between))
+        self._quorum_links = ControllerLinks(opener(f"{client_id}-forwarding", to_controllers))
+        sender = OwnOfficeFirst(self._links, self._quorum_links, self._office, own)
+        self._relay = Relay(sender, AskedHere(config))
         self._relay.shows_nothing()
-        self._finder = ControllerFinder(zookeeper, config.inter_broker_listener, self._controller_changed)
+        self._quorum: QuorumFollower | None = None
+        self._membership: HybridMembership | None = None
+        if config.migrates and directory_id is not None:
+            self._quorum = QuorumFollower(
+                config.bootstrap_servers, config.controller_listener_names[0], client_id, to_controllers
+            )
+            self._membership = HybridMembership(
+                config,
+                cluster_id=cluster_id,
+                directory_id=directory_id,
+                bound=bound,
+                quorum=self._quorum,
+                security=to_controllers,
+                rng=rng,
+            )
+        self._finder = ControllerFinder(
+            zookeeper, config.inter_broker_listener, self._controller_changed, quorum=self._quorum
+        )
         self._registration = Registration(
             zookeeper,
             config.node_id,
@@ -174,10 +199,14 @@ class _ZooKeeperBroker:
     async def start(self, nursery: trio.Nursery) -> None:
         """Registered first: who becomes the controller is found by its registration."""
         await nursery.start(self._links.run)
+        await nursery.start(self._quorum_links.run)
         nursery.start_soon(self._relay.run)
         nursery.start_soon(self._registration.run)
         await self._registration.registered.wait()
         nursery.start_soon(self._finder.run)
+        if self._membership is not None and self._quorum is not None:
+            nursery.start_soon(self._membership.run)
+            nursery.start_soon(self._quorum.run)
         await nursery.start(self._office.run)
         for listener, one in zip(self._listeners, self._bound, strict=True):
             await nursery.start(listener.serve, one.sources)
@@ -188,6 +217,8 @@ class _ZooKeeperBroker:
         with trio.move_on_after(self._config.shutdown_timeout_ms / 1000):
             _log.info("stopping", node=self._config.node_id)
             await self._office.leave()
+            if self._membership is not None:
+                await self._membership.leave()
             await self._registration.leave()
             async with trio.open_nursery() as nursery:
                 for listener in self._listeners:

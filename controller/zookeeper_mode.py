@@ -119,6 +119,7 @@ class ZooKeeperMode:
         self._standing = trio.CancelScope()
         self._leading: Leading | None = None
         self._place_changed = trio.Event()
+        self._taken_because = ""
         self._leading_scope = trio.CancelScope()
         self._done = trio.Event()
         self._done.set()
@@ -223,10 +224,13 @@ class ZooKeeperMode:
         changed = trio.Event()
         claim = await claim_office(self._zookeeper, self._config.node_id, wall_ms(), lambda _: changed.set())
         if isinstance(claim, Taken):
-            _log.info("first in the queue, and the controller's office is taken", why=claim.why)
+            if claim.why != self._taken_because:
+                self._taken_because = claim.why
+                _log.info("first in the queue, and the controller's office is taken", why=claim.why)
             with trio.move_on_after(LOOK_AGAIN_S):
                 await changed.wait()
             return True
+        self._taken_because = ""
         try:
             return await self._hold(claim)
         finally:
