@@ -10,7 +10,7 @@ What was written to a socket and not answered may have been done. Reads are aske
 """
 
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -158,10 +158,19 @@ class ClusterClient:
             CallFailed: we are not let in, or do not believe who is there.
         """
         attempts = _Attempts(request, timeout_ms, self._rng)
+        unable: dict[Address, RequestRejected] = {}
         while True:
-            node = self._controller or await self._look_for_controller(attempts)
+            node = self._controller or await self._look_for_controller(attempts, unable)
+            if node is None and unable:
+                raise next(iter(unable.values()))
             if node is not None:
-                response = await self._try(node.address, request, attempts)
+                try:
+                    response = await self._try(node.address, request, attempts)
+                except RequestRejected as refusal:
+                    # A broker stands in for the controller, and cannot hand on what only controllers know.
+                    unable[node.address] = refusal
+                    self._controller = None
+                    continue
                 if response is not None and not says_moved(request.api_key, response):
                     return response
                 self._controller = None
@@ -220,10 +229,12 @@ class ClusterClient:
                 attempts.check_deadline()
             await attempts.pause()
 
-    async def _look_for_controller(self, attempts: "_Attempts") -> Node | None:
+    async def _look_for_controller(
+        self, attempts: "_Attempts", unable: Collection[Address] = ()
+    ) -> Node | None:
         for address in self._addresses():
             view = await self._describe_at(address, attempts)
-            if view is not None and view.controller is not None:
+            if view is not None and view.controller is not None and view.controller.address not in unable:
                 self._controller, self._witness = view.controller, address
                 return view.controller
             if view is not None:

@@ -47,6 +47,8 @@ class Node:
     """Takes requests and never answers."""
     drops: int = 0
     """Connections that it still breaks at their first request after the greeting."""
+    lacks: frozenset[int] = frozenset()
+    """APIs that it does not offer."""
     believes: int | None = None
     """Whom it takes for the controller, whatever the others say."""
     asked: list[str] = attrs.field(factory=list)
@@ -59,7 +61,7 @@ class Node:
     @property
     def serves(self) -> frozenset[int]:
         describing = MetadataRequest.api_key if self.has_metadata else DescribeClusterRequest.api_key
-        return frozenset({describing, UnregisterBrokerRequest.api_key, DescribeQuorumRequest.api_key})
+        return frozenset({describing, UnregisterBrokerRequest.api_key, DescribeQuorumRequest.api_key}) - self.lacks
 
     def api_versions(self, listener_name: str) -> ApiVersionsResponse:
         return ApiVersionsResponse(api_keys=offered({API_VERSIONS, *self.serves}))
@@ -343,6 +345,18 @@ async def test_what_the_node_does_not_know_is_refused_at_once(
     assert caught.value.code is ErrorCode.unsupported_version
     assert "does not offer RemoveRaftVoter" in caught.value.message
     assert trio.current_time() < 1
+
+
+async def test_who_stands_in_for_the_controller_and_does_not_know_the_request_is_passed_over(
+    cluster: Cluster, autojump_clock: MockClock
+) -> None:
+    """A broker names itself for the controller, since it forwards; what only controllers answer it does not offer."""
+    cluster.controller_id = cluster.active_id = 3
+    cluster.nodes[1].believes = 1
+    cluster.nodes[1].lacks = frozenset({UnregisterBrokerRequest.api_key})
+    async with client_of(1, 2, 3) as client:
+        answer = await client.call_controller(WRITE, 10_000)
+    assert answer.error_message == f"done by {cluster.active_id}"
 
 
 async def test_a_question_about_one_node_is_put_to_that_node_only(
