@@ -10,6 +10,7 @@ What was written to a socket and not answered may have been done. Reads are aske
 """
 
 import random
+from collections import Counter
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -57,6 +58,8 @@ READ_MS: Final = 5_000
 """What one node may take to answer a read before another one is asked."""
 FIRST_PAUSE_MS: Final = 50
 LONGEST_PAUSE_MS: Final = 1_000
+CUTS_FORGIVEN: Final = 2
+"""How often in one call a node may hang up while it is asked to let us in, before we believe that it means it."""
 CONTROLLERS: Final = 2
 """DescribeCluster's endpoint type."""
 
@@ -292,7 +295,7 @@ class ClusterClient:
                     )
                 except ConnectFailed as error:
                     attempts.note(address, error.failure.text)
-                    if error.failure.kind is FailureKind.NOT_LET_IN:
+                    if attempts.are_of_no_use(address, error.failure):
                         raise CallFailed(error.failure) from None
                     return None
                 self._connections[address] = made
@@ -320,6 +323,14 @@ class _Attempts:
         self._rng = rng
         self._pause_ms = FIRST_PAUSE_MS
         self._reasons: dict[Address, str] = {}
+        self._cut_off: Counter[Address] = Counter()
+
+    def are_of_no_use(self, address: Address, failure: Failure) -> bool:
+        """Whether no other attempt can end otherwise. A node that is killed may cut us off once, or one that takes its
+        place another time; one that does so always wants something else from us."""
+        if failure.kind is FailureKind.CUT_OFF:
+            self._cut_off[address] += 1
+        return failure.kind is FailureKind.NOT_LET_IN or self._cut_off[address] > CUTS_FORGIVEN
 
     def note(self, address: Address, reason: str) -> None:
         self._reasons[address] = reason

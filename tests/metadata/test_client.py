@@ -14,7 +14,7 @@ from quorate.metadata.addresses import Address
 from quorate.metadata.calls import Call
 from quorate.metadata.checks import ErrorCode, RequestRejected
 from quorate.metadata.client import NoAnswer, OutcomeUnknown, open_client
-from quorate.metadata.connection import ConnectFailed, Connection, FailureKind, greet
+from quorate.metadata.connection import CallFailed, ConnectFailed, Connection, FailureKind, greet
 from quorate.metadata.ids import ZERO_UUID
 from quorate.metadata.listener import Listener
 from quorate.metadata.wire.brokers import UnregisterBrokerRequest, UnregisterBrokerResponse
@@ -390,3 +390,26 @@ def test_a_client_needs_somebody_to_ask() -> None:
 
     with pytest.raises(ValueError, match="at least one"):
         trio.run(main)
+
+
+@pytest.mark.parametrize("kind", [FailureKind.CUT_OFF, FailureKind.NOT_LET_IN])
+@pytest.mark.parametrize("cuts", [1, 2, 3])
+async def test_who_is_cut_off_while_it_is_let_in_tries_again_but_not_for_ever(
+    cluster: Cluster, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, cuts: int, kind: FailureKind
+) -> None:
+    """A node that is killed at that moment looks like one that wants something else from us; a refusal does not."""
+    left = [cuts]
+
+    async def cut(address: Address, **how: Any) -> Connection:
+        if left[0]:
+            left[0] -= 1
+            raise ConnectFailed(kind, f"{address} ended the connection")
+        return await cluster.connect(address, **how)
+
+    monkeypatch.setattr(client_module, "connect", cut)
+    async with client_of(1) as client:
+        if kind is FailureKind.CUT_OFF and cuts <= client_module.CUTS_FORGIVEN:
+            assert (await client.call_any(READ, 30_000)).brokers
+        else:
+            with pytest.raises(CallFailed, match="ended the connection"):
+                await client.call_any(READ, 30_000)
