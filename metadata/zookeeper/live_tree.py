@@ -122,7 +122,7 @@ def differences(first: Tree, second: Tree) -> tuple[Unfenced, ...]:
         what = _difference(before, after)
         if what:
             node = after or before
-            touched.add(paths.parent(path))
+            touched |= {path, paths.parent(path)} if what == "made again" else {paths.parent(path)}
             zxid = 0 if node is None else max(node.stat.czxid, node.stat.mzxid)
             found.append(Unfenced(category=category_of(path), path=path, what=what, zxid=zxid))
     for path in sorted(first.keys() & second.keys()):

@@ -2,13 +2,17 @@
 
 import json
 import re
+import shutil
 import threading
 
 import attrs
 import pytest
 import trio
 
+from quorate.admin.cluster_files import Wanted
 from quorate.admin.entry import main
+from quorate.admin.offline_log import LogFiles
+from quorate.metadata.image.image import MetadataImage
 from quorate.metadata.records import (
     ConfigRecord,
     FeatureLevelRecord,
@@ -17,12 +21,16 @@ from quorate.metadata.records import (
     ZkMigrationStateRecord,
 )
 from quorate.metadata.zookeeper.dump import dump_lines
+from quorate.metadata.zookeeper.kafka_znodes.layout import WriteOptions
 from quorate.metadata.zookeeper.kafka_znodes.reader import read
 from quorate.metadata.zookeeper.kafka_znodes.reading import ReadOptions
+from quorate.metadata.zookeeper.kafka_znodes.writer import writes
 from quorate.metadata.zookeeper.server import running_server
-from tests.admin.command import Ran, check_golden
+from tests.admin.command import Ran, check_golden, dev_cluster
 from tests.admin.disks import Disk
 from tests.admin.test_documented_shapes import EXAMPLES, members
+from tests.metadata.kafka_znodes.applying import carried_out, new_cluster
+from tests.metadata.kafka_znodes.test_secrets import entropy
 from tests.metadata.kafka_znodes.trees import ARTEFACTS, SECRET, healthy_and, real
 
 
@@ -264,3 +272,48 @@ def test_a_living_ensemble_is_planned_and_verified(run, config, tmp_path, ensemb
     assert document["estimated_seconds"]["reading"] >= 0
     assert document["changed_while_read"] == []
     assert verified.code == 0, verified.out + verified.err
+
+
+# ---- a living quorum
+
+
+def _tree_of(image, cluster_id):
+    """What a ZooKeeper would hold that says the same."""
+    options = WriteOptions(controller_epoch=58, entropy=entropy())
+    tree = carried_out(new_cluster(), writes(MetadataImage.EMPTY, image, options))
+    told = json.dumps({"version": "1", "id": cluster_id}).encode()
+    return {**tree, "/cluster/id": attrs.evolve(tree["/cluster/id"], data=told)}
+
+
+def _controller_directory(cluster):
+    """Where the only controller keeps its log."""
+    (found,) = (
+        path.parent
+        for path in cluster.rglob("quorum-state")
+        if "controller" in str(path.relative_to(cluster))
+    )
+    return found
+
+
+@pytest.mark.e2e
+def test_a_living_quorum_is_compared(run, tmp_path):
+    with dev_cluster(tmp_path / "cluster", Wanted(controllers=1, brokers=1)) as ready:
+        bootstrap = ("--bootstrap", ready["bootstrap"])
+        for words in (
+            ("topics", "create", "--topic", "orders", "--partitions", "3", "--config", "retention.ms=1000"),
+            ("quotas", "alter", "--user", "alice", "--add-config", "producer_byte_rate=1024"),
+        ):
+            assert run(*words, *bootstrap).code == 0
+        directory = tmp_path / "controller"
+        shutil.copytree(_controller_directory(tmp_path / "cluster"), directory)
+        tree = _tree_of(LogFiles.at(directory).image(), ready["cluster_id"])
+        words = ("migrate", "verify", *bootstrap, "--phase", "dual-write", "--dump")
+
+        same = run(*words, _dump(tmp_path, tree))
+        assert run("topics", "alter", "--topic", "orders", "--partitions", "4", *bootstrap).code == 0
+        other = run(*words, _dump(tmp_path, tree))
+
+    assert same.code == 0, same.out + same.err
+    assert "expected (kraft-broker)" in same.out
+    assert other.code == 10
+    assert "only in the log: orders-3" in other.out
