@@ -40,7 +40,7 @@ from kazoo.protocol.states import KazooState
 from kazoo.retry import KazooRetry
 from kazoo.security import ACL, Id
 
-from quorate.metadata.zookeeper.acls import Acl
+from quorate.metadata.zookeeper.acls import OPEN, Acl
 from quorate.metadata.zookeeper.interface import ConnectSettings, Watcher
 from quorate.metadata.zookeeper.znodes import (
     ANY_VERSION,
@@ -190,7 +190,7 @@ class KazooZooKeeper:
         self._multi_reads = True
         """Whether the ensemble is believed to know them."""
         self._handler = _Handler()
-        self._acl = [ACL(a.permissions, Id(a.scheme, a.id)) for a in settings.acl or ()] or None
+        self._acl = None if settings.acl is None else _kazoo_acl(settings.acl)
         self._client = _Client(
             hosts=settings.hosts,
             timeout=settings.session_timeout_ms / 1000,
@@ -300,12 +300,16 @@ class KazooZooKeeper:
             return []
         transaction = _Transaction(self._client)
         for op in ops:
-            transaction.add(op, _kazoo_acl(op.acl) if isinstance(op, Create) else [])
+            transaction.add(op, self._acl_of(op) if isinstance(op, Create) else [])
         results = await self._call("", transaction.commit_async)
         return [self._result(op, result) for op, result in zip(ops, _inspected(ops, results), strict=True)]
 
     async def sync(self, path: str = "/") -> None:
         await self._call(path, self._client.sync_async, path)
+
+    def _acl_of(self, op: Create) -> list[ACL]:
+        """Where an op says nothing of its own, the connection's settings do."""
+        return self._acl if op.acl is OPEN and self._acl is not None else _kazoo_acl(op.acl)
 
     # -- from kazoo's threads to the event loop
 
