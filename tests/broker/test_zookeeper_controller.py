@@ -23,9 +23,11 @@ class Told:
 
     def __init__(self) -> None:
         self.news: list[LeaderAndEpoch] = []
+        self._more = trio.Event()
 
     def __call__(self, leader: LeaderAndEpoch) -> None:
         self.news.append(leader)
+        self._more.set()
 
     @property
     def last(self) -> tuple[int | None, Endpoint | None]:
@@ -33,7 +35,8 @@ class Told:
 
     async def until(self, leader: int | None) -> None:
         while not self.news or self.news[-1].leader_id != leader:
-            await trio.sleep(0.01)
+            self._more = trio.Event()
+            await self._more.wait()
 
 
 def seat(broker_id: int, kraft_epoch: int = -1) -> bytes:
