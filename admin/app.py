@@ -46,6 +46,7 @@ GROUPS: Final = (
     Group("log", "Dump, follow, verify, compare and export the log's records."),
     Group("snapshot", "Back a running cluster's metadata up, and check backups."),
     Group("image", "Browse the metadata as a tree."),
+    Group("migrate", "Move a cluster off ZooKeeper, prove it, and go back."),
     Group("zookeeper", "Run a ZooKeeper server; look into, dump and load any."),
 )
 _BY_NAME: Final = {group.name: group for group in GROUPS}

@@ -14,7 +14,7 @@ import typer
 from quorate.admin.asking import looks_offline, make_command
 from quorate.admin.errors import Refused, WrongUsage
 from quorate.admin.logs import LogForm, configure_process_logs
-from quorate.admin.options import CommandConfigOption, OutputOption, TimeoutOption, command_group
+from quorate.admin.options import CommandConfigOption, OutputOption, command_group
 from quorate.admin.output import Form, Printer, Table, plural
 from quorate.admin.serving import StopAtEof, serve
 from quorate.admin.zookeeper_settings import load_zookeeper_settings
@@ -44,6 +44,16 @@ ZooKeeperOption = Annotated[
         help="The ensemble, as in Kafka's zookeeper.connect.",
     ),
 ]
+ConnectTimeoutOption = Annotated[
+    float,
+    typer.Option(
+        "--timeout",
+        metavar="SECONDS",
+        min=0.1,
+        max=3600,
+        help="Give up if nobody lets us in for so long; the exit code is 3 then.",
+    ),
+]
 PathArgument = Annotated[str, typer.Argument(metavar="PATH", help="The znode.")]
 FileArgument = Annotated[
     pathlib.Path,
@@ -52,7 +62,7 @@ FileArgument = Annotated[
 _OPTIONS: Final[tuple[tuple[str, Any, Any], ...]] = (
     ("zookeeper", ZooKeeperOption, None),
     ("output", OutputOption, Form.TABLE),
-    ("timeout", TimeoutOption, _TIMEOUT_S),
+    ("timeout", ConnectTimeoutOption, _TIMEOUT_S),
     ("command_config", CommandConfigOption, None),
 )
 
@@ -77,7 +87,7 @@ def asks_zookeeper(
                 "No ensemble is named.",
                 remedy="add --zookeeper HOST:PORT, or set the variable QUORATE_ZOOKEEPER",
             )
-        _check_hosts(hosts)
+        check_hosts(hosts)
         settings = load_zookeeper_settings(hosts, common["command_config"])
         settings = attrs.evolve(settings, connect_timeout_ms=int(common["timeout"] * 1000))
 
@@ -90,7 +100,11 @@ def asks_zookeeper(
     return make_command(function, _OPTIONS, run)
 
 
-def _check_hosts(hosts: str) -> None:
+def check_hosts(hosts: str) -> None:
+    """
+    Raises:
+        WrongUsage: they are no HOST:PORT,…/CHROOT.
+    """
     servers, slash, chroot = hosts.partition("/")
     try:
         parse_servers(one if ":" in one else f"{one}:{_PORT}" for one in servers.split(","))

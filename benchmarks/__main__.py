@@ -1,4 +1,4 @@
-"""python -m benchmarks writes|reads|security|failover|startup|image|acls [--output json]."""
+"""python -m benchmarks writes|reads|security|failover|startup|image|acls|kafka|zookeeper [--output json]."""
 
 import argparse
 import functools
@@ -10,7 +10,7 @@ from typing import Any
 
 import trio
 
-from benchmarks import acls, failover, image, reads, security, startup, writes
+from benchmarks import acls, failover, image, kafka, reads, security, startup, writes, zookeeper
 
 
 def main() -> None:
@@ -29,10 +29,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("what", choices=sorted(_WORK))
     parser.add_argument("--output", choices=("table", "json"), default="table")
     parser.add_argument(
-        "--seconds", type=float, default=5.0, help="writes, reads, security: length of each load"
+        "--seconds", type=float, default=5.0, help="writes, reads, security, kafka: length of each load"
     )
-    parser.add_argument("--times", type=int, help="failover, startup: how often (20, 5)")
+    parser.add_argument("--times", type=int, help="failover, startup, kafka: how often (20, 5, 5)")
     parser.add_argument("--partitions", type=int, default=1_000_000, help="image: how many")
+    parser.add_argument("--kafka", default="4.3.1", help="kafka: the release of brokers and controllers")
     parser.add_argument("--acls", type=int, default=10_000, help="acls: how many")
     parser.add_argument(
         "--directory", type=pathlib.Path, help="where the logs lie: the disk that is measured"
@@ -49,7 +50,11 @@ _WORK: dict[str, Callable[[argparse.Namespace], Work]] = {
     "failover": lambda arguments: functools.partial(failover.run, times=arguments.times or 20),
     "startup": lambda arguments: functools.partial(startup.run, times=arguments.times or 5),
     "image": lambda arguments: functools.partial(image.run, partitions=arguments.partitions),
+    "kafka": lambda arguments: functools.partial(
+        kafka.run, version=arguments.kafka, seconds=arguments.seconds, times=arguments.times or 5
+    ),
     "acls": lambda arguments: functools.partial(acls.run, acls=arguments.acls),
+    "zookeeper": lambda arguments: zookeeper.run,
 }
 
 

@@ -346,7 +346,7 @@ def _verdict(number: int, about: str, wrong: Sequence[Difference], words: str) -
 
 
 def _first(wrong: Sequence[Difference]) -> str:
-    return f"{len(wrong):,} differences, the first at {wrong[0].key}"
+    return f"at {wrong[0].key}" + (f", and {len(wrong) - 1:,} more" if len(wrong) > 1 else "")
 
 
 def _outcome(passed: bool) -> Outcome:

@@ -24,6 +24,7 @@ import trio
 
 from quorate.controller.migration import operations, readiness
 from quorate.controller.migration.board import Board
+from quorate.controller.migration.checks import Facts
 from quorate.controller.migration.claim import (
     Claim,
     ClaimRefused,
@@ -463,7 +464,9 @@ class MigrationDriver:
     async def _verified(self, zk: ZooKeeper, image: MetadataImage) -> bool:
         """Compares both sides at this moment; what differs is in the status."""
         tree, _ = await self._read(zk, held_still=True)
-        options = VerifyOptions(phase=Phase.DUAL_WRITE, secrets=self._settings.secrets)
+        # Who lives is not metadata: it is guarded by `readiness`, and changes while both sides are read.
+        facts = Facts(cluster_id=self._settings.cluster_id, brokers_registered=False)
+        options = VerifyOptions(phase=Phase.DUAL_WRITE, secrets=self._settings.secrets, facts=facts)
         found: Verification = await self._settings.apart(partial(verify, tree, image, options))
         self.board.verified = {
             "equal": found.is_equal,
@@ -474,9 +477,12 @@ class MigrationDriver:
         }
         if not found.is_equal:
             first = found.differences[0] if found.differences else None
-            what = "a check failed" if first is None else f"first: {first}"
+            failed = next((f"{one.about}: {one.words}" for one in found.checks if not one.is_passed), "")
+            what = (
+                failed if first is None else f"first {first.kind.value}: {first.key} {first.field}".rstrip()
+            )
             self.board.failed(
-                f"both sides differ, {what}", "" if first is None else first.path, self._wall_ms()
+                f"both sides differ; {what}", "" if first is None else first.path, self._wall_ms()
             )
         return found.is_equal
 

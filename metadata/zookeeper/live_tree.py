@@ -122,7 +122,7 @@ def differences(first: Tree, second: Tree) -> tuple[Unfenced, ...]:
         what = _difference(before, after)
         if what:
             node = after or before
-            touched.add(paths.parent(path))
+            touched |= {path, paths.parent(path)} if what == "made again" else {paths.parent(path)}
             zxid = 0 if node is None else max(node.stat.czxid, node.stat.mzxid)
             found.append(Unfenced(category=category_of(path), path=path, what=what, zxid=zxid))
     for path in sorted(first.keys() & second.keys()):
@@ -168,9 +168,9 @@ def _difference(before: Znode | None, after: Znode | None) -> str:
 class _Reading:
     """One walk over a tree."""
 
-    _zookeeper: ZooKeeper
-    _consumers: bool = attrs.field(kw_only=True)
-    _progress: Progress = attrs.field(kw_only=True)
+    zookeeper: ZooKeeper
+    consumers: bool = attrs.field(kw_only=True)
+    progress: Progress = attrs.field(kw_only=True)
     tree: dict[str, Znode] = attrs.Factory(dict)
     _done: dict[Category, int] = attrs.Factory(dict)
     _total: dict[Category, int] = attrs.Factory(dict)
@@ -179,7 +179,7 @@ class _Reading:
         """All below these, which were read already."""
         while parents:
             having = [path for path in parents if self.tree[path].stat.num_children and self._is_wanted(path)]
-            lists = await _in_pieces(self._zookeeper.children_many, having)
+            lists = await _in_pieces(self.zookeeper.children_many, having)
             found = [
                 f"{path}/{name}"
                 for path, names in zip(having, lists, strict=True)
@@ -195,12 +195,12 @@ class _Reading:
             self._total[category] = self._total.get(category, 0) + 1
         for start in range(0, len(level), AT_ONCE):
             piece = level[start : start + AT_ONCE]
-            nodes = await self._zookeeper.get_many(piece)
+            nodes = await self.zookeeper.get_many(piece)
             self.tree.update({node.path: node for node in nodes if node is not None})
             self._tell(piece)
 
     def _is_wanted(self, path: str) -> bool:
-        return self._consumers or path != paths.CONSUMERS
+        return self.consumers or path != paths.CONSUMERS
 
     def _tell(self, piece: Sequence[str]) -> None:
         touched: dict[Category, None] = {}
@@ -209,7 +209,7 @@ class _Reading:
             self._done[category] = self._done.get(category, 0) + 1
             touched[category] = None
         for category in touched:
-            self._progress(category, self._done[category], self._total[category])
+            self.progress(category, self._done[category], self._total[category])
 
 
 async def _in_pieces(ask: Callable[[Sequence[str]], Awaitable[list[T]]], wanted: Sequence[str]) -> list[T]:

@@ -32,12 +32,12 @@ ENDS = (2, 4, 5, 6)
 class Disk:
     """A formatted directory with a log: one control batch, then `BATCHES`."""
 
-    def __init__(self, path, *, batches=BATCHES, port=9093):
+    def __init__(self, path, *, batches=BATCHES, port=9093, cluster_id=CLUSTER):
         self.path = path
         self.epoch = Epoch(1)
         plan = FormatPlan(
             directory=path,
-            cluster_id=CLUSTER,
+            cluster_id=cluster_id,
             node_id=NodeId(1),
             listener="CONTROLLER",
             is_controller=True,

@@ -59,10 +59,8 @@ def asked(address: str, *words: str, code: int = 0) -> Any:
     return json.loads(ran.out)
 
 
-def told(name: str, address: str, ran: Ran, *paths: pathlib.Path) -> None:
-    replaced = {address: "127.0.0.1:2181"} | {
-        str(path): f"DIR{index or ''}" for index, path in enumerate(paths)
-    }
+def told(name: str, address: str, ran: Ran, *paths: pathlib.Path, shown: str = "127.0.0.1:2181") -> None:
+    replaced = {address: shown} | {str(path): f"DIR{index or ''}" for index, path in enumerate(paths)}
     check_golden(f"zookeeper-{name}", f"exit code {ran.code}\n{ran.out}{ran.err}", replaced)
 
 
@@ -164,4 +162,4 @@ def test_what_goes_wrong_is_told(tmp_path: pathlib.Path) -> None:
             quorate("zookeeper", "load", str(broken), "--zookeeper", ready["address"]),
         )
         ran = quorate("zookeeper", "start", "-d", str(tmp_path / "zk"), "--listen", "127.0.0.1:0")
-        told("locked", str(ready["process"].pid), ran, tmp_path)
+        told("locked", str(ready["process"].pid), ran, tmp_path, shown="PID")

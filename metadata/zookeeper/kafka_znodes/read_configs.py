@@ -28,7 +28,7 @@ from quorate.metadata.zookeeper.kafka_znodes.family import Family
 from quorate.metadata.zookeeper.kafka_znodes.forms import INT64_MAX, FormError
 from quorate.metadata.zookeeper.kafka_znodes.nodes import decode_producer_ids
 from quorate.metadata.zookeeper.kafka_znodes.reading import Batch, ReadOptions
-from quorate.metadata.zookeeper.kafka_znodes.secrets import decode_secret, looks_encrypted
+from quorate.metadata.zookeeper.kafka_znodes.secrets import CBC, cipher_of, decode_secret, looks_encrypted
 from quorate.metadata.zookeeper.kafka_znodes.troubles import Category, Troubles
 
 _NOBODYS_EPOCH = -1
@@ -113,6 +113,9 @@ class ConfigsReader:
                     Category.BROKER_CONFIGS, path, "clear-password", words, "Set it anew by Kafka"
                 )
             return value
+        if cipher_of(value) not in ("", CBC):
+            words = f"{key} is encrypted by {cipher_of(value)}: Kafka's own copy would stop at it, this one reads it"
+            self.troubles.note(Category.BROKER_CONFIGS, path, "other-cipher", words)
         try:
             return opened(value, self.options.secrets)
         except FormError as error:

@@ -51,6 +51,8 @@ class TopicsReader:
     pending: list[str] = attrs.Factory(list)
     defaulted: list[tuple[str, int]] = attrs.Factory(list)
     assigned: Counter[int] = attrs.Factory(Counter)
+    named_by: dict[int, dict[str, None]] = attrs.Factory(dict)
+    """Broker -> the topics that have a replica on it."""
     highest_controller_epoch: int = 0
     _ids: dict[uuid.UUID, str] = attrs.Factory(dict)
 
@@ -178,6 +180,8 @@ class TopicsReader:
     def _partition(self, name: str, topic_id: uuid.UUID, index: int, topic: TopicZnode) -> PartitionRecord:
         replicas = topic.partitions[index]
         self.assigned.update(replicas)
+        for broker_id in replicas:
+            self.named_by.setdefault(broker_id, {})[name] = None
         path = paths.state(name, index)
         state, epoch = self._state(name, index, replicas)
         self._look_at_state(path, index, topic, state)

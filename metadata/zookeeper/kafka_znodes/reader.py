@@ -34,6 +34,7 @@ T = TypeVar("T")
 
 MOST_BYTES: Final = 1_048_576
 """A znode with more data than this is beyond ZooKeeper's default limit (jute.maxbuffer)."""
+_TOPICS_SHOWN: Final = 5
 _NO_BROKER: Final = "Start a broker once, which writes it"
 
 
@@ -157,13 +158,22 @@ class _ClusterReader:
         for broker_id in sorted(topics.assigned):
             if broker_id in brokers:
                 continue
+            named = list(topics.named_by[broker_id])
+            more = f" and {len(named) - _TOPICS_SHOWN} more" if len(named) > _TOPICS_SHOWN else ""
             words = (
-                f"Broker {broker_id} holds {topics.assigned[broker_id]} replicas and is not there; "
-                "a migration waits until it registers"
+                f"Broker {broker_id} holds {topics.assigned[broker_id]} replicas and is not there; a migration waits "
+                f"until it registers. Topics: {', '.join(named[:_TOPICS_SHOWN])}{more}"
             )
             remedy = "Start it, or reassign its partitions if it is gone for good"
             path = f"{paths.BROKER_IDS}/{broker_id}"
             self.troubles.warn(Category.BROKERS, path, "missing-broker", words, remedy)
+
+        known = {str(broker_id) for broker_id in (*brokers, *topics.assigned)}
+        for name in self.family.children(paths.BROKER_CONFIGS):
+            if name.isdecimal() and name not in known:
+                words = f"There is no broker {name}, and it has configs: they are copied"
+                path = paths.broker_config(name)
+                self.troubles.note(Category.BROKER_CONFIGS, path, "no-such-broker", words)
 
     def look_at_requests(self) -> None:
         """Requests of old tools that no controller has begun: Kafka's copy drops them too."""

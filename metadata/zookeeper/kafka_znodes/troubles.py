@@ -1,7 +1,7 @@
 """What is wrong or odd about a tree, as data: all of it is collected, nothing stops at the first."""
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import attrs
@@ -104,11 +104,16 @@ class Troubles:
         self.found.append(trouble)
 
     def sorted(self) -> tuple[Trouble, ...]:
-        """Blockers first, then by category and path."""
-        severities, categories = list(Severity), list(Category)
+        """See `in_order`."""
+        return in_order(self.found)
 
-        def place(trouble: Trouble) -> tuple[int, int, str, str]:
-            severity, category = severities.index(trouble.severity), categories.index(trouble.category)
-            return severity, category, trouble.path, trouble.code
 
-        return tuple(sorted(self.found, key=place))
+def in_order(troubles: Iterable[Trouble]) -> tuple[Trouble, ...]:
+    """Blockers first, then by category and path."""
+    severities, categories = list(Severity), list(Category)
+
+    def place(trouble: Trouble) -> tuple[int, int, str, str]:
+        severity, category = severities.index(trouble.severity), categories.index(trouble.category)
+        return severity, category, trouble.path, trouble.code
+
+    return tuple(sorted(troubles, key=place))

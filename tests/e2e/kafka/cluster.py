@@ -11,7 +11,7 @@ import attrs
 import trio
 
 from quorate.admin.cluster import Cluster, NodeProcess, running
-from quorate.admin.cluster_files import Wanted, lay_out
+from quorate.admin.cluster_files import ClusterFiles, Wanted, lay_out
 from quorate.admin.kafka_broker_files import KafkaBrokerPlan, lay_out_broker
 from quorate.admin.kafka_distribution import java
 from quorate.admin.kafka_process import KafkaProcess
@@ -207,7 +207,7 @@ class Cell:
 
     def __str__(self) -> str:
         how = "static voters" if self.static_voters else "bootstrap servers"
-        return f"{self.version} at {self.level}, {how}"
+        return f"{self.version} at {self.level}, {how}" + (", guarded" if self.guarded else "")
 
 
 @asynccontextmanager
@@ -220,76 +220,90 @@ async def kafka_cluster(
 ) -> AsyncIterator[KafkaCluster]:
     """A cluster whose brokers are all unfenced; taken down in order at the end, brokers first."""
     rng = random.Random()
-    settings = {
-        "broker.session.timeout.ms": str(_SESSION_MS),
-        "broker.heartbeat.interval.ms": "500",
-        **(broker_settings or {}),
-    }
     with HeldPorts() as held:
-        wanted = Wanted(
-            controllers=3,
-            brokers=cell.lightweight,
-            metadata_version=cell.level,
-            controller_settings={
-                "broker.session.timeout.ms": str(_SESSION_MS),
-                "default.replication.factor": "1",
-                **(_ACLS if cell.guarded else {}),
-                **(controller_settings or {}),
-            },
-        )
-        files = lay_out(directory / "quorum", held, rng, wanted)
+        files = lay_out(directory / "quorum", held, rng, _wanted(cell, controller_settings or {}))
         ports = [held.claim(rng) for _ in range(cell.brokers)]
         guarded = [held.claim(rng) for _ in range(cell.brokers if cell.guarded else 0)]
         # Given back before brokers bind them: Java does not share a port that is held.
-        with HeldPorts() as for_controllers:
-            held.close()
-            for node in files.nodes:
-                for_controllers.hold(node.port, node.name)
-            if cell.static_voters:
-                voters = ",".join(f"{node.id}@{node.address}" for node in files.controllers)
-                settings = {**settings, "controller.quorum.voters": voters}
-            plans = [
-                KafkaBrokerPlan(
-                    id=FIRST_ID + index,
-                    port=port,
-                    directory=directory / f"kafka-{FIRST_ID + index}",
-                    cluster_id=files.cluster_id,
-                    controllers=files.bootstrap_controllers,
-                    log_dirs=cell.log_dirs,
-                    replication=cell.brokers,
-                    settings={**settings, **(_guarded(port, guarded[index]) if guarded else {})},
+        held.close()
+        for node in files.nodes:
+            held.hold(node.port, node.name)
+        brokers = [
+            _broker(
+                directory,
+                cell,
+                files,
+                index,
+                port,
+                {**(broker_settings or {}), **_guarded(port, guarded[index:])},
+            )
+            for index, port in enumerate(ports)
+        ]
+        with Jvm(cell.version) as jvm:
+            async with running(files) as quorum:
+                cluster = KafkaCluster(
+                    version=cell.version,
+                    quorum=quorum,
+                    brokers=brokers,
+                    directory=directory,
+                    jvm=jvm,
+                    guarded=",".join(f"127.0.0.1:{port}" for port in guarded),
                 )
-                for index, port in enumerate(ports)
-            ]
-            broker_files = [lay_out_broker(plan, rng) for plan in plans]
-            if cell.static_voters:
-                for one in broker_files:
-                    _without(one.config, "controller.quorum.bootstrap.servers")
-            classes = class_path(cell.version)
-            brokers = [
-                KafkaProcess(one, java=java(), class_path=classes, flags=FLAGS) for one in broker_files
-            ]
-            with Jvm(cell.version) as jvm:
-                async with running(files) as quorum:
-                    cluster = KafkaCluster(
-                        version=cell.version,
-                        quorum=quorum,
-                        brokers=brokers,
-                        directory=directory,
-                        jvm=jvm,
-                        guarded=",".join(f"127.0.0.1:{port}" for port in guarded),
-                    )
-                    try:
-                        await quorum.ready(within_s=WITHIN_S)
-                        for one in brokers:
-                            await one.start()
-                        await cluster.serving()
-                        yield cluster
-                    finally:
-                        with trio.CancelScope(shield=True):
-                            async with trio.open_nursery() as nursery:
-                                for one in brokers:
-                                    nursery.start_soon(one.stop, 20.0)
+                try:
+                    await quorum.ready(within_s=WITHIN_S)
+                    for one in brokers:
+                        await one.start()
+                    await cluster.serving()
+                    yield cluster
+                finally:
+                    with trio.CancelScope(shield=True):
+                        async with trio.open_nursery() as nursery:
+                            for one in cluster.brokers:
+                                nursery.start_soon(one.stop, 20.0)
+
+
+def _wanted(cell: Cell, settings: Mapping[str, str]) -> Wanted:
+    return Wanted(
+        controllers=3,
+        brokers=cell.lightweight,
+        metadata_version=cell.level,
+        controller_settings={
+            "broker.session.timeout.ms": str(_SESSION_MS),
+            "default.replication.factor": "1",
+            **(_ACLS if cell.guarded else {}),
+            **settings,
+        },
+    )
+
+
+def _broker(
+    directory: pathlib.Path,
+    cell: Cell,
+    files: ClusterFiles,
+    index: int,
+    port: int,
+    settings: Mapping[str, str],
+) -> KafkaProcess:
+    voters = ",".join(f"{node.id}@{node.address}" for node in files.controllers)
+    plan = KafkaBrokerPlan(
+        id=FIRST_ID + index,
+        port=port,
+        directory=directory / f"kafka-{FIRST_ID + index}",
+        cluster_id=files.cluster_id,
+        controllers=files.bootstrap_controllers,
+        log_dirs=cell.log_dirs,
+        replication=cell.brokers,
+        settings={
+            "broker.session.timeout.ms": str(_SESSION_MS),
+            "broker.heartbeat.interval.ms": "500",
+            **({"controller.quorum.voters": voters} if cell.static_voters else {}),
+            **settings,
+        },
+    )
+    broker_files = lay_out_broker(plan, random.Random())
+    if cell.static_voters:
+        _without(broker_files.config, "controller.quorum.bootstrap.servers")
+    return KafkaProcess(broker_files, java=java(), class_path=class_path(cell.version), flags=FLAGS)
 
 
 FLAGS: Final = ("-XX:TieredStopAtLevel=1", "-Xmx256m", "-Xss512k")
@@ -302,11 +316,13 @@ _ACLS: Final = {
 """Who comes by an open listener may do everything."""
 
 
-def _guarded(port: int, guarded: int) -> dict[str, str]:
+def _guarded(port: int, guarded: Sequence[int]) -> dict[str, str]:
+    if not guarded:
+        return {}
     scram = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
     return {
         **_ACLS,
-        "listeners": f"PLAINTEXT://127.0.0.1:{port},GUARDED://127.0.0.1:{guarded}",
+        "listeners": f"PLAINTEXT://127.0.0.1:{port},GUARDED://127.0.0.1:{guarded[0]}",
         "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,GUARDED:SASL_PLAINTEXT",
         "inter.broker.listener.name": "PLAINTEXT",
         "sasl.enabled.mechanisms": "SCRAM-SHA-512",

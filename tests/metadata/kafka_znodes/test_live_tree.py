@@ -1,81 +1,49 @@
 """Reading a living tree: what is asked for, what changes meanwhile, what a write has to know."""
 
-from collections.abc import Callable, Sequence
+import random
+from collections.abc import Mapping
 
-import attrs
 import pytest
 
+from quorate.metadata.image.image import MetadataImage
+from quorate.metadata.zookeeper.embedded import Call, EmbeddedServer, Fault
 from quorate.metadata.zookeeper.kafka_znodes.places import category_of
+from quorate.metadata.zookeeper.kafka_znodes.reconcile import reconcile
 from quorate.metadata.zookeeper.kafka_znodes.troubles import Category
+from quorate.metadata.zookeeper.kafka_znodes.writer import writes
 from quorate.metadata.zookeeper.kafka_znodes.writes import Announce, Put, Remove, Step, Write
-from quorate.metadata.zookeeper.live_tree import (
-    around,
-    differences,
-    read_tree,
-    rereading,
-    unfenced,
-)
-from quorate.metadata.zookeeper.znodes import Znode
-from tests.metadata.kafka_znodes.trees import HEALTHY, REAL, Content, healthy_and, made, real
+from quorate.metadata.zookeeper.live_tree import around, differences, read_tree, rereading, unfenced
+from quorate.metadata.zookeeper.znodes import Delete, Znode, ZooKeeperError
+from tests.metadata.kafka_znodes.applying import carried_out, new_cluster
+from tests.metadata.kafka_znodes.test_writer_real import OPTIONS, image_of, real_image
+from tests.metadata.kafka_znodes.trees import REAL, Content, healthy_and, real
+
+CONFIG = '{"version":1,"config":{}}'
 
 
-@attrs.define
-class Reads:
-    """The reads of a session over a tree that the test may change at any read."""
-
-    tree: dict[str, Znode]
-    before: Callable[["Reads"], None] = lambda reads: None
-    asked: int = 0
-    synced: bool = False
-
-    async def sync(self, path: str = "/") -> None:
-        self.synced = True
-
-    async def get_many(self, paths: Sequence[str]) -> list[Znode | None]:
-        assert self.synced
-        self.asked += 1
-        self.before(self)
-        return [self.tree.get(path) for path in paths]
-
-    async def children_many(self, paths: Sequence[str]) -> list[list[str] | None]:
-        self.asked += 1
-        self.before(self)
-        return [self._children(path) if path in self.tree else None for path in paths]
-
-    def _children(self, path: str) -> list[str]:
-        depth = path.count("/") + 1
-        inside = [one for one in self.tree if one.startswith(f"{path}/") and one.count("/") == depth]
-        return [one.rpartition("/")[2] for one in reversed(inside)]
+def _server(tree: Mapping[str, Znode]) -> EmbeddedServer:
+    return EmbeddedServer(dict(tree), shuffle=random.Random(1))
 
 
 @pytest.mark.parametrize("name", [name for name in REAL if name != "large"])
 async def test_a_living_tree_reads_as_its_dump(name: str) -> None:
-    tree = {path: node for path, node in real(name).items() if not path.startswith("/zookeeper")}
+    found = await read_tree(_server(real(name)).connect())
 
-    found = await read_tree(Reads(tree))  # type: ignore[arg-type]
-
-    assert found == tree
+    kafkas = {path: node for path, node in real(name).items() if not path.startswith("/zookeeper")}
+    assert found == kafkas
     assert list(found) == sorted(found)
 
 
 async def test_only_what_is_kafkas_is_read() -> None:
-    more: Content = {"/consumers/g/offsets/t/0": "7", "/somebody/else": "x"}
+    server = _server(healthy_and({"/consumers/g/offsets/t/0": "7", "/somebody/else": "x"}))
 
-    without = await read_tree(Reads(healthy_and(more)))  # type: ignore[arg-type]
-    consumers = await read_tree(Reads(healthy_and(more)), consumers=True)  # type: ignore[arg-type]
+    without = await read_tree(server.connect())
+    consumers = await read_tree(server.connect(), consumers=True)
 
     assert "/consumers" in without
     assert not any(path.startswith(("/consumers/", "/somebody")) for path in without)
     assert consumers["/consumers/g/offsets/t/0"].data == b"7"
     assert "/somebody" not in consumers
-
-
-async def test_a_level_is_asked_for_at_once() -> None:
-    reads = Reads(healthy_and({f"/config/topics/t{i}": None for i in range(900)}))
-
-    await read_tree(reads)  # type: ignore[arg-type]
-
-    assert reads.asked < 20
 
 
 async def test_progress_is_told_by_category() -> None:
@@ -84,8 +52,8 @@ async def test_progress_is_told_by_category() -> None:
     def progress(category: Category, done: int, total: int) -> None:
         told.setdefault(category, []).append((done, total))
 
-    tree = healthy_and({f"/config/topics/t{i}": None for i in range(2500)})
-    await read_tree(Reads(tree), progress=progress)  # type: ignore[arg-type]
+    server = _server(healthy_and({f"/config/topics/t{i}": None for i in range(2500)}))
+    await read_tree(server.connect(), progress=progress)
 
     assert told[Category.TOPIC_CONFIGS][-1] == (2502, 2502)
     assert len(told[Category.TOPIC_CONFIGS]) > 3
@@ -95,68 +63,81 @@ async def test_progress_is_told_by_category() -> None:
 
 
 async def test_what_vanishes_meanwhile_is_left_out() -> None:
-    def vanish(reads: Reads) -> None:
-        if reads.asked == 5:
-            for path in [path for path in reads.tree if path.startswith("/brokers/topics/orders")]:
-                del reads.tree[path]
+    server = _server(healthy_and({}))
+    janitor = server.connect()
+    session = server.connect()
 
-    found = await read_tree(Reads(healthy_and({}), vanish))  # type: ignore[arg-type]
+    def vanish(call: Call) -> Fault | None:
+        if call.paths == ("/config/topics/orders",) and call.session == session.session_id:
+            server.fault = lambda call: None
+            server.write(janitor.session_id, Delete("/config/topics/orders"))
+        return None
 
-    assert "/brokers/topics" in found
-    assert set(found) < set(healthy_and({}))
+    server.fault = vanish
+    found = await read_tree(session)
+
+    assert "/config/topics" in found
+    assert "/config/topics/orders" not in found
 
 
-def _changed(tree: dict[str, Znode], path: str, **stat: int) -> dict[str, Znode]:
-    node = tree[path]
-    return {**tree, path: attrs.evolve(node, stat=attrs.evolve(node.stat, **stat))}
+async def test_a_read_that_fails_is_not_retried() -> None:
+    server = _server(healthy_and({}))
+    server.fault = lambda call: Fault.LOSS_BEFORE if "/brokers/topics/orders" in call.paths else None
+
+    with pytest.raises(ZooKeeperError) as caught:
+        await read_tree(server.connect())
+
+    assert caught.value.outcome_unknown
 
 
 async def test_a_second_reading_tells_who_wrote_meanwhile() -> None:
-    first = healthy_and({"/config/users/a": None})
-    second = _changed(first, "/config/topics/orders", mzxid=900)
-    second = _changed(second, "/controller", czxid=901, mzxid=901)
-    second = _changed(second, "/config/users", pzxid=903)
-    del second["/config/users/a"]
-    second = {
-        **second,
-        **{p: n for p, n in made({**HEALTHY, "/config/topics/x": None}).items() if p.endswith("/x")},
+    server = _server(healthy_and({"/config/users/a": None, "/admin/delete_topics/x": None}))
+    session, other = server.connect(), server.connect()
+    first = await read_tree(session)
+
+    await other.set("/config/topics/orders", CONFIG.encode())
+    await other.create("/config/topics/x", CONFIG.encode())
+    await other.delete("/config/users/a")
+    await other.delete("/controller")
+    await other.create("/controller", b"{}")
+    await other.create("/config/clients", None)
+    await other.delete("/config/clients")
+
+    told = {one.path: one.what for one in await rereading(session, first)}
+    assert told == {
+        "/config/topics/orders": "data changed",
+        "/config/topics/x": "made",
+        "/config/users/a": "gone",
+        "/controller": "made again",
+        "/config": "children changed",
     }
-    second = _changed(second, "/admin", pzxid=904)
-
-    told = await rereading(Reads(second), first)  # type: ignore[arg-type]
-
-    assert [(one.path, one.what) for one in told] == [
-        ("/config/topics/orders", "data changed"),
-        ("/config/topics/x", "made"),
-        ("/config/users/a", "gone"),
-        ("/controller", "made again"),
-        ("/admin", "children changed"),
-    ]
-    assert told[0].category is Category.TOPIC_CONFIGS
-    assert told[0].zxid == 900
 
 
-def test_nothing_is_told_of_two_equal_readings() -> None:
+async def test_nothing_is_told_of_a_tree_that_holds_still() -> None:
+    session = _server(real("rich")).connect()
+
+    assert await rereading(session, await read_tree(session)) == ()
     assert differences(real("rich"), real("rich")) == ()
 
 
-def test_writes_after_the_claim_that_are_not_ours() -> None:
-    tree = healthy_and({})
-    newest = max(node.stat.mzxid for node in tree.values())
-    tree = _changed(tree, "/controller_epoch", mzxid=newest + 1)
-    tree = _changed(tree, "/latest_producer_id_block", mzxid=newest + 2)
-    tree = _changed(tree, "/brokers/ids/3", czxid=newest + 3)
-    tree = _changed(tree, "/config/topics", pzxid=newest + 4)
+async def test_writes_after_the_claim_that_are_not_ours() -> None:
+    server = _server(healthy_and({}))
+    session, other = server.connect(), server.connect()
+    claim = (await session.set("/controller_epoch", b"58")).mzxid
+    await session.create("/config/changes", None)
+    await other.set("/latest_producer_id_block", None)
+    await other.create("/config/topics/x", None)
 
-    told = unfenced(tree, newest, ["/controller_epoch"])
+    tree = await read_tree(session)
 
-    assert [(one.path, one.what, one.zxid - newest) for one in told] == [
-        ("/brokers/ids/3", "made", 3),
-        ("/config/topics", "children changed", 4),
-        ("/latest_producer_id_block", "data changed", 2),
+    told = [(one.path, one.what) for one in unfenced(tree, claim, ["/config/changes"])]
+    assert told == [
+        ("/config/topics", "children changed"),
+        ("/config/topics/x", "made"),
+        ("/latest_producer_id_block", "data changed"),
     ]
-    assert unfenced(tree, newest + 4) == ()
-    assert unfenced(tree, newest + 3, ["/config/topics/orders"]) == ()
+    newest = max(max(node.stat.mzxid, node.stat.pzxid) for node in tree.values())
+    assert unfenced(tree, newest) == ()
 
 
 def _write(*steps: Step) -> Write:
@@ -164,7 +145,8 @@ def _write(*steps: Step) -> Write:
 
 
 async def test_what_a_write_has_to_know() -> None:
-    tree = healthy_and({"/brokers/topics/orders/partitions/9/odd/deep": None, "/config/topics/other": None})
+    more: Content = {"/brokers/topics/orders/partitions/9/odd/deep": None, "/config/topics/other": None}
+    session = _server(healthy_and(more)).connect()
     write = _write(
         Remove("/brokers/topics/orders"),
         Remove("/brokers/topics/nobody"),
@@ -172,7 +154,7 @@ async def test_what_a_write_has_to_know() -> None:
         Announce("/config/changes/config_change_", b""),
     )
 
-    found = await around(Reads(tree), write)  # type: ignore[arg-type]
+    found = await around(session, write)
 
     assert "/config/topics/other" not in found
     assert [op.path for op in write.resolved(found).ops] == [
@@ -190,6 +172,46 @@ async def test_what_a_write_has_to_know() -> None:
         "/config/changes",
         "/config/changes/config_change_",
     ]
+    await session.multi(write.resolved(found).ops)
+    assert write.is_done(await around(session, write))
+
+
+# ---- the writer on the real tree of ZooKeeper
+
+
+@pytest.mark.parametrize("name", ["small", "rich"])
+async def test_what_is_written_to_a_real_tree_reads_the_same(name: str) -> None:
+    """The tests of the writer carry it out by rules of their own; these are the tree's."""
+    session = _server(new_cluster()).connect()
+    by_rules = carried_out(new_cluster(), writes(MetadataImage.EMPTY, real_image(name), OPTIONS))
+
+    for write in writes(MetadataImage.EMPTY, real_image(name), OPTIONS):
+        await session.multi(write.ops)
+
+    found = await read_tree(session)
+    without_secrets = [path for path in by_rules if not path.startswith("/config/brokers/")]
+    assert {p: found[p].data for p in without_secrets} == {p: by_rules[p].data for p in without_secrets}
+    assert found.keys() == by_rules.keys()
+    for write in reconcile(found, MetadataImage.EMPTY, OPTIONS):
+        await session.multi(write.ops)
+    assert image_of(await read_tree(session)).same_metadata(MetadataImage.EMPTY)
+
+
+async def test_a_write_whose_outcome_is_unknown_is_asked_for_anew() -> None:
+    """Applied or not: what is read afterwards says what is left to be done."""
+    for fault in (Fault.LOSS_BEFORE, Fault.LOSS_AFTER):
+        server = _server(new_cluster())
+        session = server.connect()
+        for write in writes(MetadataImage.EMPTY, real_image("small"), OPTIONS):
+            server.fault = lambda call, fault=fault: fault if call.name == "multi" else None  # type: ignore[misc]
+            with pytest.raises(ZooKeeperError):
+                await session.multi(write.ops)
+            server.fault = lambda call: None
+            known = await around(session, write)
+            assert write.is_done(known) == (fault is Fault.LOSS_AFTER)
+            await session.multi(write.resolved(known).ops)
+            assert write.is_done(await around(session, write))
+        assert list(reconcile(await read_tree(session), real_image("small"), OPTIONS)) == []
 
 
 @pytest.mark.parametrize(

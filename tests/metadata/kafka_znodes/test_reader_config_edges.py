@@ -61,7 +61,11 @@ def test_configs_of_brokers() -> None:
 
     reading = read_with({f"/config/brokers/{name}": config for name in ("10", "9", "<default>", "x")})
 
-    assert found(reading) == [("blocker", "malformed-name", "/config/brokers/x")]
+    assert found(reading) == [
+        ("blocker", "malformed-name", "/config/brokers/x"),
+        ("note", "no-such-broker", "/config/brokers/10"),
+        ("note", "no-such-broker", "/config/brokers/9"),
+    ]
     resources = [r.resource_name for r in of(reading, ConfigRecord) if isinstance(r, ConfigRecord)]
     assert resources == ["orders", "", "9", "10"]
 

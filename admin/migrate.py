@@ -1,0 +1,10 @@
+"""`quorate migrate`: the move from ZooKeeper, and the way back; one file per command."""
+
+from quorate.admin.migrate_plan import plan
+from quorate.admin.migrate_verify import verify
+from quorate.admin.options import command_group
+
+app = command_group("Move a cluster off ZooKeeper, prove it, and go back.")
+
+app.command("plan")(plan)
+app.command("verify")(verify)
