@@ -185,14 +185,14 @@ class BrokerLife:
         self, attempt: int, request: Any, timeout_ms: int, accepted: Callable[[int, Any], Event]
     ) -> None:
         def on_reply(reply: Any) -> None:
+            if not self._follows_log:
+                self._learn(reply)  # first: what an answer accepts is held against what was seen
             if isinstance(reply, Failure):
                 self._driver.take(RequestFailed(attempt, reply.text))
             elif reply.error_code is not ErrorCode.none:
                 self._driver.take(RequestFailed(attempt, f"refused by {where}", reply.error_code))
             else:
                 self._driver.take(accepted(attempt, reply))
-            if not self._follows_log:
-                self._learn(reply)
 
         if self._controller is None:
             self._driver.take(RequestFailed(attempt, "no active controller is known to this broker"))

@@ -73,7 +73,11 @@ class QuorumFollower:
         if (self.active.leader_id, self.active.endpoint) == (found.id, where):
             return
         self._changes += 1
-        self.active = LeaderAndEpoch(Epoch(self._changes), NodeId(found.id), where)
+        self.now(LeaderAndEpoch(Epoch(self._changes), NodeId(found.id), where))
+
+    def now(self, active: LeaderAndEpoch) -> None:
+        """Another one is active."""
+        self.active = active
         for tell in self._listeners:
             tell(self.active)
 

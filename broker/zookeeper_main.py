@@ -4,6 +4,7 @@ import random
 import uuid
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Final
 
 import structlog
@@ -25,7 +26,9 @@ from quorate.broker.zookeeper_registration import (
 from quorate.broker.zookeeper_server import AskedHere, OwnOfficeFirst, ZooKeeperBrokerServer
 from quorate.metadata.assembly import (
     BoundListener,
+    BoundMetrics,
     bind_listeners,
+    bind_metrics,
     controller_login,
     known_users,
     let_go,
@@ -35,6 +38,7 @@ from quorate.metadata.assembly import (
 from quorate.metadata.features import LIGHTWEIGHT
 from quorate.metadata.image.image import MetadataImage
 from quorate.metadata.listener import Listener
+from quorate.metadata.metrics.serving import serve_metrics
 from quorate.metadata.node import wall_ms
 from quorate.metadata.quorum.messages import LeaderAndEpoch
 from quorate.metadata.security.login import ClientLogin
@@ -70,11 +74,12 @@ async def run_zookeeper_broker(
         CannotListen, CannotRegister, StorageRefused, CannotConnect: it cannot start, or not go on.
     """
     bound = await bind_listeners(config)
+    metrics = await bind_metrics(config, bound)
     try:
         async with connect() as zookeeper:
-            await _live(config, zookeeper, make_office, bound, stop, task_status)
+            await _live(config, zookeeper, make_office, bound, metrics, stop, task_status)
     finally:
-        await let_go(bound)
+        await let_go(bound, metrics)
     _log.info("stopped", node=config.node_id)
 
 
@@ -83,6 +88,7 @@ async def _live(
     zookeeper: ZooKeeper,
     make_office: OfficeFactory,
     bound: list[BoundListener],
+    metrics: BoundMetrics | None,
     stop: trio.Event,
     task_status: trio.TaskStatus[Running],
 ) -> None:
@@ -93,9 +99,13 @@ async def _live(
     failure: CannotRegister | None = None
     try:
         async with trio.open_nursery() as nursery:
-            await broker.start(nursery)
+            await broker.start(nursery, metrics)
             task_status.started(
-                Running(cluster_id=cluster_id, endpoints={one.name: one.advertised for one in bound})
+                Running(
+                    cluster_id=cluster_id,
+                    endpoints={one.name: one.advertised for one in bound},
+                    metrics=None if metrics is None else metrics.address,
+                )
             )
             await stop.wait()
             await broker.stop()
@@ -196,8 +206,18 @@ class _ZooKeeperBroker:
             for one in bound
         ]
 
-    async def start(self, nursery: trio.Nursery) -> None:
+    async def start(self, nursery: trio.Nursery, metrics: BoundMetrics | None) -> None:
         """Registered first: who becomes the controller is found by its registration."""
+        if metrics is not None:
+            await nursery.start(
+                partial(
+                    serve_metrics,
+                    metrics,
+                    image=self._office.image,
+                    listeners=self._listeners,
+                    of_the_role=self._office.samples,
+                )
+            )
         await nursery.start(self._links.run)
         await nursery.start(self._quorum_links.run)
         nursery.start_soon(self._relay.run)
