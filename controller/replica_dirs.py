@@ -109,7 +109,9 @@ class _Assignment:
             [(topic, index, partition)],
             electorate,
             lambda _: target,
-            stopped_uncleanly=() if online else (self._broker.id,),  # an empty disk may take the lost one's place
+            stopped_uncleanly=()
+            if online
+            else (self._broker.id,),  # an empty disk may take the lost one's place
         )
         return ErrorCode.none
 

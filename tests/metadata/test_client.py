@@ -61,7 +61,10 @@ class Node:
     @property
     def serves(self) -> frozenset[int]:
         describing = MetadataRequest.api_key if self.has_metadata else DescribeClusterRequest.api_key
-        return frozenset({describing, UnregisterBrokerRequest.api_key, DescribeQuorumRequest.api_key}) - self.lacks
+        return (
+            frozenset({describing, UnregisterBrokerRequest.api_key, DescribeQuorumRequest.api_key})
+            - self.lacks
+        )
 
     def api_versions(self, listener_name: str) -> ApiVersionsResponse:
         return ApiVersionsResponse(api_keys=offered({API_VERSIONS, *self.serves}))
