@@ -58,7 +58,7 @@ async def _migrate(rng: random.Random) -> str | None:
                 world.quorum.fail_over()
                 world.replace_driver()
             await world.level()
-        if rng.random() < 0.4:
+        if rng.random() < 0.6:
             await _wakes_up_late(world, created)
         if goes_back:
             world.quorum.order(MigrationOrder.ROLL_BACK)
@@ -75,9 +75,11 @@ async def _migrate(rng: random.Random) -> str | None:
 
 async def _wakes_up_late(world: Migration, created: list[str]) -> None:
     """A leader stands still just before it writes; another one leads by then, and has written something else."""
-    created.append("before-the-pause")
-    world.quorum.ask(create(created[-1]))
-    async with world.paused_before_its_next_write() as wake:
+
+    def change() -> object:
+        return world.quorum.ask(set_config(created[-1], "retention.ms", "33"))
+
+    async with world.paused_while_writing(change) as wake:
         world.quorum.fail_over()
         newer = world.another_driver()
         world.quorum.ask(set_config(created[-1], "retention.ms", "77"))
@@ -159,7 +161,8 @@ def failed_dual_write_forgotten() -> Iterator[None]:
 
 
 @planted(
-    "Writes to ZooKeeper are not fenced: a leader that stood still wakes up and writes over its successor (KAFKA-16667).",
+    "Writes to ZooKeeper are not fenced: a leader that stood still wakes up and writes over its successor's "
+    "(KAFKA-16667).",
     within=20,
     trial=migrations,
 )
@@ -172,8 +175,8 @@ def writes_without_a_fence() -> Iterator[None]:
 
 
 @planted(
-    "Who gives the cluster back leaves ZooKeeper's controller epoch as it was: states of partitions look newer than any "
-    "controller, which touches none of them (KAFKA-20488).",
+    "Who gives the cluster back leaves ZooKeeper's controller epoch as it was: states of partitions look newer than "
+    "any controller, which touches none of them (KAFKA-20488).",
     within=20,
     trial=migrations,
 )

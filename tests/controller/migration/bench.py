@@ -391,15 +391,19 @@ class Migration:
         return {node.path: node for node in all_znodes(self.server.state.tree)}
 
     @contextlib.asynccontextmanager
-    async def paused_before_its_next_write(self) -> AsyncIterator[Callable[[], Awaitable[None]]]:
-        """The driver runs, and stands still just before it writes; `wake` lets it go on, and waits until it has
-        failed."""
+    async def paused_while_writing(
+        self, change: Callable[[], object]
+    ) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+        """The driver stands still just before it writes a change to ZooKeeper; `wake` lets it go on, and waits until it
+        has failed."""
         paused, go_on = trio.Event(), trio.Event()
+        self.replace_driver()
         driver, seat = self.driver, self.seat
+        armed: list[bool] = []
         session_writes = EmbeddedZooKeeper.multi
 
         async def multi(session: EmbeddedZooKeeper, ops: Any) -> Any:
-            if not paused.is_set():
+            if armed and not paused.is_set():
                 seat.freeze()
                 paused.set()
                 await go_on.wait()
@@ -415,6 +419,11 @@ class Migration:
             patch.setattr(EmbeddedZooKeeper, "multi", multi)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(driver.run)
+                with trio.fail_after(300):
+                    while self.state is not DriverState.DUAL_WRITE:  # noqa: ASYNC110  as above
+                        await trio.sleep(0.05)
+                armed.append(True)
+                change()
                 await paused.wait()
                 yield wake
                 nursery.cancel_scope.cancel()

@@ -410,8 +410,7 @@ async def test_every_write_may_fail_once_applied_or_not(fault: Fault, autojump_c
 async def test_a_paused_leader_that_wakes_up_writes_nothing(autojump_clock: object) -> None:
     """Two drivers race: the older leader stood still before its write, and a newer one claimed meanwhile."""
     made = await copied()
-    made.quorum.ask(create("from-the-old-log"))
-    async with made.paused_before_its_next_write() as wake:
+    async with made.paused_while_writing(lambda: made.quorum.ask(create("from-the-old-log"))) as wake:
         made.quorum.fail_over()
         newer = made.another_driver()
         await made.until(S.DUAL_WRITE, driver=newer)
