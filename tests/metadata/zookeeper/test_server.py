@@ -51,7 +51,7 @@ class Wire:
         await self.stream.send_all(len(data).to_bytes(4, "big") + data)
 
     async def send(self, xid: int, request: Any) -> None:
-        await self.frame(kazoo.int_int_struct.pack(xid, request.type) + bytes(request.serialize()))
+        await self.frame(sent(xid, request))
 
     async def receive(self) -> bytes | None:
         """The next message; None: the connection is closed."""
@@ -79,6 +79,11 @@ class Wire:
         found, _, error = await self.reply()
         assert found == xid
         return error
+
+
+def sent(xid: int, request: Any) -> bytes:
+    body = request.serialize()
+    return kazoo.int_int_struct.pack(xid, request.type) + (body if isinstance(body, bytes) else bytes(body))
 
 
 def create(path: str, flags: int = 0) -> Any:
@@ -179,6 +184,23 @@ class TestSessions:
         while True:
             await wire.frame(kazoo.int_int_struct.pack(PING_XID, 11))
             assert (await wire.reply())[0] == PING_XID
+
+    async def test_that_are_over_answer_nothing_more(self, bench: Bench) -> None:
+        """Whatever is asked between the end and the close of the connection."""
+        wire = await bench.connected()
+        bench.server.service.expire(now_ms=2**60, time_ms=0)
+        body = kazoo.int_int_struct.pack(1, 101) + bytes(20)
+        asked = [sent(1, request) for request in (create("/a"), kazoo.Exists("/", None), kazoo.GetACL("/"))]
+        (client,) = bench.server._connections
+        service = bench.server.service
+        before = len(service.outgoing)
+        for message in (*asked, sent(1, kazoo.Sync("/")), body):
+            service.handle(client, message, now_ms=0, time_ms=0)
+
+        errors = [Reader(one.data, 16).i32() for one in list(service.outgoing)[before:]]
+        assert errors == [-112] * 5
+        while await wire.receive() is not None:  # and then the connection ends
+            pass
 
     async def test_are_closed_by_their_client(self, bench: Bench) -> None:
         wire = await bench.connected()
