@@ -358,17 +358,19 @@ class TestTheDisk:
             assert [(await reader.reply())[0] for _ in range(2)] == [WATCH_XID, 2]
 
     async def test_that_fails_ends_the_server(self, tmp_path: Path) -> None:
-        gate = Gate()
-
         with pytest.raises(BaseExceptionGroup) as ended:
-            async with running_server(tmp_path, files=gate.files()) as running, AsyncExitStack() as stack:
-                wire = await Bench(running, stack).connected()
-                gate.failing = True
-                await wire.send(1, create("/a"))
-                assert await wire.receive() is None
-                await trio.sleep_forever()
+            await self._serve_on_a_failing_disk(tmp_path)
         # perhaps twice: by the flush thread, and by whoever waited for it
         assert ended.value.split(StorageFailed)[1] is None
+
+    async def _serve_on_a_failing_disk(self, directory: Path) -> None:
+        gate = Gate()
+        async with running_server(directory, files=gate.files()) as running, AsyncExitStack() as stack:
+            wire = await Bench(running, stack).connected()
+            gate.failing = True
+            await wire.send(1, create("/a"))
+            assert await wire.receive() is None
+            await trio.sleep_forever()
 
     async def test_snapshots_are_taken_while_it_serves(self, tmp_path: Path) -> None:
         async with running_server(tmp_path) as running, AsyncExitStack() as stack:
