@@ -155,7 +155,7 @@ def environment_name(key: str) -> str:
     return ENVIRONMENT_PREFIX + key.removeprefix(OWN_PREFIX).replace(".", "_").upper()
 
 
-_NOT_SETTINGS: Final = frozenset({"QUORATE_BOOTSTRAP"})
+_NOT_SETTINGS: Final = frozenset({"QUORATE_BOOTSTRAP", "QUORATE_ZOOKEEPER"})
 """Variables with our prefix that the command line reads."""
 
 

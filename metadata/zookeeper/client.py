@@ -188,6 +188,8 @@ class KazooZooKeeper:
         self._listeners: list[Callable[[SessionState], None]] = []
         self._state = SessionState.LOST
         self._moved = trio.Event()
+        self._refused = False
+        """Whether the ensemble does not accept the login. kazoo tries no more then."""
         self._multi_reads = True
         """Whether the ensemble is believed to know them."""
         self._handler = _Handler()
@@ -236,7 +238,7 @@ class KazooZooKeeper:
         """Until there is a session that may be used. kazoo says that it is connected before it has logged in."""
         while True:
             moved = self._moved = trio.Event()
-            if self._client.client_state == KeeperState.AUTH_FAILED:
+            if self._refused:
                 raise CannotConnect(
                     f"No ZooKeeper session at {self._settings.hosts}.",
                     why="this login is not accepted there",
@@ -415,6 +417,8 @@ class KazooZooKeeper:
 
     def _on_kazoo_state(self, state: Any) -> None:
         """In kazoo's connection thread; goes through the same queue as all else."""
+        if self._client.client_state == KeeperState.AUTH_FAILED:  # it says so now, and forgets it at once
+            self._refused = True
         tell = partial(self._tell, partial(self._changed, _STATES[state]))
         if self._handler.running:
             self._handler.completion_queue.put(tell)

@@ -41,6 +41,7 @@ from quorate.metadata.zookeeper.znodes import (
 
 T = TypeVar("T")
 _FIRST_SESSION: Final = 0x1000
+_READS_AT_ONCE: Final = 500
 _OVERHEAD_BYTES: Final = 64
 """Of a message around its data, roughly."""
 
@@ -248,12 +249,10 @@ class EmbeddedZooKeeper:
         return await self._do("children", (path,), lambda: self._children(path, self._watch(watch)))
 
     async def get_many(self, paths: Sequence[str]) -> list[Znode | None]:
-        return [await self._do("get", (path,), partial(_or_none, self._seen_get, path)) for path in paths]
+        return await self._each("get", paths, self._seen_get)
 
     async def children_many(self, paths: Sequence[str]) -> list[list[str] | None]:
-        return [
-            await self._do("children", (path,), partial(_or_none, self._children, path)) for path in paths
-        ]
+        return await self._each("children", paths, self._children)
 
     async def create(
         self, path: str, data: bytes | None = None, *, ephemeral: bool = False, sequential: bool = False
@@ -307,13 +306,29 @@ class EmbeddedZooKeeper:
     # -- inside
 
     async def _do(self, name: str, paths: tuple[str, ...], carry_out: Callable[[], T], size: int = 0) -> T:
-        server = self._server
-        await server.pause()
+        await self._server.pause()
+        result = self._attempt(name, paths, carry_out, size)
+        await self._server.pause()
+        return result
+
+    async def _each(self, name: str, paths: Sequence[str], read: Callable[[str], T]) -> list[T | None]:
+        """One call for each path; None for what is not there. Others run now and then, not between each two."""
+        found: list[T | None] = []
+        for first in range(0, len(paths), _READS_AT_ONCE):
+            await self._server.pause()
+            found += [
+                self._attempt(name, (path,), partial(_or_none, read, path))
+                for path in paths[first : first + _READS_AT_ONCE]
+            ]
+        await self._server.pause()
+        return found
+
+    def _attempt(self, name: str, paths: tuple[str, ...], carry_out: Callable[[], T], size: int = 0) -> T:
         if self._state is not SessionState.CONNECTED:
             raise ZooKeeperError(ErrorCode.CONNECTION_LOSS, paths[0])
         call = Call(self._session, name, paths)
         # what is larger than a server takes costs the connection
-        fault = Fault.LOSS_BEFORE if size > MAX_BYTES else server.fault(call)
+        fault = Fault.LOSS_BEFORE if size > MAX_BYTES else self._server.fault(call)
         if fault in (Fault.LOSS_BEFORE, Fault.EXPIRY_BEFORE):
             self._break(fault, paths[0])
         try:
@@ -327,7 +342,6 @@ class EmbeddedZooKeeper:
         finally:
             if fault is not None:
                 self._break(fault, paths[0])
-        await server.pause()
         return result
 
     def _break(self, fault: Fault, path: str) -> None:

@@ -150,6 +150,8 @@ class ZooKeeperService:
 
     def _answer(self, client: Client, request: Request, time_ms: int) -> None:
         state, xid = self.state, request.xid
+        if request.kind not in (Kind.AUTH, Kind.CLOSE):
+            state.demand_session(client.session)
         match request.body:
             case Read():
                 self._say(client, self._read(client, request.kind, xid, request.body))
@@ -164,7 +166,6 @@ class ZooKeeperService:
                 self._done(done)
                 self._say(client, messages.write_multi(xid, state.last_zxid, kinds, done.results))
             case MultiRead(reads):
-                state.demand_session(client.session)
                 results = [self._read_one(client, kind, path) for kind, path in reads]
                 self._say(client, messages.write_multi_read(xid, state.last_zxid, results))
             case Auth():
@@ -185,7 +186,6 @@ class ZooKeeperService:
 
     def _read(self, client: Client, kind: Kind, xid: int, read: Read) -> bytes:
         state = self.state
-        state.demand_session(client.session)
         watcher = client if read.watch else None
         if kind is Kind.GET_DATA:
             znode = state.get(read.path, watcher, client.identities)

@@ -200,7 +200,9 @@ def test_an_own_key_has_its_variable_before_kafkas() -> None:
 
 def test_a_variable_that_is_no_key_is_warned_of() -> None:
     over = settings.overlay(
-        RawSettings.of({}), {"QUORATE_NODE_IDD": "1", "QUORATE_BOOTSTRAP": "x"}, ["node.id"]
+        RawSettings.of({}),
+        {"QUORATE_NODE_IDD": "1", "QUORATE_BOOTSTRAP": "x", "QUORATE_ZOOKEEPER": "x"},
+        ["node.id"],
     )
 
     assert [str(warning) for warning in over.warnings] == [
