@@ -1,6 +1,8 @@
 """`quorate broker`: run a broker in this process."""
 
+import os
 import pathlib
+import socket
 
 from quorate.admin.logs import configure_logs
 from quorate.admin.node_files import load_broker, warn
@@ -39,7 +41,7 @@ def _start_in_zookeeper_mode(config: pathlib.Path, stop_at_eof: bool) -> None:
         run_zookeeper_node,
     )
 
-    node, warnings = load_zookeeper_node(config)
+    node, warnings = load_zookeeper_node(config, os.environ, socket.gethostname())
     warn(warnings)
     configure_logs(node.broker)
     serve(lambda stop: run_zookeeper_node(node, stop=stop), stop_at_eof=stop_at_eof)

@@ -120,6 +120,8 @@ class Wanted:
     """Of a new cluster, with the features that go with it."""
     cluster_id: str | None = None
     """Of a new cluster; None: one is drawn."""
+    first_controller_id: int = 1
+    """Of a new cluster; the others follow it."""
 
 
 def lay_out(
@@ -290,7 +292,8 @@ def _begin(directory: pathlib.Path, ports: HeldPorts, rng: random.Random, wanted
         directory=directory,
         cluster_id=wanted.cluster_id or uuid_to_text(random_uuid(rng)),
         controllers=tuple(
-            _plan(directory, "controller", NodeId(1 + index), ports, rng) for index in range(controllers)
+            _plan(directory, "controller", NodeId(wanted.first_controller_id + index), ports, rng)
+            for index in range(controllers)
         ),
         brokers=tuple(
             _plan(directory, "broker", NodeId(FIRST_BROKER_ID + index), ports, rng)

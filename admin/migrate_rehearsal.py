@@ -24,6 +24,7 @@ import trio
 from quorate.admin.cluster_files import ClusterFiles, Wanted, lay_out
 from quorate.admin.errors import Refused
 from quorate.admin.logs import configure_logs
+from quorate.admin.output import plural
 from quorate.admin.ports import HeldPorts
 from quorate.controller.config import ControllerConfig
 from quorate.controller.main import run_controller
@@ -96,7 +97,7 @@ class Rehearsal:
         }
 
 
-async def rehearse(
+async def go_there_and_back(
     tree: Tree, *, secret: str | None, tell: Callable[[str], None], within_s: float
 ) -> Rehearsal:
     """Goes there and back on a copy of a tree; `tell` hears of every step.
@@ -160,7 +161,7 @@ class _Rehearsing:
         )
         copied, blockers = status["copied"], tuple(status["blockers"])
         if blockers:
-            self._done("copy", began, f"{len(blockers)} things cannot be copied; nothing was")
+            self._done("copy", began, f"{plural(len(blockers), 'thing')} cannot be copied; nothing was")
             return Rehearsal(
                 steps=tuple(self._steps), status=status, copied=None, blockers=blockers, changed=(), led=()
             )

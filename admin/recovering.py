@@ -296,6 +296,7 @@ _SOMEBODY_IS_THERE: Final = frozenset(
         FailureKind.RESET,
         FailureKind.NOT_KAFKA,
         FailureKind.NOT_LET_IN,
+        FailureKind.CUT_OFF,
         FailureKind.UNSUPPORTED_VERSION,
     }
 )

@@ -4,11 +4,9 @@ Neither of the two packages knows the other; the file of such a node is read by 
 """
 
 import contextlib
-import os
 import pathlib
 import random
-import socket
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from functools import partial
 from typing import Final, TypeVar
 
@@ -42,14 +40,16 @@ class ZooKeeperNode:
     controller: ZooKeeperControllerConfig
 
 
-def load_zookeeper_node(path: pathlib.Path) -> tuple[ZooKeeperNode, tuple[SettingsWarning, ...]]:
-    """From a file and the environment.
+def load_zookeeper_node(
+    path: pathlib.Path, environ: Mapping[str, str], host_name: str | None = None
+) -> tuple[ZooKeeperNode, tuple[SettingsWarning, ...]]:
+    """From a file and the environment. `host_name`: this machine's, for listeners that name no host.
 
     Raises:
         InvalidSettings: all that is wrong with it, whichever part it concerns.
     """
-    raw = settings.overlay(settings.read(path), os.environ, _KEYS)
-    return zookeeper_node(config_providers.resolved(raw, os.environ), socket.gethostname())
+    raw = settings.overlay(settings.read(path), environ, _KEYS)
+    return zookeeper_node(config_providers.resolved(raw, environ), host_name)
 
 
 def zookeeper_node(

@@ -7,7 +7,7 @@ broker may open its listeners and when it is to stop.
 import random
 import uuid
 from collections.abc import Callable
-from typing import Any, assert_never
+from typing import Any, Final, assert_never
 
 import attrs
 import structlog
@@ -59,6 +59,8 @@ class BrokerIdentity:
     features: tuple[brokers.Feature, ...]
     rack: str | None
     log_dirs: tuple[uuid.UUID, ...]
+    is_migrating_zk_broker: bool = False
+    """It is in ZooKeeper mode, and the quorum is to take its cluster over (KIP-866)."""
 
     def registration(self) -> brokers.BrokerRegistrationRequest:
         return brokers.BrokerRegistrationRequest(
@@ -69,15 +71,27 @@ class BrokerIdentity:
             features=self.features,
             rack=self.rack,
             log_dirs=self.log_dirs,
+            is_migrating_zk_broker=self.is_migrating_zk_broker,
         )
+
+
+NOTHING_TO_READ: Final = Offset(2**62)
+"""Up to where a broker has read that follows no log: nobody has to wait until it has read more."""
 
 
 class BrokerLife:
     """One broker's life in the cluster. `run` begins it; `ended` is set when the process is to stop."""
 
     def __init__(
-        self, identity: BrokerIdentity, settings: LifecycleSettings, sender: Sender, rng: random.Random
+        self,
+        identity: BrokerIdentity,
+        settings: LifecycleSettings,
+        sender: Sender,
+        rng: random.Random,
+        *,
+        follows_log: bool = True,
     ) -> None:
+        """`follows_log`: whether `published` tells of images; else what the controller answers is all there is."""
         self.running = trio.Event()
         """The controller has lifted the fence for the first time: clients may be served."""
         self.ended = trio.Event()
@@ -94,6 +108,7 @@ class BrokerLife:
             time_passed=TimePassed(),
         )
         self._recovered = False
+        self._follows_log = follows_log
 
     @property
     def state(self) -> BrokerState:
@@ -170,6 +185,8 @@ class BrokerLife:
         self, attempt: int, request: Any, timeout_ms: int, accepted: Callable[[int, Any], Event]
     ) -> None:
         def on_reply(reply: Any) -> None:
+            if not self._follows_log:
+                self._learn(reply)  # first: what an answer accepts is held against what was seen
             if isinstance(reply, Failure):
                 self._driver.take(RequestFailed(attempt, reply.text))
             elif reply.error_code is not ErrorCode.none:
@@ -182,6 +199,17 @@ class BrokerLife:
             return
         where = f"{self._controller.host}:{self._controller.port}"
         self._sender.send(self._controller, request, on_reply, timeout_ms=timeout_ms)
+
+    def _learn(self, reply: Any) -> None:
+        """What an image would show, from an answer."""
+        if isinstance(reply, Failure):
+            return
+        if reply.error_code is ErrorCode.stale_broker_epoch:
+            self._driver.take(Published(NOTHING_TO_READ, None))
+        elif isinstance(reply, brokers.BrokerRegistrationResponse) and reply.error_code is ErrorCode.none:
+            mine = SeenRegistration(self._identity.incarnation_id, reply.broker_epoch, fenced=True)
+            self._driver.take(Published(NOTHING_TO_READ, mine))
+            self._driver.take(RecoveryFinished())
 
 
 def _registered(attempt: int, answer: brokers.BrokerRegistrationResponse) -> Event:

@@ -1,8 +1,10 @@
 """The process of a broker in ZooKeeper mode: its session, registration, office, listeners, in order (shell)."""
 
 import random
+import uuid
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Final
 
 import structlog
@@ -14,6 +16,7 @@ from quorate.broker.relay import Relay
 from quorate.broker.zookeeper_config import ZooKeeperBrokerConfig
 from quorate.broker.zookeeper_controller import ControllerFinder
 from quorate.broker.zookeeper_directory import claim_directory
+from quorate.broker.zookeeper_hybrid import HybridMembership, QuorumFollower
 from quorate.broker.zookeeper_registration import (
     CannotRegister,
     Registration,
@@ -23,7 +26,10 @@ from quorate.broker.zookeeper_registration import (
 from quorate.broker.zookeeper_server import AskedHere, OwnOfficeFirst, ZooKeeperBrokerServer
 from quorate.metadata.assembly import (
     BoundListener,
+    BoundMetrics,
     bind_listeners,
+    bind_metrics,
+    controller_login,
     known_users,
     let_go,
     listener_security,
@@ -32,6 +38,7 @@ from quorate.metadata.assembly import (
 from quorate.metadata.features import LIGHTWEIGHT
 from quorate.metadata.image.image import MetadataImage
 from quorate.metadata.listener import Listener
+from quorate.metadata.metrics.serving import serve_metrics
 from quorate.metadata.node import wall_ms
 from quorate.metadata.quorum.messages import LeaderAndEpoch
 from quorate.metadata.security.login import ClientLogin
@@ -67,11 +74,12 @@ async def run_zookeeper_broker(
         CannotListen, CannotRegister, StorageRefused, CannotConnect: it cannot start, or not go on.
     """
     bound = await bind_listeners(config)
+    metrics = await bind_metrics(config, bound)
     try:
         async with connect() as zookeeper:
-            await _live(config, zookeeper, make_office, bound, stop, task_status)
+            await _live(config, zookeeper, make_office, bound, metrics, stop, task_status)
     finally:
-        await let_go(bound)
+        await let_go(bound, metrics)
     _log.info("stopped", node=config.node_id)
 
 
@@ -80,19 +88,24 @@ async def _live(
     zookeeper: ZooKeeper,
     make_office: OfficeFactory,
     bound: list[BoundListener],
+    metrics: BoundMetrics | None,
     stop: trio.Event,
     task_status: trio.TaskStatus[Running],
 ) -> None:
     rng = random.Random()
     cluster_id = await _found(config, zookeeper, rng)
-    claim_directory(config, cluster_id, rng)
-    broker = _ZooKeeperBroker(config, zookeeper, make_office, cluster_id, bound)
+    directory_id = claim_directory(config, cluster_id, rng)
+    broker = _ZooKeeperBroker(config, zookeeper, make_office, cluster_id, directory_id, bound, rng)
     failure: CannotRegister | None = None
     try:
         async with trio.open_nursery() as nursery:
-            await broker.start(nursery)
+            await broker.start(nursery, metrics)
             task_status.started(
-                Running(cluster_id=cluster_id, endpoints={one.name: one.advertised for one in bound})
+                Running(
+                    cluster_id=cluster_id,
+                    endpoints={one.name: one.advertised for one in bound},
+                    metrics=None if metrics is None else metrics.address,
+                )
             )
             await stop.wait()
             await broker.stop()
@@ -134,18 +147,40 @@ class _ZooKeeperBroker:
         zookeeper: ZooKeeper,
         make_office: OfficeFactory,
         cluster_id: str,
+        directory_id: uuid.UUID | None,
         bound: list[BoundListener],
+        rng: random.Random,
     ) -> None:
         self._config = config
         self._bound = bound
         self._office = make_office(zookeeper, cluster_id)
         by_name = {one.name: one.advertised for one in bound}
         own = by_name[config.inter_broker_listener]
-        login = ClientLogin(config.between_brokers)
-        self._links = ControllerLinks(opener(f"broker-{config.node_id}-forwarding", login))
-        self._relay = Relay(OwnOfficeFirst(self._links, self._office, own), AskedHere(config))
+        client_id = f"broker-{config.node_id}"
+        between, to_controllers = ClientLogin(config.between_brokers), controller_login(config)
+        self._links = ControllerLinks(opener(f"{client_id}-forwarding", between))
+        self._quorum_links = ControllerLinks(opener(f"{client_id}-forwarding", to_controllers))
+        sender = OwnOfficeFirst(self._links, self._quorum_links, self._office, own)
+        self._relay = Relay(sender, AskedHere(config))
         self._relay.shows_nothing()
-        self._finder = ControllerFinder(zookeeper, config.inter_broker_listener, self._controller_changed)
+        self._quorum: QuorumFollower | None = None
+        self._membership: HybridMembership | None = None
+        if config.migrates and directory_id is not None:
+            self._quorum = QuorumFollower(
+                config.bootstrap_servers, config.controller_listener_names[0], client_id, to_controllers
+            )
+            self._membership = HybridMembership(
+                config,
+                cluster_id=cluster_id,
+                directory_id=directory_id,
+                bound=bound,
+                quorum=self._quorum,
+                security=to_controllers,
+                rng=rng,
+            )
+        self._finder = ControllerFinder(
+            zookeeper, config.inter_broker_listener, self._controller_changed, quorum=self._quorum
+        )
         self._registration = Registration(
             zookeeper,
             config.node_id,
@@ -171,13 +206,27 @@ class _ZooKeeperBroker:
             for one in bound
         ]
 
-    async def start(self, nursery: trio.Nursery) -> None:
+    async def start(self, nursery: trio.Nursery, metrics: BoundMetrics | None) -> None:
         """Registered first: who becomes the controller is found by its registration."""
+        if metrics is not None:
+            await nursery.start(
+                partial(
+                    serve_metrics,
+                    metrics,
+                    image=self._office.image,
+                    listeners=self._listeners,
+                    of_the_role=self._office.samples,
+                )
+            )
         await nursery.start(self._links.run)
+        await nursery.start(self._quorum_links.run)
         nursery.start_soon(self._relay.run)
         nursery.start_soon(self._registration.run)
         await self._registration.registered.wait()
         nursery.start_soon(self._finder.run)
+        if self._membership is not None and self._quorum is not None:
+            nursery.start_soon(self._membership.run)
+            nursery.start_soon(self._quorum.run)
         await nursery.start(self._office.run)
         for listener, one in zip(self._listeners, self._bound, strict=True):
             await nursery.start(listener.serve, one.sources)
@@ -188,6 +237,8 @@ class _ZooKeeperBroker:
         with trio.move_on_after(self._config.shutdown_timeout_ms / 1000):
             _log.info("stopping", node=self._config.node_id)
             await self._office.leave()
+            if self._membership is not None:
+                await self._membership.leave()
             await self._registration.leave()
             async with trio.open_nursery() as nursery:
                 for listener in self._listeners:

@@ -123,6 +123,10 @@ class Registration:
         self._wake = trio.Event()
         self._leaves = False
 
+    def was_session(self, session_id: int) -> None:
+        """An earlier session of this very process: what it has left may be replaced."""
+        self._sessions.add(session_id)
+
     async def run(self) -> None:
         """Until cancelled, or left: sees to it that the znode is there.
 
@@ -158,7 +162,7 @@ class Registration:
 
     async def _see_to_it(self) -> None:
         session = self._zookeeper.session_id
-        self._sessions.add(session)
+        self.was_session(session)
         wake = self._wake
         stat = await self._zookeeper.exists(self._path, lambda _: wake.set())
         if stat is None:

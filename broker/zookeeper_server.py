@@ -96,17 +96,22 @@ def _shown(static: Mapping[str, str], own_keys: Mapping[str, ConfigKey]) -> Mapp
 
 
 class OwnOfficeFirst:
-    """A `links.Sender` that needs no connection to this very broker."""
+    """A `links.Sender` that needs no connection to this very broker, and two ways to others: brokers and controllers
+    ask differently who is there."""
 
-    def __init__(self, links: Sender, office: ControllerOffice, own: Endpoint) -> None:
-        self._links = links
+    def __init__(
+        self, to_brokers: Sender, to_controllers: Sender, office: ControllerOffice, own: Endpoint
+    ) -> None:
+        self._to_brokers = to_brokers
+        self._to_controllers = to_controllers
         self._office = office
         self._own = own
 
     def send(self, endpoint: Endpoint, request: Any, on_reply: OnReply, *, timeout_ms: int) -> None:
         """See `links.Sender`."""
         if endpoint != self._own:
-            self._links.send(endpoint, request, on_reply, timeout_ms=timeout_ms)
+            links = self._to_brokers if endpoint.name == self._own.name else self._to_controllers
+            links.send(endpoint, request, on_reply, timeout_ms=timeout_ms)
             return
         envelope = Call(
             _Reply(on_reply),

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from quorate.controller.active import ActiveController
+from quorate.controller.counters import Counters
 from quorate.metadata.metrics.declared import Family, Sample, counter, gauge
 
 ACTIVE: Final = gauge(
@@ -70,6 +71,17 @@ def controller_samples(active: ActiveController) -> Iterator[Sample]:
     yield ACTIVE.of(active.active_epoch is not None)
     yield QUEUE.of(active.queue_length)
     yield PARKED.of(active.parked_answers)
+    yield from _counted(active.counters)
+
+
+def office_samples(*, holds: bool, queue_length: int, counters: Counters) -> Iterator[Sample]:
+    """The same of a broker in ZooKeeper mode, which has no log that answers would wait for."""
+    yield ACTIVE.of(holds)
+    yield QUEUE.of(queue_length)
+    yield from _counted(counters)
+
+
+def _counted(counters: Counters) -> Iterator[Sample]:
     for field, family in COUNTERS.items():
-        value: int = getattr(active.counters, field)
+        value: int = getattr(counters, field)
         yield family.of(value / 1000 if field.endswith("_ms") else value)

@@ -104,7 +104,15 @@ class _Assignment:
             directories=_with(partition, self._broker.id, directory),
             isr=None if online else without(partition.isr, self._broker.id),
         )
-        self.records += isr.elect(self._context, [(topic, index, partition)], electorate, lambda _: target)
+        self.records += isr.elect(
+            self._context,
+            [(topic, index, partition)],
+            electorate,
+            lambda _: target,
+            stopped_uncleanly=()
+            if online
+            else (self._broker.id,),  # an empty disk may take the lost one's place
+        )
         return ErrorCode.none
 
 

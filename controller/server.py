@@ -25,6 +25,7 @@ from quorate.metadata.node import RaftNode, now_ms, wall_ms
 from quorate.metadata.quorum.messages import FetchResponse, LeaderAndEpoch, Response
 from quorate.metadata.quorum_view import quorum_status
 from quorate.metadata.raft_wire import request_from_wire, response_to_wire
+from quorate.metadata.records import MigrationState
 from quorate.metadata.security.gate import Gate
 from quorate.metadata.slow_reads import SlowReads, is_slow, sources_of
 from quorate.metadata.views import SAME_EVERYWHERE
@@ -196,6 +197,10 @@ class ControllerServer:
     # ---- reads ---------------------------------------------------------------------------------------
 
     def _read(self, call: Call) -> None:
+        if call.asked_at is not None and self._machine.image.migration is MigrationState.PRE_MIGRATION:
+            # A broker in ZooKeeper mode hands reads on to who holds the office, which may not have the copy yet.
+            call.reject(ErrorCode.not_controller)
+            return
         if self._node.core.leads:
             self._node.confirm_read(partial(self._read_as, call))
         else:

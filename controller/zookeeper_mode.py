@@ -12,7 +12,7 @@ trip to ZooKeeper that began after the question came: it could tell nothing that
 import random
 import secrets
 from collections import deque
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from functools import partial
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ import trio
 
 from quorate.controller.counters import Counters
 from quorate.controller.faults import Situation
+from quorate.controller.metrics import office_samples
 from quorate.controller.policies import Policies
 from quorate.controller.requests import PendingRequest
 from quorate.controller.zookeeper_claim import Claim, Taken, claim_office, give_up_office, holds_still
@@ -36,6 +37,7 @@ from quorate.metadata.checks import ErrorCode
 from quorate.metadata.config_keys import ConfigKey
 from quorate.metadata.image.image import MetadataImage
 from quorate.metadata.image.replay import ReplayError
+from quorate.metadata.metrics.declared import Sample
 from quorate.metadata.node import now_ms, wall_ms
 from quorate.metadata.slow_reads import SlowReads
 from quorate.metadata.zookeeper.candidates import Candidacy, Leading
@@ -119,6 +121,7 @@ class ZooKeeperMode:
         self._standing = trio.CancelScope()
         self._leading: Leading | None = None
         self._place_changed = trio.Event()
+        self._taken_because = ""
         self._leading_scope = trio.CancelScope()
         self._done = trio.Event()
         self._done.set()
@@ -142,9 +145,13 @@ class ZooKeeperMode:
         holding = self._holding
         return None if holding is None or holding.is_over else holding
 
-    @property
-    def counters(self) -> Counters:
-        return self._counters
+    def samples(self) -> Iterable[Sample]:
+        held = self._held
+        return office_samples(
+            holds=held is not None,
+            queue_length=0 if held is None else held.core.queue_length,
+            counters=self._counters,
+        )
 
     def image(self) -> MetadataImage | None:
         """What answers rest on; None while the office is not held."""
@@ -223,10 +230,13 @@ class ZooKeeperMode:
         changed = trio.Event()
         claim = await claim_office(self._zookeeper, self._config.node_id, wall_ms(), lambda _: changed.set())
         if isinstance(claim, Taken):
-            _log.info("first in the queue, and the controller's office is taken", why=claim.why)
+            if claim.why != self._taken_because:
+                self._taken_because = claim.why
+                _log.info("first in the queue, and the controller's office is taken", why=claim.why)
             with trio.move_on_after(LOOK_AGAIN_S):
                 await changed.wait()
             return True
+        self._taken_because = ""
         try:
             return await self._hold(claim)
         finally:

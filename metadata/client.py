@@ -10,7 +10,8 @@ What was written to a socket and not answered may have been done. Reads are aske
 """
 
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -57,6 +58,8 @@ READ_MS: Final = 5_000
 """What one node may take to answer a read before another one is asked."""
 FIRST_PAUSE_MS: Final = 50
 LONGEST_PAUSE_MS: Final = 1_000
+CUTS_FORGIVEN: Final = 2
+"""How often in one call a node may hang up while it is asked to let us in, before we believe that it means it."""
 CONTROLLERS: Final = 2
 """DescribeCluster's endpoint type."""
 
@@ -158,10 +161,19 @@ class ClusterClient:
             CallFailed: we are not let in, or do not believe who is there.
         """
         attempts = _Attempts(request, timeout_ms, self._rng)
+        unable: dict[Address, RequestRejected] = {}
         while True:
-            node = self._controller or await self._look_for_controller(attempts)
+            node = self._controller or await self._look_for_controller(attempts, unable)
+            if node is None and unable:
+                raise next(iter(unable.values()))
             if node is not None:
-                response = await self._try(node.address, request, attempts)
+                try:
+                    response = await self._try(node.address, request, attempts)
+                except RequestRejected as refusal:
+                    # A broker stands in for the controller, and cannot hand on what only controllers know.
+                    unable[node.address] = refusal
+                    self._controller = None
+                    continue
                 if response is not None and not says_moved(request.api_key, response):
                     return response
                 self._controller = None
@@ -220,10 +232,12 @@ class ClusterClient:
                 attempts.check_deadline()
             await attempts.pause()
 
-    async def _look_for_controller(self, attempts: "_Attempts") -> Node | None:
+    async def _look_for_controller(
+        self, attempts: "_Attempts", unable: Collection[Address] = ()
+    ) -> Node | None:
         for address in self._addresses():
             view = await self._describe_at(address, attempts)
-            if view is not None and view.controller is not None:
+            if view is not None and view.controller is not None and view.controller.address not in unable:
                 self._controller, self._witness = view.controller, address
                 return view.controller
             if view is not None:
@@ -281,7 +295,7 @@ class ClusterClient:
                     )
                 except ConnectFailed as error:
                     attempts.note(address, error.failure.text)
-                    if error.failure.kind is FailureKind.NOT_LET_IN:
+                    if attempts.are_of_no_use(address, error.failure):
                         raise CallFailed(error.failure) from None
                     return None
                 self._connections[address] = made
@@ -309,6 +323,14 @@ class _Attempts:
         self._rng = rng
         self._pause_ms = FIRST_PAUSE_MS
         self._reasons: dict[Address, str] = {}
+        self._cut_off: Counter[Address] = Counter()
+
+    def are_of_no_use(self, address: Address, failure: Failure) -> bool:
+        """Whether no other attempt can end otherwise. A node that is killed may cut us off once, or one that takes its
+        place another time; one that does so always wants something else from us."""
+        if failure.kind is FailureKind.CUT_OFF:
+            self._cut_off[address] += 1
+        return failure.kind is FailureKind.NOT_LET_IN or self._cut_off[address] > CUTS_FORGIVEN
 
     def note(self, address: Address, reason: str) -> None:
         self._reasons[address] = reason

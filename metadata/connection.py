@@ -61,6 +61,8 @@ class FailureKind(Enum):
     """This side closed the connection."""
     NOT_LET_IN = "not let in"
     """One side does not believe the other: a password, a certificate, a mechanism."""
+    CUT_OFF = "cut off"
+    """The other side hung up while it was asked to let us in: it does not speak so, or it died at that moment."""
 
 
 @attrs.frozen(kw_only=True)
@@ -98,6 +100,10 @@ class CallFailed(Exception):
 
 class RefusedThere(Exception):
     """One side does not believe the other. Asking again is of no use; the text says what to change."""
+
+
+class CutOff(RefusedThere):
+    """The other side hung up without a word. If it does so again and again, it is as with the others."""
 
 
 @attrs.frozen
@@ -184,7 +190,8 @@ async def greet(
         peer = await _learn_versions(entry.stream, buffer, client_id)
     except RefusedThere as error:
         await trio.aclose_forcefully(stream)
-        raise ConnectFailed(FailureKind.NOT_LET_IN, str(error)) from None
+        kind = FailureKind.CUT_OFF if isinstance(error, CutOff) else FailureKind.NOT_LET_IN
+        raise ConnectFailed(kind, str(error)) from None
     except RemoteProtocolError as error:
         await trio.aclose_forcefully(stream)
         raise ConnectFailed(

@@ -134,7 +134,7 @@ class PeerLinks:
     def fail(self, request: SendRequest, failure: NoAnswer) -> None:
         endpoint = request.peer.endpoint
         self._outcomes[endpoint.host, endpoint.port] = failure.text
-        if failure.kind is FailureKind.NOT_LET_IN:
+        if failure.kind in (FailureKind.NOT_LET_IN, FailureKind.CUT_OFF):
             self._warn_once(endpoint, failure.text)
         self._tell(RequestFailed(request.correlation, _FAILURES.get(failure.kind, Failure.TIMED_OUT)))
 

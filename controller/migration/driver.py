@@ -559,21 +559,20 @@ class MigrationDriver:
         Raises:
             Stopped: it does not hold still.
         """
-        tree = await read_tree(zk, progress=self._reading_progress)
-        for _ in range(_READINGS if held_still else 0):
+        tree: Tree = await read_tree(zk, progress=self._reading_progress)
+        if held_still:
+            tree = await self._held_still(zk, tree)
+        reading: Reading = await self._settings.apart(partial(read, tree, self._options()))
+        return tree, reading
+
+    async def _held_still(self, zk: ZooKeeper, tree: Tree) -> Tree:
+        for _ in range(_READINGS):
             again = await read_tree(zk)
             restless = differences(tree, again)
             if not restless:
-                break
+                return tree
             tree = again
-        else:
-            if held_still:
-                raise Stopped(
-                    f"{restless[0].path} and {len(restless) - 1} more znodes changed while everything was read, "
-                    f"{_READINGS} times"
-                )
-        reading: Reading = await self._settings.apart(partial(read, tree, self._options()))
-        return tree, reading
+        raise Stopped(f"znodes change whenever everything is read, {_READINGS} times so far")
 
     def _reading_progress(self, category: Category, done: int, total: int) -> None:
         progress = self.board.begin(f"reading {category}", 0, self._now_ms())

@@ -22,20 +22,20 @@ _log = structlog.get_logger(__name__)
 async def serve_metrics(
     bound: BoundMetrics,
     *,
-    node: RaftNode,
-    image: Callable[[], MetadataImage],
+    node: RaftNode | None = None,
+    image: Callable[[], MetadataImage | None],
     listeners: Sequence[CountedListener],
     of_the_role: Source,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Until cancelled."""
+    """Until cancelled. `node`: None in ZooKeeper mode; `image`: None where there is none at the moment."""
     lag = LoopLag()
     counted: list[CountedListener] = list(listeners)
     registry = registry_of(
         [
             ProcessMetrics(lag).samples,
-            partial(node_samples, node),
-            lambda: image_samples(image()),
+            *(() if node is None else (partial(node_samples, node),)),
+            lambda: () if (now := image()) is None else image_samples(now),
             of_the_role,
             partial(listener_samples, counted),
         ]

@@ -13,10 +13,10 @@ import trio
 
 from quorate.metadata.addresses import Address
 from quorate.metadata.checks import ErrorCode, RemoteProtocolError
-from quorate.metadata.connection import CLIENT_ID, Entry, RefusedThere
+from quorate.metadata.connection import CLIENT_ID, CutOff, Entry, RefusedThere
 from quorate.metadata.security.mechanisms import ClientMechanism, NotLetIn, client_mechanism
 from quorate.metadata.security.settings import ClientSettings, SaslClientSettings
-from quorate.metadata.security.tls import TlsContext, explain_handshake
+from quorate.metadata.security.tls import TlsContext, ended_without_a_word, explain_handshake
 from quorate.metadata.security.tls_stream import TlsStream
 from quorate.metadata.wire.framing import FrameBuffer
 from quorate.metadata.wire.sasl import SaslAuthenticateRequest, SaslHandshakeRequest
@@ -62,7 +62,8 @@ class ClientLogin:
         try:
             lifetime_ms = await _log_in(sasl, ask, address)
         except trio.BrokenResourceError as error:
-            raise RefusedThere(_broken(error, address)) from None
+            refused = CutOff if ended_without_a_word(error) else RefusedThere
+            raise refused(_broken(error, address)) from None
         return Entry(stream, _renew_after_ms(lifetime_ms), logged_in=True)
 
     async def renew(self, call: _Ask, address: Address) -> int:
@@ -82,7 +83,8 @@ async def _secure(stream: trio.abc.Stream, tls: TlsContext, address: Address) ->
     try:
         await secured.do_handshake()
     except trio.BrokenResourceError as error:
-        raise RefusedThere(
+        refused = CutOff if ended_without_a_word(error) else RefusedThere
+        raise refused(
             f"{address} cannot be spoken to over TLS: {explain_handshake(error)}. Check the port, "
             "security.protocol, and ssl.truststore.location"
         ) from None

@@ -163,6 +163,14 @@ def _where(pem: Pem) -> str:
     return "the configuration" if pem.path is None else str(pem.path)
 
 
+def ended_without_a_word(error: BaseException) -> bool:
+    """Whether the other side just hung up, rather than say what it does not like."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, ssl.SSLError):
+        cause = cause.__cause__
+    return cause is None or cause.reason == "UNEXPECTED_EOF_WHILE_READING"
+
+
 def explain_handshake(error: BaseException) -> str:
     """What went wrong while a connection was being secured, for the log and for people."""
     cause: BaseException | None = error

@@ -22,6 +22,7 @@ from kazoo.exceptions import (
     ZookeeperError,
 )
 from kazoo.handlers.threading import KazooTimeoutError, SequentialThreadingHandler
+from kazoo.protocol.connection import PURESASL_AVAILABLE
 from kazoo.protocol.serialization import (
     CheckVersion,
     GetChildren,
@@ -36,11 +37,11 @@ from kazoo.protocol.serialization import Create as KazooCreate
 from kazoo.protocol.serialization import Delete as KazooDelete
 from kazoo.protocol.serialization import SetData as KazooSetData
 from kazoo.protocol.states import EventType as KazooEventType
-from kazoo.protocol.states import KazooState
+from kazoo.protocol.states import KazooState, KeeperState
 from kazoo.retry import KazooRetry
 from kazoo.security import ACL, Id
 
-from quorate.metadata.zookeeper.acls import Acl
+from quorate.metadata.zookeeper.acls import OPEN, Acl
 from quorate.metadata.zookeeper.interface import ConnectSettings, Watcher
 from quorate.metadata.zookeeper.znodes import (
     ANY_VERSION,
@@ -190,7 +191,7 @@ class KazooZooKeeper:
         self._multi_reads = True
         """Whether the ensemble is believed to know them."""
         self._handler = _Handler()
-        self._acl = [ACL(a.permissions, Id(a.scheme, a.id)) for a in settings.acl or ()] or None
+        self._acl = None if settings.acl is None else _kazoo_acl(settings.acl)
         self._client = _Client(
             hosts=settings.hosts,
             timeout=settings.session_timeout_ms / 1000,
@@ -214,17 +215,40 @@ class KazooZooKeeper:
     async def start(self) -> None:
         """Raises CannotConnect; `close` it all the same."""
         timeout_s = self._settings.connect_timeout_ms / 1000
+        if self._settings.sasl is not None and not PURESASL_AVAILABLE:
+            await trio.lowlevel.checkpoint()
+            raise CannotConnect(
+                f"No ZooKeeper session at {self._settings.hosts}.",
+                why="a SASL login is configured, and the package pure-sasl is not installed",
+                remedy="install it: pip install pure-sasl",
+            )
         self._client.start_async()
         with trio.move_on_after(timeout_s):
-            while self._state is not SessionState.CONNECTED:
-                self._moved = trio.Event()
-                await self._moved.wait()
+            await self._let_in()
             return
         raise CannotConnect(
             f"No ZooKeeper session at {self._settings.hosts}.",
             why=f"nobody answered within {self._settings.connect_timeout_ms} ms",
             remedy="check the addresses, that the servers run, and what they ask for: TLS, or a login",
         )
+
+    async def _let_in(self) -> None:
+        """Until there is a session that may be used. kazoo says that it is connected before it has logged in."""
+        while True:
+            moved = self._moved = trio.Event()
+            if self._client.client_state == KeeperState.AUTH_FAILED:
+                raise CannotConnect(
+                    f"No ZooKeeper session at {self._settings.hosts}.",
+                    why="this login is not accepted there",
+                    remedy="check user, password and mechanism",
+                )
+            if self._state is SessionState.CONNECTED:
+                if self._settings.sasl is None:
+                    return
+                with contextlib.suppress(ZooKeeperError):
+                    await self.exists("/")
+                    return
+            await moved.wait()
 
     async def close(self) -> None:
         await trio.to_thread.run_sync(self._stop)
@@ -300,12 +324,16 @@ class KazooZooKeeper:
             return []
         transaction = _Transaction(self._client)
         for op in ops:
-            transaction.add(op, _kazoo_acl(op.acl) if isinstance(op, Create) else [])
+            transaction.add(op, self._acl_of(op) if isinstance(op, Create) else [])
         results = await self._call("", transaction.commit_async)
         return [self._result(op, result) for op, result in zip(ops, _inspected(ops, results), strict=True)]
 
     async def sync(self, path: str = "/") -> None:
         await self._call(path, self._client.sync_async, path)
+
+    def _acl_of(self, op: Create) -> list[ACL]:
+        """Where an op says nothing of its own, the connection's settings do."""
+        return self._acl if op.acl is OPEN and self._acl is not None else _kazoo_acl(op.acl)
 
     # -- from kazoo's threads to the event loop
 

@@ -128,6 +128,9 @@ class EmbeddedServer:
         if client is not None and not client.is_held_back:
             client.learn()
 
+    def client_of(self, session: int) -> "EmbeddedZooKeeper":
+        return self._sessions[session]
+
     def znodes(self) -> Tree:
         """Everything as it is now, without ZooKeeper's own."""
         return {znode.path: znode for znode in all_znodes(self.state.tree)}

@@ -17,7 +17,6 @@ from quorate.metadata.zookeeper.transactions import Transaction
 
 MAGIC: Final = b"QZK1"
 _HEAD: Final = 12
-MAX_FRAME: Final = 256 * 1024 * 1024
 
 
 def frame(payload: bytes) -> bytes:

@@ -64,7 +64,7 @@ async def read_tree(
         ZooKeeperError: a read failed; nothing was retried.
     """
     await zookeeper.sync()
-    reading = _Reading(zookeeper, consumers=consumers, progress=progress)
+    reading = _Reading(zookeeper=zookeeper, consumers=consumers, progress=progress)
     await reading.level(["/", *ROOTS])
     await reading.below([root for root in ROOTS if root in reading.tree])
     return dict(sorted(reading.tree.items()))
@@ -77,7 +77,7 @@ async def around(zookeeper: ZooKeeper, write: Write) -> dict[str, Znode]:
         ZooKeeperError: a read failed.
     """
     await zookeeper.sync()
-    reading = _Reading(zookeeper, consumers=True, progress=no_progress)
+    reading = _Reading(zookeeper=zookeeper, consumers=True, progress=no_progress)
     wanted = {"/"}
     for step in write.steps:
         path = step.prefix if isinstance(step, Announce) else step.path
@@ -164,13 +164,13 @@ def _difference(before: Znode | None, after: Znode | None) -> str:
     return "" if before.stat.mzxid == after.stat.mzxid else "data changed"
 
 
-@attrs.define
+@attrs.define(kw_only=True)
 class _Reading:
     """One walk over a tree."""
 
     zookeeper: ZooKeeper
-    consumers: bool = attrs.field(kw_only=True)
-    progress: Progress = attrs.field(kw_only=True)
+    consumers: bool
+    progress: Progress
     tree: dict[str, Znode] = attrs.Factory(dict)
     _done: dict[Category, int] = attrs.Factory(dict)
     _total: dict[Category, int] = attrs.Factory(dict)

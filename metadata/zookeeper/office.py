@@ -4,12 +4,14 @@ Every broker in that mode stands for the office. Whoever holds it answers everyt
 reads included, because the others have no image. `admin` puts broker and office together.
 """
 
-from collections.abc import Callable, Set
+from collections.abc import Callable, Iterable, Set
 from typing import Protocol
 
 import trio
 
 from quorate.metadata.calls import Call
+from quorate.metadata.image.image import MetadataImage
+from quorate.metadata.metrics.declared import Sample
 from quorate.metadata.zookeeper.interface import ZooKeeper
 
 
@@ -27,6 +29,14 @@ class ControllerOffice(Protocol):
 
     async def leave(self) -> None:
         """Gives the office up in order, and stands no more; `run` returns. Harmless without it."""
+        ...
+
+    def image(self) -> MetadataImage | None:
+        """What answers rest on; None while the office is not held."""
+        ...
+
+    def samples(self) -> Iterable[Sample]:
+        """What it tells in numbers."""
         ...
 
     def handle(self, envelope: Call, *, own: bool = False) -> None:

@@ -195,8 +195,8 @@ def test_the_command_without_words_is_its_help():
             f"--cluster-id {_CLUSTER} --initial-controllers 2@localhost:9093:MkU3OEVBNTcwNTJENDM2Qg",
         ),
         ("format-unknown-release", f"--cluster-id {_CLUSTER} --standalone --release-version 9.9"),
-        ("format-not-offered", f"--cluster-id {_CLUSTER} --standalone --release-version 4.3"),
-        ("format-unknown-feature", f"--cluster-id {_CLUSTER} --standalone --feature share.version=1"),
+        ("format-not-offered", f"--cluster-id {_CLUSTER} --standalone --release-version 3.8"),
+        ("format-unknown-feature", f"--cluster-id {_CLUSTER} --standalone --feature something.version=1"),
         (
             "format-feature-too-new",
             f"--cluster-id {_CLUSTER} --standalone --feature eligible.leader.replicas.version=1",

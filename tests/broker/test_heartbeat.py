@@ -218,3 +218,46 @@ async def test_it_gives_up_when_nobody_registers_it(
     assert life.ending is not None
     assert "did not succeed in time" in life.ending.reason
     assert "no active controller is known" in life.ending.reason
+
+
+# ---- without a log (a broker in ZooKeeper mode that migrates) ----------------------------------------------
+
+
+@pytest.fixture
+async def without_log(wire: Wire, nursery: trio.Nursery) -> BrokerLife:
+    """A life that knows only what controllers answer."""
+    identity = attrs.evolve(IDENTITY, is_migrating_zk_broker=True)
+    life = BrokerLife(identity, LifecycleSettings(), wire, random.Random(1), follows_log=False)
+    nursery.start_soon(life.run)
+    await trio.sleep(0.07)
+    return life
+
+
+async def test_without_a_log_it_is_caught_up_as_soon_as_it_is_registered(
+    without_log: BrokerLife, wire: Wire, autojump_clock: Clock
+) -> None:
+    without_log.leader_changed(leader(1))
+    asks = wire.take()
+    assert asks.request.is_migrating_zk_broker
+    asks.on_reply(BrokerRegistrationResponse(broker_epoch=7))
+    wire.take().on_reply(beat())
+    await trio.sleep(LifecycleSettings().heartbeat_interval_ms / 1000)
+    second = wire.take()
+
+    assert second.request.current_metadata_offset >= 7
+    assert not second.request.want_fence
+    second.on_reply(beat(caught_up=True, fenced=False))
+    assert without_log.state is BrokerState.RUNNING
+
+
+async def test_without_a_log_a_registration_that_is_gone_shows_in_the_answer_to_a_heartbeat(
+    without_log: BrokerLife, wire: Wire, autojump_clock: Clock
+) -> None:
+    without_log.leader_changed(leader(1))
+    wire.take().on_reply(BrokerRegistrationResponse(broker_epoch=7))
+    wire.take().on_reply(BrokerHeartbeatResponse(error_code=ErrorCode.stale_broker_epoch))
+    again = wire.take()
+
+    assert isinstance(again.request, BrokerRegistrationRequest)
+    again.on_reply(BrokerRegistrationResponse(broker_epoch=9))
+    assert wire.take().request.broker_epoch == 9

@@ -1,16 +1,20 @@
 """What `interface.ZooKeeper` promises, on every implementation and on a real ZooKeeper: the same results, the same
 stats, the same errors."""
 
+import pathlib
 import random
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from typing import Final
 
+import attrs
 import pytest
 import trio
 
-from quorate.metadata.zookeeper.interface import ZooKeeper
+from quorate.metadata.zookeeper.acls import Acl
+from quorate.metadata.zookeeper.client import CannotConnect, connected
+from quorate.metadata.zookeeper.interface import ConnectSettings, ZooKeeper
 from quorate.metadata.zookeeper.znodes import (
     Check,
     Create,
@@ -562,3 +566,21 @@ def _flat(seen: object) -> Iterator[object]:
             yield seen.stat
         case _:
             yield seen
+
+
+async def test_a_login_at_a_real_zookeeper(tmp_path: pathlib.Path) -> None:
+    """By SASL, with DIGEST-MD5, as Kafka's brokers do it; what it makes is for it alone."""
+    mine = (Acl(31, "sasl", "kafka"),)
+    login = {"mechanism": "DIGEST-MD5", "service": "zookeeper", "username": "kafka", "password": "secret"}
+    with real_zookeeper(tmp_path, users={"kafka": "secret"}) as port:
+        plain = ConnectSettings(hosts=f"127.0.0.1:{port}")
+        async with connected(attrs.evolve(plain, sasl=login, acl=mine)) as owner, connected(plain) as other:
+            await owner.create("/mine", b"x")
+            await owner.multi([Create("/in-multi", None), SetData("/mine", b"y")])
+            assert (await owner.get("/mine")).data == b"y"
+            for path in ("/mine", "/in-multi"):
+                assert await refusal(other.get(path)) is ErrorCode.NO_AUTH
+        wrong = attrs.evolve(plain, sasl={**login, "password": "other"}, connect_timeout_ms=3000)
+        with pytest.raises(CannotConnect, match="not accepted"):
+            async with connected(wrong):
+                pass

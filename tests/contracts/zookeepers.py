@@ -8,7 +8,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Final, Protocol
@@ -73,8 +73,8 @@ def _close_session(hosts: str, session: tuple[int, bytes]) -> None:
 
 
 @contextlib.contextmanager
-def real_zookeeper(directory: pathlib.Path) -> Iterator[int]:
-    """Runs one in a JVM; gives its port."""
+def real_zookeeper(directory: pathlib.Path, *, users: Mapping[str, str] | None = None) -> Iterator[int]:
+    """Runs one in a JVM; gives its port. `users`: passwords of those who may log in by SASL."""
     for program in ("java", "mvn"):
         if shutil.which(program) is None:
             if os.environ.get("TESTS_NO_SKIP"):
@@ -87,6 +87,14 @@ def real_zookeeper(directory: pathlib.Path) -> Iterator[int]:
         "maxClientCnxns=0\nadmin.enableServer=false\n4lw.commands.whitelist=*\n"
     )
     command = ["java", "-Xmx256m", "-cp", class_path("3.9.2"), "-Dzookeeper.extendedTypesEnabled=false"]
+    if users is not None:
+        jaas = directory / "jaas.conf"
+        names = " ".join(f'user_{name}="{password}"' for name, password in users.items())
+        jaas.write_text(
+            f"Server {{ org.apache.zookeeper.server.auth.DigestLoginModule required {names}; }};\n"
+        )
+        provider = "org.apache.zookeeper.server.auth.SASLAuthenticationProvider"
+        command += [f"-Djava.security.auth.login.config={jaas}", f"-Dzookeeper.authProvider.1={provider}"]
     command += ["org.apache.zookeeper.server.ZooKeeperServerMain", str(config)]
     with (directory / "log").open("w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)

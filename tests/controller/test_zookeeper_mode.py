@@ -37,8 +37,8 @@ def _creating(name: str) -> CreateTopicsRequest:
     return CreateTopicsRequest(topics=(topic,), timeout_ms=30_000)
 
 
-def claim_by_hand(world: World) -> None:
-    """Another holder, whose process nobody here sees: the office changes hands without a word to the former."""
+def claim_by_hand(world: World) -> int:
+    """Another holder, whose process nobody here sees; its session. The office changes hands without a word."""
     client = world.server.connect()
     epoch = world.tree[paths.CONTROLLER_EPOCH]
     seat = encode_controller(ControllerZnode(broker_id=77, timestamp_ms=0))
@@ -50,6 +50,7 @@ def claim_by_hand(world: World) -> None:
             SetData(paths.CONTROLLER_EPOCH, str(int(epoch.data or b"0") + 1).encode(), epoch.stat.version),
         ],
     )
+    return client.session_id
 
 
 # ---- standing, claiming ----------------------------------------------------------------------------------
@@ -288,6 +289,21 @@ async def test_a_paused_leader_that_wakes_up_answers_no_read(autojump_clock: Moc
                 claim_by_hand(w)
 
         w.server.fault = stopped_before_it_asked
+        with pytest.raises(Moved):
+            await leader.metadata("orders")
+
+
+async def test_a_leader_that_looks_at_an_older_state_asks_for_the_newest_before_it_answers(
+    autojump_clock: MockClock,
+) -> None:
+    """Its server lags behind, so that no watch has told it yet."""
+    async with world([1]) as w:
+        leader = await w.leader()
+        await leader.create("orders", replicas=1)
+        leader.session.lag()
+        claim_by_hand(w)
+
+        assert leader.office.holds
         with pytest.raises(Moved):
             await leader.metadata("orders")
 

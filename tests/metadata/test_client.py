@@ -14,7 +14,7 @@ from quorate.metadata.addresses import Address
 from quorate.metadata.calls import Call
 from quorate.metadata.checks import ErrorCode, RequestRejected
 from quorate.metadata.client import NoAnswer, OutcomeUnknown, open_client
-from quorate.metadata.connection import ConnectFailed, Connection, FailureKind, greet
+from quorate.metadata.connection import CallFailed, ConnectFailed, Connection, FailureKind, greet
 from quorate.metadata.ids import ZERO_UUID
 from quorate.metadata.listener import Listener
 from quorate.metadata.wire.brokers import UnregisterBrokerRequest, UnregisterBrokerResponse
@@ -47,6 +47,8 @@ class Node:
     """Takes requests and never answers."""
     drops: int = 0
     """Connections that it still breaks at their first request after the greeting."""
+    lacks: frozenset[int] = frozenset()
+    """APIs that it does not offer."""
     believes: int | None = None
     """Whom it takes for the controller, whatever the others say."""
     asked: list[str] = attrs.field(factory=list)
@@ -59,7 +61,10 @@ class Node:
     @property
     def serves(self) -> frozenset[int]:
         describing = MetadataRequest.api_key if self.has_metadata else DescribeClusterRequest.api_key
-        return frozenset({describing, UnregisterBrokerRequest.api_key, DescribeQuorumRequest.api_key})
+        return (
+            frozenset({describing, UnregisterBrokerRequest.api_key, DescribeQuorumRequest.api_key})
+            - self.lacks
+        )
 
     def api_versions(self, listener_name: str) -> ApiVersionsResponse:
         return ApiVersionsResponse(api_keys=offered({API_VERSIONS, *self.serves}))
@@ -345,6 +350,18 @@ async def test_what_the_node_does_not_know_is_refused_at_once(
     assert trio.current_time() < 1
 
 
+async def test_who_stands_in_for_the_controller_and_does_not_know_the_request_is_passed_over(
+    cluster: Cluster, autojump_clock: MockClock
+) -> None:
+    """A broker names itself for the controller, since it forwards; what only controllers answer it does not offer."""
+    cluster.controller_id = cluster.active_id = 3
+    cluster.nodes[1].believes = 1
+    cluster.nodes[1].lacks = frozenset({UnregisterBrokerRequest.api_key})
+    async with client_of(1, 2, 3) as client:
+        answer = await client.call_controller(WRITE, 10_000)
+    assert answer.error_message == f"done by {cluster.active_id}"
+
+
 async def test_a_question_about_one_node_is_put_to_that_node_only(
     cluster: Cluster, autojump_clock: MockClock
 ) -> None:
@@ -376,3 +393,26 @@ def test_a_client_needs_somebody_to_ask() -> None:
 
     with pytest.raises(ValueError, match="at least one"):
         trio.run(main)
+
+
+@pytest.mark.parametrize("kind", [FailureKind.CUT_OFF, FailureKind.NOT_LET_IN])
+@pytest.mark.parametrize("cuts", [1, 2, 3])
+async def test_who_is_cut_off_while_it_is_let_in_tries_again_but_not_for_ever(
+    cluster: Cluster, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, cuts: int, kind: FailureKind
+) -> None:
+    """A node that is killed at that moment looks like one that wants something else from us; a refusal does not."""
+    left = [cuts]
+
+    async def cut(address: Address, **how: Any) -> Connection:
+        if left[0]:
+            left[0] -= 1
+            raise ConnectFailed(kind, f"{address} ended the connection")
+        return await cluster.connect(address, **how)
+
+    monkeypatch.setattr(client_module, "connect", cut)
+    async with client_of(1) as client:
+        if kind is FailureKind.CUT_OFF and cuts <= client_module.CUTS_FORGIVEN:
+            assert (await client.call_any(READ, 30_000)).brokers
+        else:
+            with pytest.raises(CallFailed, match="ended the connection"):
+                await client.call_any(READ, 30_000)

@@ -8,16 +8,23 @@ diff is what gets reviewed.
 import pathlib
 import re
 import tempfile
+from collections.abc import Callable
 
 import pytest
 
+from quorate.admin.zookeeper_mode import load_zookeeper_node
 from quorate.broker.config import BrokerConfig
 from quorate.controller.config import ControllerConfig
 from quorate.metadata.settings import InvalidSettings
 
 GOLDEN = sorted((pathlib.Path(__file__).parent / "golden" / "errors").glob("config-*.txt"))
 LINE = "\n----\n"
-HEAD = re.compile(r"# (controller|broker): (\S+)((?: [A-Z_]+=\S*)*)\n")
+LOADERS: dict[str, Callable[[pathlib.Path, dict[str, str]], tuple[object, tuple[object, ...]]]] = {
+    "controller": ControllerConfig.load,
+    "broker": BrokerConfig.load,
+    "zookeeper": load_zookeeper_node,
+}
+HEAD = re.compile(r"# (controller|broker|zookeeper): (\S+)((?: [A-Z_]+=\S*)*)\n")
 
 
 def answer(script: str, directory: pathlib.Path) -> str:
@@ -27,10 +34,9 @@ def answer(script: str, directory: pathlib.Path) -> str:
     path = directory / head[2]
     path.write_bytes(script[head.end() :].encode("utf-8", "surrogateescape"))
     environ = dict(variable.split("=", 1) for variable in head[3].split())
-    kind = ControllerConfig if head[1] == "controller" else BrokerConfig
     said: list[str]
     try:
-        _, warnings = kind.load(path, environ)
+        _, warnings = LOADERS[head[1]](path, environ)
     except InvalidSettings as error:
         said = [str(error)]
     else:

@@ -7,6 +7,7 @@ from tests.sim import (
     planted_for_laws,
     planted_in_files,
     planted_in_membership,
+    planted_in_migration,
     planted_in_services,
     planted_in_stories,
 )
@@ -18,6 +19,7 @@ MODULES: Final = (
     planted_in_stories,
     planted_in_files,
     planted_in_membership,
+    planted_in_migration,
     planted_for_laws,
 )
 _IN_ORDER: Final = [module.__name__ for module in MODULES]

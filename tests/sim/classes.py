@@ -208,8 +208,13 @@ CLASSES: Final = (
         22,
         "migration: a failover in each phase, stale reads, stray partitions, rollback",
         "KAFKA-15010, 16667, 16120, 16121, 20488",
-        (),
-        missing="with the migration: there is nothing yet that such a bug could be planted in",
+        (
+            "copy_without_a_transaction",
+            "failed_dual_write_forgotten",
+            "writes_without_a_fence",
+            "no_reconciling_after_a_failover",
+            "given_back_with_an_old_epoch",
+        ),
     ),
     BugClass(
         23,

@@ -494,7 +494,7 @@ async def test_tls_to_a_listener_that_speaks_plaintext(
     async with serving(sasl()) as served:
         with pytest.raises(ConnectFailed, match="over TLS") as failed:
             await greet(served.connect().stream, HERE, security=way)
-        assert failed.value.failure.kind is FailureKind.NOT_LET_IN
+        assert failed.value.failure.kind is FailureKind.CUT_OFF
 
 
 async def test_changed_certificates_are_used_for_the_next_connection(

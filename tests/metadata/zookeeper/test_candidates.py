@@ -1,5 +1,6 @@
 """The queue of candidates, on the embedded tree: who leads, who takes over, who wakes, and what nobody believes."""
 
+import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final
 
@@ -37,8 +38,13 @@ class Member:
 
 class Bench:
     def __init__(self, nursery: trio.Nursery) -> None:
-        self.server = EmbeddedServer()
+        self.after_call: Callable[[], None] = lambda: None
+        self.server = EmbeddedServer(shuffle=random.Random(5), pause=self._pause)
         self._nursery = nursery
+
+    async def _pause(self) -> None:
+        await trio.lowlevel.checkpoint()
+        self.after_call()
 
     async def queue(self, *names: str) -> list[Member]:
         """Candidates in this order."""
@@ -158,6 +164,27 @@ async def test_who_cannot_be_sure_leads_no_longer(bench: Bench) -> None:
     assert leaders(members) == ["a"]
     assert a.told[-1] == token
     assert b.told == []
+
+
+async def test_nobody_leads_who_lost_the_connection_while_it_found_out(bench: Bench) -> None:
+    """Between the server's answer and its arrival: what it says was true."""
+    seen: list[Call] = []
+    bench.server.fault = lambda call: seen.append(call)  # type: ignore[func-returns-value]
+    held: list[EmbeddedZooKeeper] = []
+
+    def cut() -> None:
+        if seen and seen[-1].name == "exists" and not held:
+            held.append(bench.server.client_of(seen[-1].session))
+            held[0].hold_back()
+
+    bench.after_call = cut
+    (a,) = await bench.queue("a")
+    assert held == [a.zk]
+    assert a.told == []
+
+    a.zk.let_in()
+    await quiet()
+    assert a.leads
 
 
 async def test_who_is_away_for_too_long_is_followed(bench: Bench) -> None:

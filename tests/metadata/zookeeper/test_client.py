@@ -2,6 +2,7 @@
 
 import pathlib
 import ssl
+import threading
 from collections.abc import Sequence
 from typing import Final
 
@@ -174,6 +175,20 @@ async def _serve(
             task_status.started(_Server(running.address.port, scope, ended))
             await trio.sleep_forever()
     ended.set()
+
+
+async def test_events_come_before_the_replies_that_follow_them(tmp_path: pathlib.Path) -> None:
+    """However slow kazoo's thread for events is: here it stands still."""
+    events: list[WatchEvent] = []
+    gate = threading.Event()
+    async with running_server(tmp_path) as running, connected(settings(running.address.port)) as zookeeper:
+        await zookeeper.create("/a")
+        await zookeeper.get("/a", events.append)
+        zookeeper._handler.callback_queue.put(gate.wait)
+        await zookeeper.set("/a", b"x")
+        gate.set()
+
+        assert [event.path for event in events] == ["/a"]
 
 
 async def test_candidates_over_the_wire(tmp_path: pathlib.Path) -> None:

@@ -187,7 +187,7 @@ class TestSnapshots:
         """Everything that can change a znode, at a random moment of the drawing; the journal after it is lost."""
         rng = random.Random(3)
         bench.do(*(Create(f"/{index}", b"old") for index in range(40)))
-        bench.do(Create("/0/child"))
+        bench.do(Create("/0/child"), Create("/late"), Create("/late/child", b"old"))
         expected = bench.picture()
         bench.journal.roll()
         drawing = SnapshotDrawing(bench.state)
@@ -204,7 +204,7 @@ class TestSnapshots:
                 index += 1
                 bench.do(op)
             if index == 6:
-                bench.do(Delete("/0/child"))
+                bench.do(Delete("/0/child"), Delete("/late/child"), Delete("/late"))
         bench.journal.finish_snapshot(file, drawing.zxid)
         newest = bench.newest
         after = bench.picture()
