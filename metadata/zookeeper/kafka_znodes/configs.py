@@ -66,7 +66,8 @@ def decode_config(data: bytes | None) -> Mapping[str, str]:
 
 
 def encode_config(settings: Mapping[str, str]) -> bytes:
-    return encoded({"version": 1, "config": as_java_properties(settings)})
+    # Sorted first: an image gives its keys in another order in every process, and buckets keep the order given.
+    return encoded({"version": 1, "config": as_java_properties(dict(sorted(settings.items())))})
 
 
 def decode_config_change(data: bytes | None) -> str:

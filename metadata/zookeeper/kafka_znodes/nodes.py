@@ -176,7 +176,7 @@ def _endpoint(endpoint: str, protocols: Mapping[str, Any]) -> BrokerListener:
     if not scheme or not colon:
         raise FormError("wrong-value", f"the endpoint {endpoint!r} is not NAME://HOST:PORT")
     protocol = protocols.get(name, name)
-    if protocol not in _SECURITY_PROTOCOLS:
+    if not isinstance(protocol, str) or protocol not in _SECURITY_PROTOCOLS:
         raise FormError(
             "wrong-value", f"the endpoint {endpoint!r} has no known security protocol: {protocol!r}"
         )

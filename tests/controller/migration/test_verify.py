@@ -35,7 +35,7 @@ from quorate.metadata.zookeeper.kafka_znodes.reading import ReadOptions
 from quorate.metadata.zookeeper.kafka_znodes.troubles import Category
 from quorate.metadata.zookeeper.znodes import Tree, Znode
 from tests.metadata.kafka_znodes.test_secrets import entropy
-from tests.metadata.kafka_znodes.trees import REAL, SECRET, Content, healthy_and, made, real
+from tests.metadata.kafka_znodes.trees import REAL, SECRET, STATE, Content, healthy_and, made, real
 
 REHEARSED = Facts(brokers_registered=False)
 
@@ -339,6 +339,16 @@ def test_the_version_of_a_state_is_the_epoch_of_the_partition() -> None:
     assert dual.is_equal
     assert [d.expected for d in dual.expected] == ["partition-epoch"]
     assert dual.total_zookeeper == dual.total_log
+
+
+def test_a_leader_that_recovers_is_compared() -> None:
+    path = "/brokers/topics/orders/partitions/0/state"
+    recovering = healthy_and({path: (STATE.replace("}", ',"leader_recovery_state":1}'), 31)})
+
+    assert _verify(recovering, _image(_records(recovering))).is_equal
+    different = _verify(recovering, _image(_records(healthy_and({}))))
+    assert _shown(different) == [("different", "orders-0", "recovery")]
+    assert [check.number for check in different.checks if not check.is_passed] == [10]
 
 
 # ---- what may differ, and is told

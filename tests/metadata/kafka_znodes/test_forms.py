@@ -115,6 +115,11 @@ def test_requests_and_notifications() -> None:
         (nodes.decode_broker, b'{"version":0}', "unknown-version"),
         (nodes.decode_broker, b'{"version":5,"endpoints":["x"]}', "wrong-value"),
         (nodes.decode_broker, b'{"version":5,"endpoints":["EXT://h:1"]}', "wrong-value"),
+        (
+            nodes.decode_broker,
+            b'{"version":5,"endpoints":["A://h:1"],"listener_security_protocol_map":{"A":[1]}}',
+            "wrong-value",
+        ),
         (nodes.decode_feature, b'{"version":3,"status":1}', "unknown-version"),
         (nodes.decode_feature, b'{"version":2,"status":2}', "wrong-value"),
         (nodes.decode_migration, b'{"version":1}', "unknown-version"),

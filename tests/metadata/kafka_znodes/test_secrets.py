@@ -1,7 +1,7 @@
 """Encrypted passwords: those that Kafka wrote, and those that we write."""
 
 import hashlib
-from collections.abc import Iterator
+import itertools
 
 import pytest
 
@@ -22,7 +22,7 @@ from tests.metadata.kafka_znodes.trees import SECRET, real, secrets
 
 def entropy() -> Entropy:
     """Always the same bytes."""
-    drawn: Iterator[int] = iter(range(1000))
+    drawn = itertools.count()
     return lambda count: (hashlib.sha512(str(next(drawn)).encode()).digest() * 8)[:count]
 
 

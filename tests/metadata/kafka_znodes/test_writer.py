@@ -2,6 +2,7 @@
 
 import uuid
 
+import attrs
 import pytest
 
 from quorate.metadata.image.delta import MetadataDelta
@@ -482,6 +483,19 @@ def test_a_topic_without_an_id_gets_it_and_keeps_its_partitions() -> None:
     (write,) = reconcile(tree, image, OPTIONS)
 
     assert [type(op) for op in write.ops] == [SetData]
+
+
+def test_a_topic_that_has_the_same_name_and_another_id_is_made_anew() -> None:
+    """Its partitions are other partitions: what brokers hold of the old one must go (KAFKA-16180)."""
+    tree = _holding(_image(TOPIC, _partition(), _partition(1)))
+    again = uuid.UUID(int=0x1001)
+    image = _image(TopicRecord(name="t", topic_id=again), attrs.evolve(_partition(), topic_id=again))
+
+    gone, come = reconcile(tree, image, OPTIONS)
+
+    assert {type(op) for op in gone.ops} == {Delete}
+    assert {type(op) for op in come.ops} == {Create}
+    assert "/brokers/topics/t/partitions/1" not in carried_out(tree, [gone, come])
 
 
 def test_a_state_of_a_later_controller_is_written_anew() -> None:
