@@ -28,7 +28,7 @@ from quorate.controller.requests import PendingRequest
 from quorate.controller.zookeeper_claim import Claim, Taken, claim_office, give_up_office, holds_still
 from quorate.controller.zookeeper_config import ZooKeeperControllerConfig
 from quorate.controller.zookeeper_core import Turn, ZooKeeperCore
-from quorate.controller.zookeeper_loading import LEFT_OUT, Loaded, load
+from quorate.controller.zookeeper_loading import Loaded, is_left_out, load
 from quorate.controller.zookeeper_news import News
 from quorate.controller.zookeeper_server import ZooKeeperOfficeServer
 from quorate.controller.zookeeper_writes import KnownZnodes, Unwritable, check_room, multis
@@ -502,5 +502,5 @@ def _tell_troubles(loaded: Loaded) -> None:
     for note in loaded.notes:
         _log.info(note)
     for trouble in loaded.troubles:
-        if trouble.code in LEFT_OUT:
-            _log.warning(trouble.words, path=trouble.path, code=trouble.code)
+        if is_left_out(trouble):
+            _log.warning(f"{trouble.words}; it is left out", path=trouble.path, code=trouble.code)

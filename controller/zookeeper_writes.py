@@ -55,7 +55,9 @@ def in_the_way(path: str) -> Unwritable:
 class KnownZnodes:
     """Which znodes are there; their data do not matter."""
 
-    def __init__(self, tree: Tree) -> None:
+    def __init__(self, tree: Tree, unreadable: Iterable[str] = ()) -> None:
+        """`unreadable`: znodes that hold something which is not in the image, and would be lost by a write."""
+        self.unreadable: Final = frozenset(unreadable)
         self._names: dict[str, set[str]] = {"/": set()}
         for path in tree:
             self._add(path)
@@ -137,6 +139,12 @@ def _operations(steps: Iterable[Step], known: KnownZnodes, options: WriteOptions
             resolved = write.resolved(known.around(write)).ops
             known.apply(resolved)
             for op in resolved:
+                if op.path in known.unreadable and _loses(op):
+                    raise Unwritable(
+                        ErrorCode.invalid_request,
+                        f"{op.path} holds something that this controller cannot read and would lose (its log says "
+                        "what): an encrypted password needs password.encoder.secret; remove the rest by hand",
+                    )
                 if _weight(op) > MOST_BYTES:
                     raise Unwritable(
                         ErrorCode.invalid_request,
@@ -153,6 +161,13 @@ def _operations(steps: Iterable[Step], known: KnownZnodes, options: WriteOptions
         ]
         if ops:
             yield ops
+
+
+def _loses(op: Op) -> bool:
+    """The config of a topic goes with its topic, readable or not."""
+    if isinstance(op, Delete):
+        return not op.path.startswith(f"{paths.TOPIC_CONFIGS}/")
+    return isinstance(op, SetData)
 
 
 def check_room(steps: Iterable[Step], known: KnownZnodes) -> None:
