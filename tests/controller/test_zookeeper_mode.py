@@ -453,7 +453,7 @@ async def test_what_cannot_be_read_is_not_lost_by_a_change_beside_it(autojump_cl
         ):
             assert await leader.set_config(kind, name, key, "60000") is ErrorCode.invalid_request
             leader = await w.leader()
-        assert await leader.set_config(ResourceType.BROKER, "2", "log.cleaner.threads", "2") is ErrorCode.none
+        assert await leader.set_config(ResourceType.BROKER, "", "log.cleaner.threads", "2") is ErrorCode.none
         assert json.loads(w.data(paths.broker_config("1")) or b"") == config
         assert await leader.delete("orders") == [ErrorCode.none]
         assert paths.topic_config("orders") not in w.tree
