@@ -6,12 +6,14 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Annotated, Any, Final
 
 import trio
 import typer
 
+from quorate.admin import zookeeper_cluster
 from quorate.admin.asking import looks_offline
 from quorate.admin.cluster import Cluster, Node, ended, running
 from quorate.admin.cluster_files import (
@@ -22,6 +24,7 @@ from quorate.admin.cluster_files import (
     Wanted,
     lay_out,
 )
+from quorate.admin.errors import WrongUsage
 from quorate.admin.output import Printer, plural
 from quorate.admin.ports import HeldPorts
 from quorate.admin.readiness import Readiness
@@ -61,6 +64,13 @@ def dev(
     in_process: Annotated[
         bool, typer.Option("--in-process", help="All nodes in this one process, instead of one process each.")
     ] = False,
+    zookeeper: Annotated[
+        bool,
+        typer.Option(
+            "--zookeeper",
+            help="Brokers in ZooKeeper mode, on a ZooKeeper server of ours, instead of a quorum.",
+        ),
+    ] = False,
 ) -> None:
     """Runs a cluster on loopback until Ctrl-C or SIGTERM; the same DIR starts the same cluster again.
 
@@ -68,9 +78,38 @@ def dev(
     node's id, address, pid and config. A node can be killed, and started again with
     `quorate controller start CONFIG` or `quorate broker start CONFIG`.
     """
+    if zookeeper:
+        _without_quorum(controllers, in_process=in_process)
+        with HeldPorts() as ports:
+            on_zookeeper = zookeeper_cluster.lay_out(dir, ports, random.SystemRandom(), brokers=brokers)
+            start = partial(_starting_on_zookeeper, on_zookeeper)
+            trio.run(_run, on_zookeeper.brokers, printer, start, on_zookeeper.zookeeper)
+        return
     with HeldPorts() as ports:
         files = lay_out(dir, ports, random.SystemRandom(), Wanted(controllers=controllers, brokers=brokers))
         trio.run(_run, files, printer, _starter(in_process=in_process))
+
+
+def _without_quorum(controllers: int | None, *, in_process: bool) -> None:
+    """
+    Raises:
+        WrongUsage: something is asked for that such a cluster does not have.
+    """
+    for asked, option in ((controllers is not None, "--controllers"), (in_process, "--in-process")):
+        if asked:
+            raise WrongUsage(
+                f"--zookeeper and {option} do not go together.",
+                why="a cluster in ZooKeeper mode has no controllers of its own, and each broker is a process",
+                remedy=f"leave {option} out",
+            )
+
+
+@asynccontextmanager
+async def _starting_on_zookeeper(
+    on_zookeeper: zookeeper_cluster.ZooKeeperFiles, _: ClusterFiles
+) -> AsyncIterator[Cluster[Any]]:
+    async with zookeeper_cluster.running_on_zookeeper(on_zookeeper) as (_server, cluster):
+        yield cluster
 
 
 def _starter(*, in_process: bool) -> Callable[[ClusterFiles], AbstractAsyncContextManager[Cluster[Any]]]:
@@ -85,6 +124,7 @@ async def _run(
     files: ClusterFiles,
     printer: Printer,
     start: Callable[[ClusterFiles], AbstractAsyncContextManager[Cluster[Any]]],
+    zookeeper: str | None = None,
 ) -> None:
     """Until the first signal; a second one does not wait for the nodes to stop in order."""
     began = time.monotonic()
@@ -98,8 +138,8 @@ async def _run(
                         nursery.start_soon(_on_signals, signals, stopping, cluster)
                         found = await cluster.ready(within_s=_READY_WITHIN_S)
                         printer.line(
-                            ready_document(files, cluster),
-                            _ready_text(files, found, time.monotonic() - began),
+                            ready_document(files, cluster, zookeeper),
+                            _ready_text(files, found, time.monotonic() - began, zookeeper),
                         )
                         await _tell_who_ends(cluster)
             except Exception as error:  # noqa: BLE001 - raised again as soon as the nursery is gone
@@ -129,8 +169,11 @@ async def _tell_who_ends(cluster: Cluster[Any]) -> None:
         await trio.sleep_forever()
 
 
-def ready_document(files: ClusterFiles, cluster: Cluster[Any]) -> dict[str, Any]:
-    """The ready line; a stable shape that tests and scripts rely on."""
+def ready_document(
+    files: ClusterFiles, cluster: Cluster[Any], zookeeper: str | None = None
+) -> dict[str, Any]:
+    """The ready line; a stable shape that tests and scripts rely on. In ZooKeeper mode it names ZooKeeper, which has
+    the cluster's id."""
 
     def node(one: NodeFiles) -> dict[str, Any]:
         return {
@@ -141,7 +184,7 @@ def ready_document(files: ClusterFiles, cluster: Cluster[Any]) -> dict[str, Any]
         }
 
     return {
-        "cluster_id": files.cluster_id,
+        **({"cluster_id": files.cluster_id} if zookeeper is None else {"zookeeper": zookeeper}),
         "bootstrap": files.bootstrap,
         "bootstrap_controllers": files.bootstrap_controllers,
         "controllers": [node(one) for one in files.controllers],
@@ -150,8 +193,22 @@ def ready_document(files: ClusterFiles, cluster: Cluster[Any]) -> dict[str, Any]
     }
 
 
-def _ready_text(files: ClusterFiles, found: Readiness, took_s: float) -> str:
+def _ready_text(files: ClusterFiles, found: Readiness, took_s: float, zookeeper: str | None) -> str:
     first = files.bootstrap.partition(",")[0]
+    if zookeeper is not None:
+        return "\n".join(
+            [
+                f"A cluster in ZooKeeper mode is up after {took_s:.1f} s: {plural(len(files.brokers), 'broker')}.",
+                f"  clients      {files.bootstrap}",
+                f"  ZooKeeper    {zookeeper}",
+                f"  files        {files.directory} (what the brokers say: *.log)",
+                "Try, in another terminal:",
+                f"  export QUORATE_BOOTSTRAP={first} QUORATE_ZOOKEEPER={zookeeper}",
+                "  quorate topics create --topic orders --partitions 6",
+                "  quorate zookeeper get /controller",
+                "Ctrl-C stops it; the same --dir with --zookeeper starts it again.",
+            ]
+        )
     counts = f"{plural(len(files.controllers), 'controller')}, {plural(len(files.brokers), 'broker')}"
     return "\n".join(
         [

@@ -24,6 +24,7 @@ from quorate.broker.zookeeper_registration import (
     find_cluster_id,
 )
 from quorate.broker.zookeeper_server import AskedHere, OwnOfficeFirst, ZooKeeperBrokerServer
+from quorate.broker.zookeeper_users import UserFollower, needs_users
 from quorate.metadata.assembly import (
     BoundListener,
     BoundMetrics,
@@ -200,11 +201,15 @@ class _ZooKeeperBroker:
         )
         server = ZooKeeperBrokerServer(config=config, relay=self._relay, office=self._office)
         room = room_for_clients(config)
-        known = known_users(config, lambda: MetadataImage.EMPTY)
+        self._users = UserFollower(zookeeper) if needs_users(config) else None
+        known = known_users(config, self._known_users)
         self._listeners = [
             Listener(one.name, server, security=listener_security(config, one.name, known), room=room)
             for one in bound
         ]
+
+    def _known_users(self) -> MetadataImage:
+        return MetadataImage.EMPTY if self._users is None else self._users.image
 
     async def start(self, nursery: trio.Nursery, metrics: BoundMetrics | None) -> None:
         """Registered first: who becomes the controller is found by its registration."""
@@ -228,6 +233,8 @@ class _ZooKeeperBroker:
             nursery.start_soon(self._membership.run)
             nursery.start_soon(self._quorum.run)
         await nursery.start(self._office.run)
+        if self._users is not None:
+            await nursery.start(self._users.run)
         for listener, one in zip(self._listeners, self._bound, strict=True):
             await nursery.start(listener.serve, one.sources)
         _log.info("serving", node=self._config.node_id, on=[str(one.advertised) for one in self._bound])

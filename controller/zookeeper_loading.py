@@ -43,7 +43,7 @@ from quorate.metadata.zookeeper.kafka_znodes.topics import (
     encode_state,
     encode_topic,
 )
-from quorate.metadata.zookeeper.kafka_znodes.troubles import REMEDIES, Category, Trouble
+from quorate.metadata.zookeeper.kafka_znodes.troubles import Category, Severity, Trouble
 from quorate.metadata.zookeeper.znodes import Create, Delete, Op, SetData, Tree, Znode
 
 NOTIFICATIONS: Final = (
@@ -55,8 +55,9 @@ NOTIFICATIONS: Final = (
 """Below which whoever changes metadata says so."""
 
 
-LEFT_OUT: Final = frozenset((*REMEDIES, "reserved-topic-id", "duplicate-topic-id"))
-"""Codes of troubles that keep something out of the image; the others concern a migration."""
+def is_left_out(trouble: Trouble) -> bool:
+    """Whether it keeps something out of the image. What blocks a migration for other reasons is about the cluster."""
+    return trouble.severity is Severity.BLOCKER and trouble.category is not Category.CLUSTER
 
 
 @attrs.frozen(kw_only=True)
@@ -97,8 +98,7 @@ def load(
     for repair, note in (*_deletions(known, delete_topics), *_topic_ids(known, rng)):
         repairs.append(repair)
         notes.append(note)
-    options = ReadOptions(metadata_version=metadata_version, secrets=secrets, lenient=frozenset(Category))
-    reading = read(known, options)
+    reading = read(known, ReadOptions(metadata_version=metadata_version, secrets=secrets))
     live = registrations(reading.brokers, metadata_version)
     records = _Defaulted(known, set(reading.defaulted), frozenset(live), epoch)
     delta = MetadataDelta(MetadataImage.EMPTY)
@@ -109,7 +109,7 @@ def load(
     if records.repairs:
         notes.append(f"{len(records.repairs)} partitions had no state")
     family = Family(known)
-    there = KnownZnodes(tree)
+    there = KnownZnodes(tree, (one.path for one in reading.troubles if _would_be_lost(one)))
     for ops in repairs:
         there.apply(ops)
     return Loaded(
@@ -120,6 +120,12 @@ def load(
         known=there,
         children={path: frozenset(family.children(path)) for path in (paths.TOPICS, *NOTIFICATIONS)},
     )
+
+
+def _would_be_lost(trouble: Trouble) -> bool:
+    """Whether the image lacks what lies there. Topics are looked for before one is made; a state that means nothing is
+    no loss."""
+    return is_left_out(trouble) and trouble.category not in (Category.TOPICS, Category.PARTITIONS)
 
 
 def registrations(

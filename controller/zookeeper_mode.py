@@ -28,12 +28,12 @@ from quorate.controller.requests import PendingRequest
 from quorate.controller.zookeeper_claim import Claim, Taken, claim_office, give_up_office, holds_still
 from quorate.controller.zookeeper_config import ZooKeeperControllerConfig
 from quorate.controller.zookeeper_core import Turn, ZooKeeperCore
-from quorate.controller.zookeeper_loading import LEFT_OUT, Loaded, load
+from quorate.controller.zookeeper_loading import Loaded, is_left_out, load
 from quorate.controller.zookeeper_news import News
 from quorate.controller.zookeeper_server import ZooKeeperOfficeServer
-from quorate.controller.zookeeper_writes import InTheWay, KnownZnodes, check_room, multis
+from quorate.controller.zookeeper_writes import KnownZnodes, Unwritable, check_room, multis
 from quorate.metadata.calls import Call, open_envelope
-from quorate.metadata.checks import ErrorCode
+from quorate.metadata.checks import ErrorCode, RequestRejected
 from quorate.metadata.config_keys import ConfigKey
 from quorate.metadata.image.image import MetadataImage
 from quorate.metadata.image.replay import ReplayError
@@ -54,6 +54,8 @@ LOOK_AGAIN_S: Final = 5.0
 FIRST_PAUSE_S: Final = 0.1
 LONGEST_PAUSE_S: Final = 5.0
 """Between claims, and between beginnings within one, that come to nothing."""
+READ_APART: Final = 20_000
+"""A tree of more znodes is made an image of in a thread: in the loop that would take seconds."""
 _GIVE_UP_S: Final = 2.0
 
 _log = structlog.get_logger("controller")
@@ -285,7 +287,8 @@ class ZooKeeperMode:
         began_s = trio.current_time()
         self.readings += 1
         tree = await read_tree(self._zookeeper)
-        loaded = load(
+        loading = partial(
+            load,
             tree,
             metadata_version=self._config.metadata_version,
             epoch=claim.epoch,
@@ -298,6 +301,10 @@ class ZooKeeperMode:
                 if one is not None
             ),
         )
+        if len(tree) > READ_APART:
+            loaded = await trio.to_thread.run_sync(loading)
+        else:
+            loaded = loading()
         _tell_troubles(loaded)
         for ops in loaded.repairs:
             await self._zookeeper.multi([claim.fence, *ops])
@@ -389,7 +396,7 @@ class ZooKeeperMode:
                 await self._write(holding, turn, news)
                 continue
             wait_s = max(0, core.next_deadline_ms(now_ms()) - now_ms() + 0.5) / 1000
-            with trio.move_on_after(wait_s):
+            with trio.move_on_after(min(wait_s, news.due_in_s())):
                 await news.or_wanted(holding.wanted)
 
     async def _write(self, holding: _Holding, turn: Turn, news: News) -> None:
@@ -398,9 +405,9 @@ class ZooKeeperMode:
         try:
             check_room(turn.steps, holding.known)
             planned = [*multis(turn.steps, holding.known, holding.options, claim.fence)]
-        except InTheWay as error:
+        except Unwritable as error:
             holding.end(str(error), resigned=False)
-            self._retry_alone(holding, turn, str(error))
+            self._retry_alone(holding, turn, RequestRejected(error.code, f"{error}. Nothing was done."))
             return
         except Exception as error:  # noqa: BLE001  a bug; the image is ahead of what can be written, so it is dropped
             _log.error("bug", during="finding what to write to ZooKeeper", exc_info=error)
@@ -439,13 +446,14 @@ class ZooKeeperMode:
         holding.end(f"ZooKeeper refused a write: {error}", resigned=False)
         if not nothing_done:
             return False
-        self._retry_alone(holding, turn, f"ZooKeeper refuses to write it: {error}")
+        why = f"ZooKeeper refuses to write it: {error}. Nothing was done."
+        self._retry_alone(holding, turn, RequestRejected(ErrorCode.unknown_server_error, why))
         return True
 
-    def _retry_alone(self, holding: _Holding, turn: Turn, why: str) -> None:
+    def _retry_alone(self, holding: _Holding, turn: Turn, why: RequestRejected) -> None:
         """Nothing of the turn was written: each of its requests gets a turn of its own; the guilty one had that."""
         if len(turn.waiting) == 1 and len(turn.steps) <= 1:
-            answer = turn.waiting[0].refuse_for(Situation.FAULT, why)
+            answer = turn.waiting[0].refuse(why)
             answer.token.answer(answer.response)
         else:
             holding.core.take_back(turn.waiting)
@@ -494,5 +502,5 @@ def _tell_troubles(loaded: Loaded) -> None:
     for note in loaded.notes:
         _log.info(note)
     for trouble in loaded.troubles:
-        if trouble.code in LEFT_OUT:
-            _log.warning(trouble.words, path=trouble.path, code=trouble.code)
+        if is_left_out(trouble):
+            _log.warning(f"{trouble.words}; it is left out", path=trouble.path, code=trouble.code)

@@ -23,6 +23,8 @@ from quorate.metadata.zookeeper.kafka_znodes.nodes import decode_broker
 from quorate.metadata.zookeeper.kafka_znodes.reading import BrokerNode
 from quorate.metadata.zookeeper.znodes import ErrorCode, Result, ZooKeeperError
 
+LOOK_PAUSE_S: Final = 1.0
+"""Between two looks at one list: most of its changes are this controller's own, and it may be long."""
 KEEP_NOTIFICATIONS_S: Final = 15 * 60.0
 """After so long whoever listens has heard; as long as Kafka's brokers keep them."""
 
@@ -50,6 +52,7 @@ class News:
         self._begin_anew = begin_anew
         self._lost = lost
         self._changed: set[str] = {paths.TOPICS, paths.DELETE_TOPICS, *NOTIFICATIONS}
+        self._not_before_s: dict[str, float] = {}
         self._stirred = trio.Event()
         self._left_out = children[paths.TOPICS] - {topic.name for topic in image().topics}
         now_s = trio.current_time()
@@ -79,9 +82,18 @@ class News:
             ZooKeeperError: it could not be asked.
         """
         self._stirred = trio.Event()
-        changed, self._changed = self._changed, set()
-        for path in sorted(changed):
+        now_s = trio.current_time()
+        due = sorted(path for path in self._changed if self._not_before_s.get(path, now_s) <= now_s)
+        self._changed.difference_update(due)
+        for path in due:
+            self._not_before_s[path] = now_s + LOOK_PAUSE_S
             await self._look_at(path)
+
+    def due_in_s(self) -> float:
+        """When there will be something to look at that was put off."""
+        now_s = trio.current_time()
+        waits = (self._not_before_s.get(path, now_s) - now_s for path in self._changed)
+        return max(0.0, min(waits, default=float("inf")))
 
     async def or_wanted(self, wanted: trio.Event) -> None:
         """Until there is something to look at, or `wanted` is set."""

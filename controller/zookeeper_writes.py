@@ -18,7 +18,7 @@ from typing import Final
 import attrs
 
 from quorate.controller.zookeeper_core import Step
-from quorate.metadata.checks import check
+from quorate.metadata.checks import ErrorCode, check
 from quorate.metadata.image.rows import PartitionRegistration
 from quorate.metadata.zookeeper.kafka_znodes import paths
 from quorate.metadata.zookeeper.kafka_znodes.layout import WriteOptions, partition_state
@@ -30,23 +30,34 @@ from quorate.metadata.zookeeper.znodes import Check, Create, Delete, Op, SetData
 MAX_OPS: Final = 1_000
 MAX_BYTES: Final = 512 * 1024
 """Of a multi; ZooKeeper's servers refuse a request above 1 MiB (jute.maxbuffer)."""
+MOST_BYTES: Final = 1_000_000
+"""Of one operation: a request above the servers' limit costs the connection, and with it the office."""
 _BYTES_PER_OP: Final = 40
 """Around path and data."""
 _THERE: Final = Znode("", None, Stat(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0))
 """Stands for a znode of which only its being there counts."""
 
 
-class InTheWay(Exception):
-    """A topic is to be created where a znode lies that could not be read: it is not overwritten."""
+class Unwritable(Exception):
+    """A turn that ZooKeeper cannot take; nothing of it was sent. `code` is for the one who asked for it."""
 
-    def __init__(self, path: str) -> None:
-        super().__init__(f"{path} is there already, and this controller cannot read it")
+    def __init__(self, code: ErrorCode, why: str) -> None:
+        super().__init__(why)
+        self.code: Final = code
+
+
+def in_the_way(path: str) -> Unwritable:
+    """A topic is to be created where a znode lies that could not be read: it is not overwritten."""
+    why = f"{path} is there already, and this controller cannot read it"
+    return Unwritable(ErrorCode.unknown_server_error, why)
 
 
 class KnownZnodes:
     """Which znodes are there; their data do not matter."""
 
-    def __init__(self, tree: Tree) -> None:
+    def __init__(self, tree: Tree, unreadable: Iterable[str] = ()) -> None:
+        """`unreadable`: znodes that hold something which is not in the image, and would be lost by a write."""
+        self.unreadable: Final = frozenset(unreadable)
         self._names: dict[str, set[str]] = {"/": set()}
         for path in tree:
             self._add(path)
@@ -95,7 +106,7 @@ def multis(
     """What to send, in this order, each as one multi; nothing if nothing is to be written. `known` follows.
 
     Raises:
-        InTheWay: one of the steps cannot be written; `known` is of no use any more.
+        Unwritable: one of the steps cannot be written; `known` is of no use any more.
     """
     gathered: list[Op] = []
     size = 0
@@ -128,6 +139,18 @@ def _operations(steps: Iterable[Step], known: KnownZnodes, options: WriteOptions
             resolved = write.resolved(known.around(write)).ops
             known.apply(resolved)
             for op in resolved:
+                if op.path in known.unreadable and _loses(op):
+                    raise Unwritable(
+                        ErrorCode.invalid_request,
+                        f"{op.path} holds something that this controller cannot read and would lose (its log says "
+                        "what): an encrypted password needs password.encoder.secret; remove the rest by hand",
+                    )
+                if _weight(op) > MOST_BYTES:
+                    raise Unwritable(
+                        ErrorCode.invalid_request,
+                        f"{op.path} would have {_weight(op)} bytes, and ZooKeeper takes no more than {MOST_BYTES} of "
+                        "one znode: a topic has all its replicas in one. Make it smaller, or move to a quorum",
+                    )
                 changed = states.pop(op.path, None) if isinstance(op, SetData) else None
                 ops.append(op if changed is None else _conditional(op, changed[0]))
         ops += [
@@ -140,11 +163,18 @@ def _operations(steps: Iterable[Step], known: KnownZnodes, options: WriteOptions
             yield ops
 
 
+def _loses(op: Op) -> bool:
+    """The config of a topic goes with its topic, readable or not."""
+    if isinstance(op, Delete):
+        return not op.path.startswith(f"{paths.TOPIC_CONFIGS}/")
+    return isinstance(op, SetData)
+
+
 def check_room(steps: Iterable[Step], known: KnownZnodes) -> None:
     """Before anything is planned.
 
     Raises:
-        InTheWay: a step creates a topic whose znode is there.
+        Unwritable: a step creates a topic whose znode is there.
     """
     gone: set[str] = set()
     for step in steps:
@@ -152,7 +182,7 @@ def check_room(steps: Iterable[Step], known: KnownZnodes) -> None:
         for name in step.changes.created_topics.values():
             path = paths.topic(name)
             if path in known and path not in gone:
-                raise InTheWay(path)
+                raise in_the_way(path)
 
 
 def _changed_states(

@@ -85,6 +85,42 @@ def test_one_line_when_ready_and_nothing_left_after_sigterm(tmp_path):
     assert not any(map(_runs, pids))
 
 
+def test_in_zookeeper_mode_the_same_directory_starts_the_same_cluster(tmp_path):
+    words = ("--zookeeper", "--dir", str(tmp_path / "c"), "--brokers", "2")
+    with Dev(*words) as dev:
+        first = dev.ready
+        made = quorate("topics", "create", "--topic", "kept", "--bootstrap", first["bootstrap"])
+        assert made.code == 0, made.err
+        pids = dev.pids
+        assert dev.end(signal.SIGTERM).code == 0
+    assert not any(map(_runs, pids))
+    with Dev(*words[:-2]) as dev:
+        second = dev.ready
+        found = quorate("topics", "list", "--bootstrap", second["bootstrap"], "--output", "json")
+        seat = quorate("zookeeper", "get", "/controller", "--zookeeper", second["zookeeper"], "-o", "json")
+
+    assert (first["bootstrap"], first["zookeeper"]) == (second["bootstrap"], second["zookeeper"])
+    assert second["controllers"] == []
+    assert [topic["name"] for topic in json.loads(found.out)["topics"]] == ["kept"]
+    assert json.loads(json.loads(seat.out)["data"])["brokerid"] in (1, 2)
+
+
+@pytest.mark.parametrize("option", ["--controllers=3", "--in-process"])
+def test_zookeeper_mode_has_no_controllers_and_no_single_process(tmp_path, option):
+    ran = quorate("dev", "--zookeeper", "--dir", str(tmp_path / "c"), option)
+
+    assert ran.code == 2
+    assert "do not go together" in ran.err
+
+
+def test_a_quorums_directory_is_not_started_in_zookeeper_mode(tmp_path):
+    (tmp_path / "cluster.json").write_text('{"cluster_id": "x"}')
+    ran = quorate("dev", "--zookeeper", "--dir", str(tmp_path))
+
+    assert ran.code == 1
+    assert "There is a cluster with a quorum in this directory." in ran.err
+
+
 def test_the_same_directory_starts_the_same_cluster(tmp_path):
     with Dev("--dir", str(tmp_path / "c"), "--controllers", "1", "--brokers", "1", "--in-process") as dev:
         first = dev.ready

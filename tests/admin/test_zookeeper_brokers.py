@@ -1,6 +1,7 @@
 """Whole brokers in ZooKeeper mode on loopback, on a ZooKeeper in the same process: what their clients see."""
 
 import contextlib
+import json
 from collections.abc import AsyncIterator
 
 import attrs
@@ -158,3 +159,36 @@ async def test_when_the_controller_stops_in_order_requests_wait_for_the_next_one
                 break
 
     assert made.topics[0].error_code is ErrorCode.none
+
+
+async def test_acls_count_at_whoever_holds_the_office_whichever_broker_is_asked(
+    nursery: trio.Nursery,
+) -> None:
+    guarded = {
+        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        "super.users": "User:ANONYMOUS",
+    }
+    brokers = Brokers(EmbeddedServer(), nursery)
+    for broker_id in (1, 2):
+        await brokers.start(broker_id, **guarded)
+    await both_are_known(brokers)
+    allowed = acls.AclCreation(
+        resource_type=2,
+        resource_name="orders",
+        resource_pattern_type=3,
+        principal="User:alice",
+        host="*",
+        operation=3,
+        permission_type=3,
+    )
+    everything = acls.DescribeAclsRequest(resource_type_filter=1, operation=1, permission_type=1)
+    async with brokers.client(2) as client:
+        made = await client.call_controller(acls.CreateAclsRequest(creations=(allowed,)), TIMEOUT_MS)
+        found = await client.call_any(everything, TIMEOUT_MS)
+
+    assert made.results[0].error_code is ErrorCode.none
+    assert [resource.resource_name for resource in found.resources] == ["orders"]
+    node = brokers.server.znodes()["/kafka-acl/Topic/orders"]
+    assert json.loads(node.data or b"")["acls"] == [
+        {"principal": "User:alice", "permissionType": "Allow", "operation": "Read", "host": "*"}
+    ]

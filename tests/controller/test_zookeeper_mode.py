@@ -14,6 +14,7 @@ from quorate.metadata.wire.topics import CreatableTopic, CreateTopicsRequest
 from quorate.metadata.zookeeper.embedded import Call, Fault
 from quorate.metadata.zookeeper.kafka_znodes import paths
 from quorate.metadata.zookeeper.kafka_znodes.nodes import ControllerZnode, encode_controller
+from quorate.metadata.zookeeper.kafka_znodes.secrets import EncoderSettings, encode_secret
 from quorate.metadata.zookeeper.znodes import Create, Delete, SetData
 from tests.controller.zookeeper_world import (
     SESSION_MS,
@@ -432,6 +433,30 @@ async def test_what_cannot_be_read_is_not_overwritten_nor_in_the_way_of_others(
         assert (await fine.outcome()).topics[0].error_code is ErrorCode.none
         assert w.data(paths.topic("broken")) == b"no json"
         assert w.data(paths.CONTROLLER_EPOCH) == b"1"
+
+
+async def test_what_cannot_be_read_is_not_lost_by_a_change_beside_it(autojump_clock: MockClock) -> None:
+    """A password whose secret this controller was not given: the whole node would be written anew without it."""
+    async with world([1]) as w:
+        client = w.server.connect()
+        password = encode_secret("clear", "secret", EncoderSettings(), entropy=bytes)
+        config = {"version": 1, "config": {"listener.name.a.ssl.key.password": password}}
+        await client.create(paths.broker_config("1"), json.dumps(config).encode())
+        await client.create(paths.topic("orders"), b'{"version":1,"partitions":{"0":[1]}}')
+        await client.create(paths.topic_config("orders"), b'{"version":1,"config":{"retention.ms":7}}')
+        await until(lambda: paths.state("orders", 0) in w.tree)
+        leader = await w.leader()
+
+        for kind, name, key in (
+            (ResourceType.BROKER, "1", "log.cleaner.threads"),
+            (ResourceType.TOPIC, "orders", "segment.ms"),
+        ):
+            assert await leader.set_config(kind, name, key, "60000") is ErrorCode.invalid_request
+            leader = await w.leader()
+        assert await leader.set_config(ResourceType.BROKER, "", "log.cleaner.threads", "2") is ErrorCode.none
+        assert json.loads(w.data(paths.broker_config("1")) or b"") == config
+        assert await leader.delete("orders") == [ErrorCode.none]
+        assert paths.topic_config("orders") not in w.tree
 
 
 async def test_a_state_that_somebody_else_wrote_is_read_before_it_is_written(
