@@ -112,14 +112,14 @@ def test_a_transaction_that_a_dead_leader_left_open_is_aborted_first() -> None:
 
 def test_a_level_that_this_node_cannot_write_at() -> None:
     desk = Desk()
-    desk.log += [data_batch(0, 1, format_records(30))]
+    desk.log += [data_batch(0, 1, format_records(20))]
     desk.elect(2)
     desk.commit()
 
     effects = desk.claim()
 
     assert effects.resign is not None
-    assert "30 (4.3-IV0)" in effects.resign
+    assert "20 (3.8-IV0)" in effects.resign
     assert desk.controller.active_epoch is None
 
 

@@ -28,11 +28,12 @@ CLASSES: Final[Mapping[str, str]] = {
     "kafka-delegation-tokens": "DelegationTokenCommand",
     "kafka-storage": "StorageTool",
     "kafka-dump-log": "DumpLogSegments",
+    "kafka-metadata-shell": "MetadataShell",
     "kafka-console-share-consumer": "consumer.ConsoleShareConsumer",
 }
 """The scripts' names, and what they run; in which package differs between versions."""
 
-_PACKAGES: Final = ("org.apache.kafka.tools.", "kafka.admin.", "kafka.tools.")
+_PACKAGES: Final = ("org.apache.kafka.tools.", "org.apache.kafka.shell.", "kafka.admin.", "kafka.tools.")
 _FLAGS: Final = (
     "-XX:TieredStopAtLevel=1",  # the tools live too short for more
     "-XX:+UseSerialGC",
