@@ -269,7 +269,8 @@ async def read_by_kafka(move: Move, partition: pathlib.Path, *, static: bool) ->
     assert "isvalid: false" not in dumped
     assert ("KRaftVoters" in dumped) is not static
     if static:
-        with Jvm(move.version) as alone:  # it takes the standard output of its JVM with it
+        shell = class_path(move.version, pathlib.Path(__file__).with_name("shell.xml"))
+        with Jvm(move.version, classes=shell) as alone:  # it takes the standard output of its JVM with it
             words = ["--snapshot", file, "ls", "/image/topics/byName"]
             ran = await trio.to_thread.run_sync(alone.run, "kafka-metadata-shell", words)
         assert {"kept", "made-on-ours"} <= set(ran.out.split()), ran
