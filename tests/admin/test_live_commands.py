@@ -513,7 +513,7 @@ def test_feature_levels_go_up_and_down(ask, settled):
 def test_feature_levels_that_are_refused(ask):
     for line in (
         "features upgrade --feature nonsense.version=1",
-        "features upgrade --metadata 4.3",
+        "features downgrade --metadata 3.8",
         "features downgrade --metadata 22",
         "features disable --feature metadata.version --unsafe",
     ):

@@ -22,21 +22,21 @@ _WITHIN_S: Final = 600.0
 """The first time everything is fetched; that is a hundred archives and 110 MB."""
 
 
-def class_path(version: str) -> str:
-    """All archives of this version of Kafka.
+def class_path(version: str, pom: pathlib.Path = _POM) -> str:
+    """All archives of this version of Kafka. `pom`: what belongs to them.
 
     Raises:
         RuntimeError: Maven cannot resolve them.
     """
-    pom = hashlib.sha256(_POM.read_bytes()).hexdigest()[:12]
-    kept = _cache() / f"kafka-{version}-{pom}.classpath"
+    known = hashlib.sha256(pom.read_bytes()).hexdigest()[:12]
+    kept = _cache() / f"kafka-{version}-{known}.classpath"
     if kept.exists():
         found = kept.read_text().strip()
         if all(pathlib.Path(path).exists() for path in found.split(os.pathsep)):
             return found
     kept.parent.mkdir(parents=True, exist_ok=True)
     unfinished = kept.with_suffix(f".{os.getpid()}")
-    command = ["mvn", "-q", "-B", "-f", str(_POM), f"-Dkafka={version}"]
+    command = ["mvn", "-q", "-B", "-f", str(pom), f"-Dkafka={version}"]
     command += ["dependency:build-classpath", f"-Dmdep.outputFile={unfinished}"]
     for _ in range(_TRIES):
         done = subprocess.run(command, capture_output=True, text=True, timeout=_WITHIN_S, check=False)

@@ -23,6 +23,17 @@ class Difference:
     versions: Sequence[str] = VERSIONS
 
 
+def _of_4(name: str, highest: int) -> str:
+    """A feature that Kafka 4.x brought, as tools of 3.9 print it."""
+    parts = (
+        "SupportedMinVersion: 0",
+        f"SupportedMaxVersion: {highest}",
+        "FinalizedVersionLevel: 0",
+        "Epoch: <n>",
+    )
+    return "\\t".join((f"Feature: {name}.version", *parts)) + "\\n"
+
+
 DIFFERENCES: Final = (
     Difference(
         chapters=("configs",),
@@ -32,29 +43,28 @@ DIFFERENCES: Final = (
     ),
     Difference(
         chapters=("cluster", "features"),
-        kafka=r"Feature: (group|share|streams|transaction)\.version .*",
-        why="what these versions are about is not in this program",
+        kafka=r"(Feature: share\.version\sSupportedMinVersion: 0\sSupportedMaxVersion: )2(.*)",
+        ours=r"\g<1>1\2\n",
+        why="its level 2 came with metadata.version 4.4",
     ),
     Difference(
         chapters=("cluster", "features"),
         kafka=r"(Feature: metadata.version\sSupportedMinVersion: )\S+(\sSupportedMaxVersion: )\S+(\s.*)",
-        ours=r"\g<1>3.9-IV0\g<2>4.0-IV3\3\n",
+        ours=r"\g<1>3.9-IV0\g<2>4.3-IV0\3\n",
         why="the levels are ours",
         versions=("4.4.0",),
     ),
     Difference(
         chapters=("cluster", "features"),
-        kafka=r"(Feature: metadata.version\sSupportedMinVersion: )\S+(\sSupportedMaxVersion: )\S+(\s.*)",
-        ours=r"\g<1>3.9-IV0\g<2>UNKNOWN 25\3\n",
-        why="the levels are ours, and tools of 3.9 have no name for the last one",
-        versions=("3.9.2",),
-    ),
-    Difference(
-        chapters=("cluster", "features"),
-        kafka=r"(Feature: kraft\.version\s.*)",
-        ours="Feature: eligible.leader.replicas.version\tSupportedMinVersion: 0\tSupportedMaxVersion: 1"
-        "\tFinalizedVersionLevel: 0\tEpoch: <n>\n\\1\n",
-        why="3.9 knows nothing of eligible leader replicas yet",
+        kafka=r"(Feature: kraft.version\s.*)\n"
+        r"(Feature: metadata.version\sSupportedMinVersion: )\S+(\sSupportedMaxVersion: )\S+(\s.*)",
+        ours=_of_4("eligible.leader.replicas", 1)
+        + _of_4("group", 1)
+        + r"\1\n\g<2>3.9-IV0\g<3>UNKNOWN 30\4\n"
+        + _of_4("share", 1)
+        + _of_4("streams", 1)
+        + _of_4("transaction", 2),
+        why="the levels are ours, tools of 3.9 have no name for the last one, and know nothing of the other features",
         versions=("3.9.2",),
     ),
     Difference(

@@ -28,11 +28,12 @@ CLASSES: Final[Mapping[str, str]] = {
     "kafka-delegation-tokens": "DelegationTokenCommand",
     "kafka-storage": "StorageTool",
     "kafka-dump-log": "DumpLogSegments",
+    "kafka-metadata-shell": "MetadataShell",
     "kafka-console-share-consumer": "consumer.ConsoleShareConsumer",
 }
 """The scripts' names, and what they run; in which package differs between versions."""
 
-_PACKAGES: Final = ("org.apache.kafka.tools.", "kafka.admin.", "kafka.tools.")
+_PACKAGES: Final = ("org.apache.kafka.tools.", "org.apache.kafka.shell.", "kafka.admin.", "kafka.tools.")
 _FLAGS: Final = (
     "-XX:TieredStopAtLevel=1",  # the tools live too short for more
     "-XX:+UseSerialGC",
@@ -62,11 +63,13 @@ class Jvm:
     `line` in `_read` is the only place that waits, and no longer than for a tool that has hung.
     """
 
-    def __init__(self, version: str, flags: Sequence[str] = ()) -> None:
+    def __init__(self, version: str, flags: Sequence[str] = (), classes: str | None = None) -> None:
+        """classes: a class path instead of that of all tools."""
+        classes = classes or class_path(version)
         driver = pathlib.Path(__file__).with_name("Driver.java")
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  closed in __exit__
         self._process = subprocess.Popen(
-            ["java", *_FLAGS, *flags, "-cp", class_path(version), str(driver)],
+            ["java", *_FLAGS, *flags, "-cp", classes, str(driver)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

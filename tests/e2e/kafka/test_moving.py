@@ -24,7 +24,7 @@ from quorate.metadata.ids import random_uuid, uuid_to_text
 from quorate.metadata.log.kraft_directory import PARTITION
 from tests.e2e.conftest import full, needs
 from tests.e2e.java.artifacts import class_path
-from tests.e2e.java.jvm import Jvm
+from tests.e2e.java.jvm import Jvm, Ran
 from tests.e2e.kafka.cluster import FLAGS
 from tests.e2e.kafka.messages import consume, everything, produce
 from tests.e2e.kafka.scenes import in_thread, values
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.e2e
 
 IDS: Final = (3001, 3002, 3003)
 PARTITIONS: Final = 2
-WITHIN_S: Final = 60.0
+WITHIN_S: Final = 90.0
 
 
 @attrs.define(kw_only=True)
@@ -66,36 +66,38 @@ class Move:
         return "\n".join(f"--- {one.name}\n{one.last_words()}" for one in self.brokers)
 
     async def serve(self) -> None:
-        """Starts the brokers, and waits until both lead something."""
+        """Starts the brokers, and waits until every replica of every partition is in sync."""
         for one in self.brokers:
             await one.start()
-        with trio.fail_after(WITHIN_S):
+        words = ["--bootstrap-server", self.bootstrap, "--describe"]
+        ran: Ran | None = None
+        with trio.move_on_after(WITHIN_S):
             while True:
-                ran = await trio.to_thread.run_sync(
-                    self.jvm.run, "kafka-topics", ["--bootstrap-server", self.bootstrap, "--describe"]
-                )
-                lines = [line for line in ran.out.splitlines() if "Leader:" in line]
-                if ran.exit == 0 and all("Leader: none" not in line for line in lines) and _in_sync(lines):
+                ran = await trio.to_thread.run_sync(self.jvm.run, "kafka-topics", words)
+                if ran.exit == 0 and _in_sync([line for line in ran.out.splitlines() if "Leader:" in line]):
                     return
                 for one in self.brokers:
                     assert not one.ended_by_itself, one.last_words()
+        raise AssertionError(f"not in sync: {ran}\n{self.trouble()}")
 
     async def rest(self) -> None:
         async with trio.open_nursery() as nursery:
             for one in self.brokers:
                 nursery.start_soon(one.stop)
 
-    def turn_to(self, controllers: str) -> None:
-        """Tells the brokers where their quorum is."""
+    def turn_to(self, controllers: str, *, static: bool = False) -> None:
+        """Tells the brokers where their quorum is. `static`: its voters are configured, and not in the log any more."""
+        voters = ",".join(f"{one}@127.0.0.1:{self.ports[one]}" for one in IDS)
+        quorum = f"voters={voters}" if static else f"bootstrap.servers={controllers}"
         for one in self.brokers:
             lines = [
                 line
                 for line in one.files.config.read_text().splitlines()
                 if not line.startswith(("controller.quorum.bootstrap.servers", "controller.quorum.voters"))
             ]
-            one.files.config.write_text(
-                "\n".join([*lines, f"controller.quorum.bootstrap.servers={controllers}"]) + "\n"
-            )
+            one.files.config.write_text("\n".join([*lines, f"controller.quorum.{quorum}"]) + "\n")
+            if static:
+                shutil.rmtree(one.files.directory / "data-0" / PARTITION)
 
     # ---- Kafka's controllers
 
@@ -127,7 +129,9 @@ def _in_sync(lines: Sequence[str]) -> bool:
     def count(line: str, what: str) -> int:
         return len(line.partition(f"{what}: ")[2].split("\t")[0].split(","))
 
-    return bool(lines) and all(count(line, "Isr") == count(line, "Replicas") == 2 for line in lines)
+    return bool(lines) and all(
+        "Leader: none" not in line and count(line, "Isr") == count(line, "Replicas") == 2 for line in lines
+    )
 
 
 async def quorate(*words: str) -> str:
@@ -170,6 +174,14 @@ async def told(move: Move) -> dict[str, Any]:
         ),
         "acls": await move.ask("kafka-acls", "--list"),
     }
+
+
+async def all_told(move: Move) -> dict[str, Any]:
+    """As `told`, once the brokers have heard of all that was made: they do so after the answer."""
+    with trio.fail_after(WITHIN_S):
+        while not all((found := await told(move)).values()):
+            pass
+    return found
 
 
 async def goes_on(move: Move, mark: str, before: list[str]) -> list[str]:
@@ -221,10 +233,9 @@ async def _stop(controllers: Sequence[KafkaProcess], move: Move) -> None:
             nursery.start_soon(one.stop)
 
 
-async def export_to(move: Move, files: ClusterFiles) -> list[KafkaProcess]:
+async def export_to(move: Move, files: ClusterFiles, *, static: bool) -> list[KafkaProcess]:
     """Of the longest of our logs; what was made is read by Kafka's own programs first."""
-    ids = {id: uuid_to_text(random_uuid(random.Random())) for id in IDS}
-    voters = ",".join(f"{id}@127.0.0.1:{move.ports[id]}:{ids[id]}" for id in IDS)
+    whom = ["--static", ",".join(map(str, IDS))] if static else ["--dynamic", _voters(move)]
     ends = {}
     for node in files.controllers:
         told = await quorate("storage", "info", str(node.config), "--output", "json")
@@ -233,29 +244,42 @@ async def export_to(move: Move, files: ClusterFiles) -> list[KafkaProcess]:
     longest = max(files.controllers, key=lambda node: ends[node.id])
     back = []
     for id in IDS:
-        one = move.controller(id, "after", static=False)
+        one = move.controller(id, "after", static=static)
         await quorate(
             "storage", "export-kraft", str(longest.data), "--into", str(one.files.directory / "data"),
-            "--node-id", str(id), "--dynamic", voters,
+            "--node-id", str(id), *whom,
         )  # fmt: skip
         back.append(one)
-    await read_by_kafka(move, back[0].files.directory / "data" / PARTITION)
+    await read_by_kafka(move, back[0].files.directory / "data" / PARTITION, static=static)
     return back
 
 
-async def read_by_kafka(move: Move, partition: pathlib.Path) -> None:
-    segment = partition / next(name for name in os.listdir(partition) if name.endswith(".log"))
-    dumped = await move.tool("kafka-dump-log", "--cluster-metadata-decoder", "--files", str(segment))
+def _voters(move: Move) -> str:
+    ids = {id: uuid_to_text(random_uuid(random.Random())) for id in IDS}
+    return ",".join(f"{id}@127.0.0.1:{move.ports[id]}:{ids[id]}" for id in IDS)
+
+
+async def read_by_kafka(move: Move, partition: pathlib.Path, *, static: bool) -> None:
+    """By the programs with which Kafka's operators look at a log."""
+    suffix = ".checkpoint" if static else ".log"
+    file = str(partition / next(name for name in sorted(os.listdir(partition)) if name.endswith(suffix)))
+    dumped = await move.tool("kafka-dump-log", "--cluster-metadata-decoder", "--files", file)
     assert '"name":"made-on-ours"' in dumped
     assert "isvalid: true" in dumped
     assert "isvalid: false" not in dumped
-    assert "KRaftVoters" in dumped
+    assert ("KRaftVoters" in dumped) is not static
+    if static:
+        shell = class_path(move.version, pathlib.Path(__file__).with_name("shell.xml"))
+        with Jvm(move.version, classes=shell) as alone:  # it takes the standard output of its JVM with it
+            words = ["--snapshot", file, "ls", "/image/topics/byName"]
+            ran = await trio.to_thread.run_sync(alone.run, "kafka-metadata-shell", words)
+        assert {"kept", "made-on-ours"} <= set(ran.out.split()), ran
 
 
 if full():  # it takes minutes
 
-    @pytest.mark.parametrize("version", ["4.4.0", "3.9.2"])
-    async def test_a_cluster_moves_here_and_back(tmp_path: pathlib.Path, version: str) -> None:
+    @pytest.mark.parametrize(("version", "static"), [("4.4.0", False), ("3.9.2", True)])
+    async def test_a_cluster_moves_here_and_back(tmp_path: pathlib.Path, version: str, static: bool) -> None:
         needs("java")
         needs("mvn")
         rng = random.Random()
@@ -287,7 +311,7 @@ if full():  # it takes minutes
             for one in move.brokers:
                 await one.start()
             await fill(move)
-            seen = await told(move)
+            seen = await all_told(move)
             await _stop(controllers, move)
 
             # On our controllers.
@@ -304,11 +328,11 @@ if full():  # it takes minutes
                 await move.rest()
 
             # And back.
-            back = await export_to(move, files)
+            back = await export_to(move, files, static=static)
             stack.push_async_callback(_stop, back, move)
             for one in back:
                 await one.start()
-            move.turn_to(",".join(one.files.address for one in back))
+            move.turn_to(",".join(one.files.address for one in back), static=static)
             await move.serve()
             assert await told(move) == seen
             await goes_on(move, "back-", messages)
