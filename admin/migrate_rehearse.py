@@ -21,10 +21,10 @@ def rehearse(
         float, typer.Option("--within", metavar="SECONDS", min=1, help="Give up after so long.")
     ] = 900.0,
 ) -> None:
-    """Goes there and back on a copy of a tree: copies it, writes to both sides, compares, and gives it back.
+    """Goes there and back on a copy of a tree, and compares.
 
-    A controller of its own does that, in this process and a temporary directory. Where the tree comes from nothing is
-    written. Exit code 10 if it did not go well.
+    Copies it, writes to both sides, compares, and gives it back. A controller of its own does that, in this process
+    and a temporary directory. Where the tree comes from nothing is written. Exit code 10 if it did not go well.
     """
     said: list[str] = []
 
