@@ -118,7 +118,9 @@ async def rollback(
     if found["state"] == "ROLLED_BACK":
         again = [str(one["id"]) for one in found["brokers"] if one["mode"] == "kraft"]
         lines.append(
-            f"Brokers {', '.join(again)} ran in KRaft mode: start them in ZooKeeper mode."
+            f"Broker {', '.join(again)} ran in KRaft mode: it must run in ZooKeeper mode now."
+            if len(again) == 1
+            else f"Brokers {', '.join(again)} ran in KRaft mode: they must run in ZooKeeper mode now."
             if again
             else "No broker has to be restarted. Remove the migration's keys from their files at the next occasion."
         )

@@ -264,8 +264,9 @@ def test_what_cannot_be_copied_ends_run_with_1_and_once_it_is_mended_run_goes_on
     ran = quorate("run")
 
     assert ran.code == 1
-    _check("run-blocked", attrs.evolve(ran, err=ran.err[ran.err.index("Nothing was copied.") :].rstrip()))
+    assert "BLOCKED BY" in ran.out
     assert _until(quorate, "WAIT_FOR_ORDER")["copied"] is None
+    _check("run-blocked", attrs.evolve(quorate("status"), err=ran.err[ran.err.index("Nothing was copied.") :].rstrip()))
     place.write("/config/users/dave", None)
     assert quorate("run").code == 0
 
