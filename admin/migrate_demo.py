@@ -43,9 +43,10 @@ PageOption = Annotated[
 
 
 def demo(page: PageOption = _PAGE) -> None:
-    """Moves a cluster from ZooKeeper to a quorum while a client works; and gives another one back.
+    """Moves a cluster to a quorum while a client works; and back.
 
-    Needs nothing. Processes, data and ports are gone at the end, also after Ctrl-C; the page stays.
+    Needs nothing, and takes a minute or two. Processes, data and ports are gone at the end, also after Ctrl-C; the
+    page stays.
     """
     trio.run(_with_signals, page)
 

@@ -165,7 +165,7 @@ class _Rehearsing:
             return Rehearsal(
                 steps=tuple(self._steps), status=status, copied=None, blockers=blockers, changed=(), led=()
             )
-        self._done("copy", began, f"{copied['records']} records, up to offset {copied['offset']}")
+        self._done("copy", began, f"{plural(copied['records'], 'record')}, up to offset {copied['offset']}")
         began = time.monotonic()
         await self._quota(1024.0)
         await self._quota(None)
@@ -178,9 +178,9 @@ class _Rehearsing:
         every = self._changed()
         led = tuple(path for path in every if path.endswith("/state"))
         changed = tuple(path for path in every if path not in led)
-        words = "every znode is as it was" if not changed else f"{len(changed)} znodes are not as they were"
+        words = "every znode is as it was" if not changed else f"{plural(len(changed), 'znode')} changed"
         if led:
-            words += f"; {len(led)} partitions lost what brokers led or followed that are not live"
+            words += f"; {plural(len(led), 'partition')} lost what brokers led or followed that are not live"
         self._done("compare", time.monotonic(), words)
         return Rehearsal(
             steps=tuple(self._steps), status=status, copied=copied, blockers=(), changed=changed, led=led

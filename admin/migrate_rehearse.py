@@ -21,10 +21,10 @@ def rehearse(
         float, typer.Option("--within", metavar="SECONDS", min=1, help="Give up after so long.")
     ] = 900.0,
 ) -> None:
-    """Goes there and back on a copy of a tree: copies it, writes to both sides, compares, and gives it back.
+    """Goes there and back on a copy of a tree, and compares.
 
-    A controller of its own does that, in this process and a temporary directory. Where the tree comes from nothing is
-    written. Exit code 10 if it did not go well.
+    Copies it, writes to both sides, compares, and gives it back. A controller of its own does that, in this process
+    and a temporary directory. Where the tree comes from nothing is written. Exit code 10 if it did not go well.
     """
     said: list[str] = []
 
@@ -66,9 +66,13 @@ def _unwell(result: Rehearsal) -> Unhealthy:
             why=first["words"],
             remedy=first["remedy"] or None,
         )
+    if result.changed:
+        return Unhealthy(
+            "The rehearsal did not go well.",
+            where=result.changed[0],
+            why=f"{plural(len(result.changed), 'znode')} would not be as before, after the way back",
+            remedy="see the warnings of `quorate migrate plan`: pending deletions, for one, are carried out",
+        )
     error = result.status["last_error"]
-    return Unhealthy(
-        "The rehearsal did not go well.",
-        where=result.changed[0] if result.changed else None,
-        why="znodes are not as they were before" if error is None else error["text"],
-    )
+    why = f"it ended in {result.status['state']}" if error is None else error["text"]
+    return Unhealthy("The rehearsal did not go well.", why=why)

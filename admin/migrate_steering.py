@@ -39,7 +39,10 @@ YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask whether
 
 @asks_cluster
 async def status(session: Session) -> None:
-    """Shows where the migration is, what it waits for, since when, and what to do."""
+    """Shows where the migration is, and what to do.
+
+    What it waits for too, since when, and what went wrong last.
+    """
     found = await _steer(session, STATUS)
     session.printer.show(found, *_for_people(found))
 
@@ -53,7 +56,11 @@ async def run(
     no_wait: NoWaitOption = False,
     dry_run: DryRunOption = False,
 ) -> None:
-    """Starts the copy, and stays until both sides are written. Given again it goes on where it is."""
+    """Starts the copy, and stays until both sides are written.
+
+    It can be stopped, and given again: the order is in the cluster's log, and the controllers carry it out. Exit code
+    1 if something in ZooKeeper cannot be copied; nothing is copied then.
+    """
     found = await _steer(session, RUN, forced=force, dry_run=dry_run)
     if not (no_wait or dry_run):
         found = await _follow(session, found, lambda now: now["state"] == "DUAL_WRITE" or _is_blocked(now))
@@ -70,7 +77,10 @@ async def run(
 
 @asks_cluster
 async def finalize(session: Session, dry_run: DryRunOption = False, yes: YesOption = False) -> None:
-    """Ends the migration: the quorum keeps the cluster. There is no way back to ZooKeeper from there."""
+    """Ends the migration: the quorum keeps the cluster for good.
+
+    Refused while a broker runs in ZooKeeper mode, or both sides differ. There is no way back to ZooKeeper from there.
+    """
     before = await _steer(session, STATUS)
     if before["state"] != "FINISHED" and not (dry_run or yes):
         confirm(_for_people(before), "Keep the cluster in the quorum, for good?")
@@ -90,7 +100,10 @@ async def rollback(
     dry_run: DryRunOption = False,
     yes: YesOption = False,
 ) -> None:
-    """Gives the cluster back to ZooKeeper: brought level, compared, and let go, once no broker needs the quorum."""
+    """Gives the cluster back to ZooKeeper.
+
+    Once no broker needs the quorum, ZooKeeper is brought level with the log, compared with it, and let go.
+    """
     if withdraw:
         found = await _steer(session, WITHDRAW, dry_run=dry_run)
         session.printer.show(found, *_for_people(found))
@@ -105,7 +118,9 @@ async def rollback(
     if found["state"] == "ROLLED_BACK":
         again = [str(one["id"]) for one in found["brokers"] if one["mode"] == "kraft"]
         lines.append(
-            f"Brokers {', '.join(again)} ran in KRaft mode: start them in ZooKeeper mode."
+            f"Broker {', '.join(again)} ran in KRaft mode: it must run in ZooKeeper mode now."
+            if len(again) == 1
+            else f"Brokers {', '.join(again)} ran in KRaft mode: they must run in ZooKeeper mode now."
             if again
             else "No broker has to be restarted. Remove the migration's keys from their files at the next occasion."
         )
