@@ -47,6 +47,8 @@ WRITTEN: Final = ("orders", "retention.ms")
 """(topic, config) that the client sets to one value after the other."""
 _FIRST_VALUE: Final = 1_000_000
 _TIMEOUT_MS: Final = 15_000
+_COMPARED_AT_MOST: Final = 20
+_TRIED_AT_MOST: Final = 100
 _PAUSE_S: Final = 0.03
 _TRY_AGAIN: Final = frozenset({
     ErrorCode.not_controller,
@@ -121,13 +123,15 @@ class Scene:
         """Compared as `quorate migrate verify` does; again if something was written while both were read."""
         assert self.controllers is not None
         facts = Facts(cluster_id=self.controllers.files.cluster_id, brokers_registered=False)
-        for _ in range(20):
+        options = VerifyOptions(phase=Phase.DUAL_WRITE, facts=facts)
+        tries = 0
+        while True:
             before = await self.image()
-            found = compare(await self.tree(), before, VerifyOptions(phase=Phase.DUAL_WRITE, facts=facts))
-            if found.is_equal:
+            found = compare(await self.tree(), before, options)
+            tries += 1
+            if found.is_equal or tries == _COMPARED_AT_MOST:
                 return found
             await trio.sleep(0.1)
-        return found
 
     async def steer(self, step: str) -> dict[str, Any]:
         assert self.controllers is not None
@@ -315,19 +319,19 @@ async def write_once(scene: Scene) -> None:
 
 
 async def _all_done(client: ClusterClient, request: Any, items: Callable[[Any], Any]) -> None:
-    for _ in range(100):
+    tries = 0
+    while True:
         answer = await client.call_controller(request, _TIMEOUT_MS)
         wrong = [one for one in items(answer) if one.error_code is not ErrorCode.none]
         if not wrong:
             return
+        why = f"{wrong[0].error_code.name.upper()}: {wrong[0].error_message}"
         if any(one.error_code not in _TRY_AGAIN for one in wrong):
-            raise Refused(
-                "Something was refused.", why=f"{wrong[0].error_code.name.upper()}: {wrong[0].error_message}"
-            )
+            raise Refused("Something was refused.", why=why)
+        tries += 1
+        if tries == _TRIED_AT_MOST:
+            raise NoAnswer("Nobody was the controller.", why=why)
         await trio.sleep(0.1)
-    raise NoAnswer(
-        "Nobody was the controller.", why=f"{type(request).__name__} was answered {wrong[0].error_code.name}"
-    )
 
 
 def _config_request(topic: str, name: str, value: str) -> configs.IncrementalAlterConfigsRequest:

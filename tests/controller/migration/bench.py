@@ -424,6 +424,7 @@ class Migration:
                         await trio.sleep(0.05)
                 armed.append(True)
                 change()
-                await paused.wait()
+                with trio.fail_after(300):
+                    await paused.wait()
                 yield wake
                 nursery.cancel_scope.cancel()
