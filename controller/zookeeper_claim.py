@@ -148,4 +148,9 @@ def _words(holder: Znode) -> str:
         return f"{CONTROLLER} means nothing ({error}); remove it if nobody is the controller"
     if seat.kraft_epoch != NO_KRAFT_EPOCH:
         return f"controller {seat.broker_id} of a quorum holds it, in its epoch {seat.kraft_epoch}"
+    if holder.stat.ephemeral_owner == 0:
+        return (
+            f"{CONTROLLER} names broker {seat.broker_id} and belongs to no session, so it will never go: was this tree "
+            "copied? Remove that znode if no controller is at work"
+        )
     return f"broker {seat.broker_id} holds it"

@@ -6,12 +6,13 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from quorate.controller.zookeeper_claim import Taken, claim_office
 from quorate.metadata.checks import ErrorCode
 from quorate.metadata.config_keys import ResourceType
 from quorate.metadata.image.image import MetadataImage
 from quorate.metadata.records import NO_LEADER
 from quorate.metadata.wire.topics import CreatableTopic, CreateTopicsRequest
-from quorate.metadata.zookeeper.embedded import Call, Fault
+from quorate.metadata.zookeeper.embedded import Call, EmbeddedServer, Fault
 from quorate.metadata.zookeeper.kafka_znodes import paths
 from quorate.metadata.zookeeper.kafka_znodes.nodes import ControllerZnode, encode_controller
 from quorate.metadata.zookeeper.kafka_znodes.secrets import EncoderSettings, encode_secret
@@ -131,6 +132,17 @@ async def test_while_a_controller_of_a_quorum_holds_the_office_nobody_claims_it(
         await client.delete(paths.CONTROLLER)
         assert (await w.leader()).id == 1
         assert w.data(paths.CONTROLLER_EPOCH) == b"2"
+
+
+async def test_a_seat_that_belongs_to_no_session_is_told_and_not_taken(autojump_clock: MockClock) -> None:
+    """A tree that was loaded from a dump has one; so might one whose controller is at work elsewhere."""
+    server = EmbeddedServer()
+    client = server.connect()
+    await client.create(paths.CONTROLLER, encode_controller(ControllerZnode(broker_id=1, timestamp_ms=0)))
+    taken = await claim_office(server.connect(), 2, 0, lambda _: None)
+
+    assert isinstance(taken, Taken)
+    assert "belongs to no session" in taken.why
 
 
 # ---- what is written --------------------------------------------------------------------------------------

@@ -61,6 +61,23 @@ async def test_a_paused_controller_that_wakes_up_changes_nothing(tmp_path: pathl
 
 
 @pytest.mark.skipif(not full(), reason="in the full matrix")
+async def test_a_zookeeper_that_was_down_costs_time_and_nothing_else(tmp_path: pathlib.Path) -> None:
+    async with zookeeper_cluster(tmp_path) as cluster:
+        await create_topics(cluster.brokers.files)
+        async with Writer.writing(cluster.brokers.files) as writer:
+            writer.go()
+            for _ in range(2):
+                await progress(writer)
+                cluster.server.kill()
+                await cluster.server.wait()
+                await cluster.server.start()
+                await cluster.server.listening()
+                await progress(writer)
+            await writer.stop()
+        await _nothing_is_lost(cluster, writer)
+
+
+@pytest.mark.skipif(not full(), reason="in the full matrix")
 @pytest.mark.parametrize("client", ["confluent", "aio"])
 async def test_other_clients_find_nothing_odd(tmp_path: pathlib.Path, client: str) -> None:
     async with zookeeper_cluster(tmp_path) as cluster:
