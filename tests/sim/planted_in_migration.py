@@ -30,6 +30,7 @@ from tests.controller.migration.bench import SECRETS, Crashes, Migration, real_t
 from tests.sim.planted_bugs import planted
 
 _TREE = real_tree("small.jsonl")
+_WRITTEN = "orders"
 _FAULTS = (None, *Fault)
 
 
@@ -59,7 +60,7 @@ async def _migrate(rng: random.Random) -> str | None:
                 world.replace_driver()
             await world.level()
         if rng.random() < 0.6:
-            await _wakes_up_late(world, created)
+            await _wakes_up_late(world)
         if goes_back:
             world.quorum.order(MigrationOrder.ROLL_BACK)
             await world.until(DriverState.ROLLED_BACK)
@@ -73,16 +74,16 @@ async def _migrate(rng: random.Random) -> str | None:
     return _wrong(made, created, end)
 
 
-async def _wakes_up_late(world: Migration, created: list[str]) -> None:
+async def _wakes_up_late(world: Migration) -> None:
     """A leader stands still just before it writes; another one leads by then, and has written something else."""
 
     def change() -> object:
-        return world.quorum.ask(set_config(created[-1], "retention.ms", "33"))
+        return world.quorum.ask(set_config(_WRITTEN, "retention.ms", "33"))
 
     async with world.paused_while_writing(change) as wake:
         world.quorum.fail_over()
         newer = world.another_driver()
-        world.quorum.ask(set_config(created[-1], "retention.ms", "77"))
+        world.quorum.ask(set_config(_WRITTEN, "retention.ms", "77"))
         await world.until(DriverState.DUAL_WRITE, driver=newer)
         await wake()
     world.driver = newer
