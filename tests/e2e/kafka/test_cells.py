@@ -55,11 +55,11 @@ CELLS: Final[tuple[tuple[Cell, tuple[Scene, ...]], ...]] = (
 )
 
 
-@pytest.mark.parametrize(("cell", "played"), CELLS, ids=[str(cell) for cell, _ in CELLS])
-async def test_a_day_in_the_life(tmp_path: pathlib.Path, cell: Cell, played: tuple[Scene, ...]) -> None:
+@pytest.mark.parametrize(("setting", "played"), CELLS, ids=[str(cell) for cell, _ in CELLS])
+async def test_a_day_in_the_life(tmp_path: pathlib.Path, setting: Cell, played: tuple[Scene, ...]) -> None:
     needs("java")
     needs("mvn")
-    async with kafka_cluster(tmp_path, cell) as cluster:
+    async with kafka_cluster(tmp_path, setting) as cluster:
         for scene in played:
             await scene(cluster)
         cluster.check_unharmed()
@@ -68,12 +68,12 @@ async def test_a_day_in_the_life(tmp_path: pathlib.Path, cell: Cell, played: tup
 if full():  # it takes minutes
 
     @pytest.mark.parametrize(
-        "cell",
+        "setting",
         [Cell(version=NEWEST, level=30), Cell(version=OLDEST, level=21, static_voters=True)],
         ids=str,
     )
     async def test_nothing_that_befalls_the_controllers_reaches_the_messages(
-        tmp_path: pathlib.Path, cell: Cell
+        tmp_path: pathlib.Path, setting: Cell
     ) -> None:
         needs("java")
         needs("mvn")
@@ -82,7 +82,7 @@ if full():  # it takes minutes
             scenes.controllers_restart_in_turn,
             functools.partial(scenes.all_controllers_are_down, for_s=60),
         )
-        async with kafka_cluster(tmp_path, cell) as cluster:
+        async with kafka_cluster(tmp_path, setting) as cluster:
             for scene in long:
                 await scene(cluster)
             cluster.check_unharmed()
