@@ -1,5 +1,5 @@
-"""`quorate migrate status|run|finalize|rollback|rehearse`: on a real controller beside a real tree of Kafka 3.9, both in
-this process; texts, documents and exit codes."""
+"""`quorate migrate status|run|finalize|rollback|rehearse`: on a real controller beside a real tree of Kafka 3.9, both
+in this process; texts, documents and exit codes."""
 
 import contextlib
 import json
@@ -63,7 +63,9 @@ class Place:
                 broker_id=broker_id,
                 cluster_id=_cluster_id(),
                 incarnation_id=uuid.uuid4(),
-                features=(Feature(name="metadata.version", min_supported_version=1, max_supported_version=30),),
+                features=(
+                    Feature(name="metadata.version", min_supported_version=1, max_supported_version=30),
+                ),
                 log_dirs=(uuid.uuid4(),),
                 is_migrating_zk_broker=migrating,
             )
@@ -222,7 +224,10 @@ def test_the_status_as_json_is_as_documented(quorate, place):
 def _fixed(found):
     """Categories and types of records come with what there is; an error and a verdict may be null."""
     free = (".progress.", ".copied.by_type.", ".last_error.", ".verified.", ".blockers[].")
-    return {one for one in found if not any(part in f"{one}." for part in free)} | {".last_error", ".verified"}
+    return {one for one in found if not any(part in f"{one}." for part in free)} | {
+        ".last_error",
+        ".verified",
+    }
 
 
 # --- there
@@ -266,7 +271,10 @@ def test_what_cannot_be_copied_ends_run_with_1_and_once_it_is_mended_run_goes_on
     assert ran.code == 1
     assert "BLOCKED BY" in ran.out
     assert _until(quorate, "WAIT_FOR_ORDER")["copied"] is None
-    _check("run-blocked", attrs.evolve(quorate("status"), err=ran.err[ran.err.index("Nothing was copied.") :].rstrip()))
+    _check(
+        "run-blocked",
+        attrs.evolve(quorate("status"), err=ran.err[ran.err.index("Nothing was copied.") :].rstrip()),
+    )
     place.write("/config/users/dave", None)
     assert quorate("run").code == 0
 

@@ -76,7 +76,9 @@ def test_rates_and_what_is_left() -> None:
 def test_the_lag_counts_from_the_first_record_that_zookeeper_lacks() -> None:
     image = _at(50)
     board = Board(written_offset=40)
-    assert board.document(image, 9_000, (1,))["zookeeper"]["lag_records"] == 0, "nothing is known to be lacking"
+    assert board.document(image, 9_000, (1,))["zookeeper"]["lag_records"] == 0, (
+        "nothing is known to be lacking"
+    )
 
     board.behind_since_wall_ms = 8_500
     told = board.document(image, 9_000, (1,))["zookeeper"]
