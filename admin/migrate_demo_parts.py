@@ -121,13 +121,14 @@ class Scene:
         """Compared as `quorate migrate verify` does; again if something was written while both were read."""
         assert self.controllers is not None
         facts = Facts(cluster_id=self.controllers.files.cluster_id, brokers_registered=False)
-        for _ in range(20):
+        tries = 20
+        while True:
             before = await self.image()
             found = compare(await self.tree(), before, VerifyOptions(phase=Phase.DUAL_WRITE, facts=facts))
-            if found.is_equal:
+            tries -= 1
+            if found.is_equal or not tries:
                 return found
             await trio.sleep(0.1)
-        return found
 
     async def steer(self, step: str) -> dict[str, Any]:
         assert self.controllers is not None
@@ -315,6 +316,7 @@ async def write_once(scene: Scene) -> None:
 
 
 async def _all_done(client: ClusterClient, request: Any, items: Callable[[Any], Any]) -> None:
+    wrong: list[Any] = []
     for _ in range(100):
         answer = await client.call_controller(request, _TIMEOUT_MS)
         wrong = [one for one in items(answer) if one.error_code is not ErrorCode.none]

@@ -84,7 +84,8 @@ async def _on_a_real_zookeeper(directory: pathlib.Path) -> AsyncIterator[Scene]:
         files = ClusterFiles(directory=directory, cluster_id="", controllers=(), brokers=nodes)
         server = parts.ServerProcess(parts.node_files(directory, "zookeeper", NodeId(0), port))
         scene = Scene(directory, ports, server, Cluster(files, NodeProcess))
-        async with connected(ConnectSettings(hosts=f"127.0.0.1:{port}")) as session:
+        settings = ConnectSettings(hosts=f"127.0.0.1:{port}", session_timeout_ms=parts.SESSION_MS)
+        async with connected(settings) as session:
             await session.create(parts.CHROOT)
         for node in nodes:
             parts.write_settings(node.config, parts.zookeeper_mode(scene, node, controllers=None))
