@@ -47,6 +47,8 @@ WRITTEN: Final = ("orders", "retention.ms")
 """(topic, config) that the client sets to one value after the other."""
 _FIRST_VALUE: Final = 1_000_000
 _TIMEOUT_MS: Final = 15_000
+_COMPARED_AT_MOST: Final = 20
+_TRIED_AT_MOST: Final = 100
 _PAUSE_S: Final = 0.03
 _TRY_AGAIN: Final = frozenset({
     ErrorCode.not_controller,
@@ -121,12 +123,13 @@ class Scene:
         """Compared as `quorate migrate verify` does; again if something was written while both were read."""
         assert self.controllers is not None
         facts = Facts(cluster_id=self.controllers.files.cluster_id, brokers_registered=False)
-        tries = 20
+        options = VerifyOptions(phase=Phase.DUAL_WRITE, facts=facts)
+        tries = 0
         while True:
             before = await self.image()
-            found = compare(await self.tree(), before, VerifyOptions(phase=Phase.DUAL_WRITE, facts=facts))
-            tries -= 1
-            if found.is_equal or not tries:
+            found = compare(await self.tree(), before, options)
+            tries += 1
+            if found.is_equal or tries == _COMPARED_AT_MOST:
                 return found
             await trio.sleep(0.1)
 
@@ -160,12 +163,12 @@ class Scene:
 async def staged(directory: pathlib.Path, ports: HeldPorts) -> AsyncIterator[Scene]:
     """A ZooKeeper server and three brokers in ZooKeeper mode, started and ready; at the end everything is stopped."""
     rng = random.SystemRandom()
-    server = ServerProcess(node_files(directory, "zookeeper", NodeId(0), ports.claim(rng)))
-    nodes = tuple(node_files(directory, f"broker-{one}", NodeId(one), ports.claim(rng)) for one in BROKERS)
+    server = ServerProcess(_files(directory, "zookeeper", NodeId(0), ports.claim(rng)))
+    nodes = tuple(_files(directory, f"broker-{one}", NodeId(one), ports.claim(rng)) for one in BROKERS)
     files = ClusterFiles(directory=directory, cluster_id="", controllers=(), brokers=nodes)
     scene = Scene(directory, ports, server, Cluster(files, NodeProcess))
     for node in nodes:
-        write_settings(node.config, zookeeper_mode(scene, node, controllers=None))
+        _write(node.config, zookeeper_mode(scene, node, controllers=None))
     try:
         await server.start()
         await _listening(server)
@@ -193,7 +196,7 @@ async def _listening(server: ServerProcess) -> None:
     raise NoAnswer("The ZooKeeper server does not listen.", why=server.last_words())
 
 
-def node_files(directory: pathlib.Path, name: str, node_id: NodeId, port: int) -> NodeFiles:
+def _files(directory: pathlib.Path, name: str, node_id: NodeId, port: int) -> NodeFiles:
     return NodeFiles(
         role="broker",
         id=node_id,
@@ -241,12 +244,12 @@ def kraft_mode(node: NodeFiles, controllers: str) -> dict[str, str]:
 async def restart(scene: Scene, node: NodeProcess, values: Mapping[str, str]) -> None:
     """In order, with another file."""
     await node.stop()
-    write_settings(node.files.config, values)
+    _write(node.files.config, values)
     await node.start()
     await scene.brokers.ready(within_s=30.0)
 
 
-def write_settings(path: pathlib.Path, values: Mapping[str, str]) -> None:
+def _write(path: pathlib.Path, values: Mapping[str, str]) -> None:
     path.write_text("".join(f"{json.dumps(key)} = {json.dumps(value)}\n" for key, value in values.items()))
 
 
@@ -316,20 +319,19 @@ async def write_once(scene: Scene) -> None:
 
 
 async def _all_done(client: ClusterClient, request: Any, items: Callable[[Any], Any]) -> None:
-    wrong: list[Any] = []
-    for _ in range(100):
+    tries = 0
+    while True:
         answer = await client.call_controller(request, _TIMEOUT_MS)
         wrong = [one for one in items(answer) if one.error_code is not ErrorCode.none]
         if not wrong:
             return
+        why = f"{wrong[0].error_code.name.upper()}: {wrong[0].error_message}"
         if any(one.error_code not in _TRY_AGAIN for one in wrong):
-            raise Refused(
-                "Something was refused.", why=f"{wrong[0].error_code.name.upper()}: {wrong[0].error_message}"
-            )
+            raise Refused("Something was refused.", why=why)
+        tries += 1
+        if tries == _TRIED_AT_MOST:
+            raise NoAnswer("Nobody was the controller.", why=why)
         await trio.sleep(0.1)
-    raise NoAnswer(
-        "Nobody was the controller.", why=f"{type(request).__name__} was answered {wrong[0].error_code.name}"
-    )
 
 
 def _config_request(topic: str, name: str, value: str) -> configs.IncrementalAlterConfigsRequest:
