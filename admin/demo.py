@@ -87,12 +87,12 @@ async def _with_signals(files: ClusterFiles) -> None:
         raise Interrupted("Stopped; nothing is left behind.")
 
 
-def unexpected(failure: Exception) -> CommandError:
+def unexpected(failure: Exception, at_most_s: float = _AT_MOST_S) -> CommandError:
     """Whatever it is, the demo has failed: exit code 1."""
     if isinstance(failure, trio.TooSlowError):
         return Refused(
             "The demo did not come to its end.",
-            why=f"it took more than {_AT_MOST_S:g} s; is this machine very busy?",
+            why=f"it took more than {at_most_s:g} s; is this machine very busy?",
             remedy="run it again",
         )
     told = translate(failure)

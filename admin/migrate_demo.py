@@ -71,7 +71,7 @@ async def _with_signals(path: pathlib.Path) -> None:
             interrupted = telling.cancelled_caught
             nursery.cancel_scope.cancel()
     if failure is not None:
-        raise unexpected(failure) from failure
+        raise unexpected(failure, _AT_MOST_S) from failure
     if interrupted:
         raise Interrupted("Stopped; nothing is left behind.")
 

@@ -163,12 +163,12 @@ class Scene:
 async def staged(directory: pathlib.Path, ports: HeldPorts) -> AsyncIterator[Scene]:
     """A ZooKeeper server and three brokers in ZooKeeper mode, started and ready; at the end everything is stopped."""
     rng = random.SystemRandom()
-    server = ServerProcess(_files(directory, "zookeeper", NodeId(0), ports.claim(rng)))
-    nodes = tuple(_files(directory, f"broker-{one}", NodeId(one), ports.claim(rng)) for one in BROKERS)
+    server = ServerProcess(node_files(directory, "zookeeper", NodeId(0), ports.claim(rng)))
+    nodes = tuple(node_files(directory, f"broker-{one}", NodeId(one), ports.claim(rng)) for one in BROKERS)
     files = ClusterFiles(directory=directory, cluster_id="", controllers=(), brokers=nodes)
     scene = Scene(directory, ports, server, Cluster(files, NodeProcess))
     for node in nodes:
-        _write(node.config, zookeeper_mode(scene, node, controllers=None))
+        write_settings(node.config, zookeeper_mode(scene, node, controllers=None))
     try:
         await server.start()
         await _listening(server)
@@ -196,7 +196,7 @@ async def _listening(server: ServerProcess) -> None:
     raise NoAnswer("The ZooKeeper server does not listen.", why=server.last_words())
 
 
-def _files(directory: pathlib.Path, name: str, node_id: NodeId, port: int) -> NodeFiles:
+def node_files(directory: pathlib.Path, name: str, node_id: NodeId, port: int) -> NodeFiles:
     return NodeFiles(
         role="broker",
         id=node_id,
@@ -244,12 +244,12 @@ def kraft_mode(node: NodeFiles, controllers: str) -> dict[str, str]:
 async def restart(scene: Scene, node: NodeProcess, values: Mapping[str, str]) -> None:
     """In order, with another file."""
     await node.stop()
-    _write(node.files.config, values)
+    write_settings(node.files.config, values)
     await node.start()
     await scene.brokers.ready(within_s=30.0)
 
 
-def _write(path: pathlib.Path, values: Mapping[str, str]) -> None:
+def write_settings(path: pathlib.Path, values: Mapping[str, str]) -> None:
     path.write_text("".join(f"{json.dumps(key)} = {json.dumps(value)}\n" for key, value in values.items()))
 
 

@@ -192,6 +192,7 @@ def _check(name, ran):
         (r"in \d+ ms", "in N ms"),
         (r"since \d+ ms", "since N ms"),
         (r"offset \d+", "offset N"),
+        (r"127.0.0.1:\d+", "HOST:PORT"),
         (r"[0-9]+\.[0-9]+( s\))", r"N\1"),
         (r"(?m)^(copy|both sides|give back|compare)( +)[0-9]\.[0-9]+ +", r"\1\2N  "),
     ):
