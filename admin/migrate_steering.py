@@ -173,15 +173,11 @@ def _left_to_do(moved: list[str]) -> list[str]:
             "No broker has to be restarted. Remove the migration's keys from their files at the next occasion."
         ]
     one = len(moved) == 1
+    named = f"{'Broker' if one else 'Brokers'} {', '.join(moved)}"
+    whose = "its" if one else "their"
     return [
-        (
-            f"{'Broker' if one else 'Brokers'} {', '.join(moved)} ran in KRaft mode: {'it' if one else 'they'} must run in "
-            "ZooKeeper mode now."
-        ),
-        (
-            f"Before another attempt {'its' if one else 'their'} metadata.log.dir must be emptied: the log there is this "
-            "quorum's."
-        ),
+        f"{named} ran in KRaft mode: {'it' if one else 'they'} must run in ZooKeeper mode now.",
+        f"Before another attempt {whose} metadata.log.dir must be emptied: the log there is this quorum's.",
     ]
 
 
