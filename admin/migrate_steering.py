@@ -116,14 +116,7 @@ async def rollback(
         found = await _follow(session, found, lambda now: now["state"] == "ROLLED_BACK")
     lines = _for_people(found)
     if found["state"] == "ROLLED_BACK":
-        again = [str(one["id"]) for one in found["brokers"] if one["mode"] == "kraft"]
-        lines.append(
-            f"Broker {', '.join(again)} ran in KRaft mode: it must run in ZooKeeper mode now."
-            if len(again) == 1
-            else f"Brokers {', '.join(again)} ran in KRaft mode: they must run in ZooKeeper mode now."
-            if again
-            else "No broker has to be restarted. Remove the migration's keys from their files at the next occasion."
-        )
+        lines += _left_to_do([str(one["id"]) for one in found["brokers"] if one["mode"] == "kraft"])
     session.printer.show(found, *lines)
 
 
@@ -171,6 +164,21 @@ def _is_blocked(found: Status) -> bool:
 
 
 # --- telling
+
+
+def _left_to_do(moved: list[str]) -> list[str]:
+    """After a rollback; `moved`: the brokers that ran in KRaft mode last, as far as the quorum knows."""
+    if not moved:
+        return [
+            "No broker has to be restarted. Remove the migration's keys from their files at the next occasion."
+        ]
+    one = len(moved) == 1
+    named = f"{'Broker' if one else 'Brokers'} {', '.join(moved)}"
+    whose = "its" if one else "their"
+    return [
+        f"{named} ran in KRaft mode: {'it' if one else 'they'} must run in ZooKeeper mode now.",
+        f"Before another attempt {whose} metadata.log.dir must be emptied: the log there is this quorum's.",
+    ]
 
 
 def _headline(found: Status) -> str:
