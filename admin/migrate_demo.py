@@ -34,7 +34,7 @@ from quorate.metadata.zookeeper.kafka_znodes.reader import read
 from quorate.metadata.zookeeper.kafka_znodes.reading import ReadOptions
 from quorate.metadata.zookeeper.znodes import Tree
 
-_AT_MOST_S: Final = 150.0
+_AT_MOST_S: Final = 300.0
 _PAGE: Final = pathlib.Path("quorate-migrate-demo.html")
 
 PageOption = Annotated[

@@ -182,23 +182,7 @@ class _ZooKeeperBroker:
         self._finder = ControllerFinder(
             zookeeper, config.inter_broker_listener, self._controller_changed, quorum=self._quorum
         )
-        self._registration = Registration(
-            zookeeper,
-            config.node_id,
-            listeners=tuple(
-                BrokerListener(
-                    name=one.name,
-                    host=one.advertised.host,
-                    port=one.advertised.port,
-                    security_protocol=config.security_protocols[one.name].name,
-                )
-                for one in bound
-            ),
-            rack=config.rack,
-            features={LIGHTWEIGHT: (1, 1)},
-            wall_ms=wall_ms,
-            patience_s=config.zookeeper.session_timeout_ms / 1000 * _SESSION_GRACE,
-        )
+        self._registration = _registration(config, zookeeper, bound)
         server = ZooKeeperBrokerServer(config=config, relay=self._relay, office=self._office)
         room = room_for_clients(config)
         self._users = UserFollower(zookeeper) if needs_users(config) else None
@@ -254,3 +238,26 @@ class _ZooKeeperBroker:
     def _controller_changed(self, leader: LeaderAndEpoch) -> None:
         _log.info("controller", node=leader.leader_id, at=str(leader.endpoint))
         self._relay.leader_changed(leader)
+
+
+def _registration(
+    config: ZooKeeperBrokerConfig, zookeeper: ZooKeeper, bound: list[BoundListener]
+) -> Registration:
+    """The broker's znode."""
+    return Registration(
+        zookeeper,
+        config.node_id,
+        listeners=tuple(
+            BrokerListener(
+                name=one.name,
+                host=one.advertised.host,
+                port=one.advertised.port,
+                security_protocol=config.security_protocols[one.name].name,
+            )
+            for one in bound
+        ),
+        rack=config.rack,
+        features={LIGHTWEIGHT: (1, 1)},
+        wall_ms=wall_ms,
+        patience_s=config.zookeeper.session_timeout_ms / 1000 * _SESSION_GRACE,
+    )

@@ -3,13 +3,15 @@
 Sessions, periodic tasks, defaults of new topics, quotas on changes, delegation tokens; limits of our own.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import attrs
 
 from quorate.metadata.config_keys import ConfigType
 from quorate.metadata.node_config import NodeConfig
 from quorate.metadata.settings import Reader, at_least, own_setting, plugin_setting, seconds_as_ms, setting
+from quorate.metadata.zookeeper.connect_settings import KEYS, SECRET, connect_settings
+from quorate.metadata.zookeeper.interface import ConnectSettings
 
 MAX_RECORDS_PER_BATCH = 10_000
 
@@ -105,6 +107,24 @@ class ControllerConfig(NodeConfig):
         "How many requests may wait for their turn. Beyond it the controller answers that it is busy.",
         allowed=at_least(1),
     )
+
+    zookeeper: ConnectSettings = attrs.field(factory=lambda: ConnectSettings(hosts=""), repr=False)
+    """How that ZooKeeper is spoken to: timeouts, TLS, logins."""
+
+    @classmethod
+    def check_security(cls, reader: Reader) -> dict[str, Any]:
+        ways = super().check_security(reader)
+        texts = {key: text.value.strip() for key, text in reader.raw.texts.items()}
+        ways["zookeeper"] = connect_settings(
+            reader.values.get("zookeeper.connect") or "",
+            texts,
+            lambda key, why: reader.problem(key, f"{why}.", hide=key in SECRET),
+        )
+        return ways
+
+    @classmethod
+    def used_keys(cls) -> frozenset[str]:
+        return super().used_keys() | KEYS
 
     @classmethod
     def check(cls, reader: Reader) -> None:

@@ -49,7 +49,6 @@ from quorate.metadata.node import now_ms, wall_ms
 from quorate.metadata.slow_reads import SlowReads
 from quorate.metadata.wire import brokers
 from quorate.metadata.zookeeper.client import connected
-from quorate.metadata.zookeeper.interface import ConnectSettings
 
 _DRAIN_MS: Final = 1_000
 """How long clients may still be answered after leadership was handed over."""
@@ -88,7 +87,7 @@ async def run_controller(
         StorageFailed, InvariantViolated: the process must end: its disk or its state can no longer be trusted.
     """
     policies = load_policies(config)
-    connect = zookeeper or partial(connected, zookeeper_of(config))
+    connect = zookeeper or partial(connected, config.zookeeper)
     await through_recoveries(config, partial(_live, config, policies, connect, stop), task_status)
     _log.info("stopped", node=config.node_id)
 
@@ -150,12 +149,7 @@ async def _run(
         cluster_id=parts.cluster_id,
         steering=steering,
     )
-    room = room_for_clients(config)
-    known = known_users(config, lambda: machine.image)
-    listeners = [
-        Listener(one.name, server, security=listener_security(config, one.name, known), room=room)
-        for one in bound
-    ]
+    listeners = _listeners(config, machine, server, bound)
     running = Running(
         cluster_id=parts.cluster_id,
         endpoints={one.name: one.advertised for one in bound},
@@ -181,6 +175,17 @@ async def _run(
         nursery.cancel_scope.cancel()
 
 
+def _listeners(
+    config: ControllerConfig, machine: ControllerMachine, server: ControllerServer, bound: list[BoundListener]
+) -> list[Listener]:
+    room = room_for_clients(config)
+    known = known_users(config, lambda: machine.image)
+    return [
+        Listener(one.name, server, security=listener_security(config, one.name, known), room=room)
+        for one in bound
+    ]
+
+
 def _steering(
     config: ControllerConfig,
     connect: ConnectZooKeeper,
@@ -200,13 +205,6 @@ def _steering(
     )
     driver = MigrationDriver(office, connect, settings, now_ms=now_ms, wall_ms=wall_ms)
     return Steering(driver, office, partial(random_uuid, rng))
-
-
-def zookeeper_of(config: ControllerConfig) -> ConnectSettings:
-    """How the ZooKeeper of the configuration is spoken to."""
-    return ConnectSettings(
-        hosts=config.zookeeper_connect, session_timeout_ms=config.zookeeper_session_timeout_ms
-    )
 
 
 async def _serve_metrics(

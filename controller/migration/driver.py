@@ -35,6 +35,7 @@ from quorate.controller.migration.claim import (
     migration_znode,
     seat,
 )
+from quorate.controller.migration.mode import FLAG_WITHOUT_EFFECT
 from quorate.controller.migration.office import Office, wait_for_news
 from quorate.controller.migration.operations import order_of
 from quorate.controller.migration.states import DriverState
@@ -151,9 +152,11 @@ class MigrationDriver:
             await self._office.changed()
         if self._office.image.migration not in (MigrationState.PRE_MIGRATION, MigrationState.MIGRATION):
             finished = self._office.image.migration is MigrationState.POST_MIGRATION
+            if not finished:
+                _log.warning(FLAG_WITHOUT_EFFECT)
             self._move(
                 _S.FINISHED if finished else _S.INACTIVE,
-                "the migration is over" if finished else "this cluster was never in ZooKeeper",
+                "the migration is over" if finished else FLAG_WITHOUT_EFFECT,
             )
             await trio.sleep_forever()
         while True:

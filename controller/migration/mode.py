@@ -8,7 +8,6 @@ Kafka's words for it are NOT_CONTROLLER: the cluster's controller is a broker in
 
 from typing import Final
 
-from quorate.controller.config import ControllerConfig
 from quorate.metadata.image.image import MetadataImage
 from quorate.metadata.records import MigrationOrder, MigrationState
 from quorate.metadata.wire.brokers import (
@@ -51,16 +50,9 @@ def why_closed(image: MetadataImage, request: object) -> str | None:
     return None
 
 
-def flag_without_effect(config: ControllerConfig, image: MetadataImage) -> str | None:
-    """What is wrong with the migration flag on a log that no migration can fill, in words; None if nothing."""
-    if (
-        not config.migration_enabled
-        or image.migration is not MigrationState.NONE
-        or not image.features.levels
-    ):
-        return None
-    return (
-        "zookeeper.metadata.migration.enable is set, and this cluster's log was begun without it: it has metadata of "
-        "its own, into which nothing can be copied from ZooKeeper. The flag has no effect. If a migration was meant, "
-        "stop the controllers, format new directories for all of them and start them with the flag."
-    )
+FLAG_WITHOUT_EFFECT: Final = (
+    "zookeeper.metadata.migration.enable is set, and this cluster's log was begun without it: it has metadata of its "
+    "own, "
+    "into which nothing can be copied from ZooKeeper. The flag has no effect. If a migration was meant, stop the "
+    "controllers, format new directories for all of them and start them with the flag."
+)

@@ -40,6 +40,7 @@ from tests.controller.world import CLUSTER_ID, config, directory, incarnation
 
 ARTEFACTS = pathlib.Path(__file__).parents[2] / "artefacts" / "zookeeper"
 SECRETS = (json.loads((ARTEFACTS / "truth-secrets.json").read_text())["password_encoder_secret"],)
+_RESIGNATIONS = 10
 ATTEMPT = uuid.UUID(int=0xA77E << 64)
 
 
@@ -122,6 +123,8 @@ class Quorum:
     def resign(self, epoch: Epoch, why: str) -> None:
         if epoch == self.epoch:
             self.resigned.append(why)
+            if len(self.resigned) > _RESIGNATIONS:
+                raise RuntimeError(f"one leader resigns after the other: {why}")
             self.fail_over()
 
     # --- what others do
