@@ -150,11 +150,7 @@ async def _run(
         steering=steering,
     )
     listeners = _listeners(config, machine, server, bound)
-    running = Running(
-        cluster_id=parts.cluster_id,
-        endpoints={one.name: one.advertised for one in bound},
-        metrics=None if metrics is None else metrics.address,
-    )
+    running = _told(parts, bound, metrics)
     async with trio.open_nursery() as nursery:
         await nursery.start(parts.links.run, parts.node.submit)
         await nursery.start(parts.node.run)
@@ -173,6 +169,14 @@ async def _run(
         await stop.wait()
         await _take_down(config, parts, listeners)
         nursery.cancel_scope.cancel()
+
+
+def _told(parts: Assembled, bound: list[BoundListener], metrics: BoundMetrics | None) -> Running:
+    return Running(
+        cluster_id=parts.cluster_id,
+        endpoints={one.name: one.advertised for one in bound},
+        metrics=None if metrics is None else metrics.address,
+    )
 
 
 def _listeners(

@@ -207,7 +207,8 @@ def test_roles_of_a_file(text: str, roles: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["max.connections", "zookeeper.session.timeout.ms", "listener.name.absent.queued.max.requests"]
+    "name",
+    ["max.connections", "zookeeper.max.in.flight.requests", "listener.name.absent.queued.max.requests"],
 )
 def test_a_key_without_effect_is_ignored_and_warned_of(name: str) -> None:
     config, warnings = ControllerConfig.from_raw(RawSettings.of(CONTROLLER | {name: "anything"}))

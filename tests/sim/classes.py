@@ -36,8 +36,6 @@ class BugClass:
     """Planted bugs of this class; the scenario is the worlds, or the story, in which each is looked for."""
     transcripts: tuple[str, ...] = ()
     """Stories under `tests/scenarios` that show the same step by step."""
-    missing: str = ""
-    """Why there is no bug of it yet."""
 
 
 CLASSES: Final = (
@@ -256,11 +254,10 @@ def measured(bugs: tuple[PlantedBug, ...] = BUGS) -> Iterator[tuple[PlantedBug, 
 
 def page(seeds: Mapping[str, int]) -> str:
     """The whole page; `seeds`: by the name of a bug."""
-    counted = sum(not one.missing for one in CLASSES)
     needed = [(law(bug.only), bug) for bug in BUGS if bug.only is not None]
     lines = [
         _HEAD,
-        f"{counted} of {len(CLASSES)} classes, {len(BUGS)} planted bugs, {len(needed)} of them for one law each.",
+        f"{len(CLASSES)} classes, {len(BUGS)} planted bugs, {len(needed)} of them for one law each.",
         "",
         "| # | class | seen in | scenario | planted bug | caught at seed | within |",
         "|---|---|---|---|---|---|---|",
@@ -283,8 +280,6 @@ _LAWS: Final = """For each of these laws a bug that is found with it and, in the
 
 
 def _rows(one: BugClass, seeds: Mapping[str, int]) -> Iterator[str]:
-    if one.missing:
-        yield f"| {one.number} | {one.name} | {one.seen_in} | {one.missing} | | | |"
     told = "".join(f", [{name}](../tests/scenarios/{name}.txt)" for name in one.transcripts)
     for index, name in enumerate(one.bugs):
         bug = BY_NAME[name]

@@ -81,6 +81,7 @@ def test_what_brokers_forward() -> None:
         "ExpireDelegationToken",
         "CreateAcls",
         "DeleteAcls",
+        "SteerMigration",
     }
 
 
