@@ -174,10 +174,9 @@ def _left_to_do(moved: list[str]) -> list[str]:
         ]
     one = len(moved) == 1
     named = f"{'Broker' if one else 'Brokers'} {', '.join(moved)}"
-    whose = "its" if one else "their"
     return [
         f"{named} ran in KRaft mode: {'it' if one else 'they'} must run in ZooKeeper mode now.",
-        f"Before another attempt {whose} metadata.log.dir must be emptied: the log there is this quorum's.",
+        "In ZooKeeper mode a broker forgets this quorum's log when it starts.",
     ]
 
 

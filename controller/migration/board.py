@@ -20,7 +20,7 @@ WHAT_TO_DO: Final[Mapping[DriverState, str]] = {
     _S.INACTIVE: "Ask the active controller.",
     _S.WAIT_FOR_CONTROLLER_QUORUM: "Start every controller with zookeeper.metadata.migration.enable.",
     _S.WAIT_FOR_BROKERS: "Restart the brokers named here with zookeeper.metadata.migration.enable and the controllers' "
-    "addresses; or give `quorate migrate run --force` if they are gone for good.",
+    "addresses; or give `quorate migrate run --force` if they will not register.",
     _S.WAIT_FOR_ORDER: "Look at `quorate migrate plan`, then give `quorate migrate run`.",
     _S.CHECK_TREE: "Nothing: everything in ZooKeeper is being read.",
     _S.BECOME_CONTROLLER: "Nothing, unless it lasts: then another controller, or another quorum, holds /controller.",

@@ -268,6 +268,8 @@ class MigrationDriver:
         if not found:
             return False
         _log.error("the migration is blocked", blockers=len(found), first=found[0])
+        if self.board.state is _S.CHECK_TREE:
+            self._move(_S.WAIT_FOR_CONTROLLER_QUORUM, "what is in ZooKeeper cannot be copied")
         await self._withdraw(epoch)
         return True
 

@@ -330,8 +330,9 @@ def open_directory(
     )
 
 
-def discard_copy(directory: Path, recovery_id: uuid.UUID, files: Files | None = None) -> None:
-    """Throws an observer's log and snapshots away, and notes for which recovery of the quorum.
+def discard_copy(directory: Path, recovery_id: uuid.UUID | None, files: Files | None = None) -> None:
+    """Throws an observer's log and snapshots away, and notes for which recovery of the quorum; None: for a quorum
+    that was never recovered.
 
     The identity is written last: after a crash in between the node is told once more that its log was given up. The
     snapshot 0-0 goes too: its voters are those of a quorum that is no more.
