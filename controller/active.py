@@ -505,6 +505,8 @@ class ActiveController:
                 resign=f"the cluster is at metadata.version {describe_level(level)}, this node can write at "
                 f"{supported.lowest} to {supported.highest}: upgrade it, or let another controller lead"
             )
+        if mode.is_migrating(image) and not self._config.migration_enabled:
+            return ControllerEffects(resign=mode.FLAG_IS_MISSING)
         sessions = BrokerSessions(self._config.broker_session_timeout_ms)
         sessions.restart(image.cluster.brokers.values(), now_ms)
         tasks = Tasks(self._config, sessions, now_ms)

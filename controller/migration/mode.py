@@ -56,3 +56,11 @@ FLAG_WITHOUT_EFFECT: Final = (
     "into which nothing can be copied from ZooKeeper. The flag has no effect. If a migration was meant, stop the "
     "controllers, format new directories for all of them and start them with the flag."
 )
+
+FLAG_IS_MISSING: Final = (
+    "the cluster is being moved from ZooKeeper, and this controller was started without "
+    "zookeeper.metadata.migration.enable: "
+    "what it decides would not reach ZooKeeper, and a way back would lose it. Start it with the flag, or end the "
+    "migration "
+    "(`quorate migrate finalize` or `rollback`) while another one leads"
+)

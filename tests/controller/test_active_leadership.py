@@ -11,6 +11,7 @@ from quorate.metadata.records import (
     AbortTransactionRecord,
     BeginTransactionRecord,
     FeatureLevelRecord,
+    MigrationState,
     TopicRecord,
     ZkMigrationStateRecord,
 )
@@ -246,3 +247,21 @@ def test_a_new_leaders_records_may_come_before_the_news_of_it(desk: Desk) -> Non
     assert codes(desk.answers[waiting]) == [ErrorCode.not_controller]
     assert desk.controller.active_epoch is None
     assert desk.controller.committed_image.topics.names() == ["x"]
+
+
+@pytest.mark.parametrize("state", [MigrationState.PRE_MIGRATION, MigrationState.MIGRATION])
+def test_who_was_started_without_the_migrations_flag_does_not_lead_while_it_runs(
+    state: MigrationState,
+) -> None:
+    """It would not write to ZooKeeper, in silence; Kafka's takes that for the end of the migration."""
+    desk = Desk()
+    moving = ZkMigrationStateRecord(zk_migration_state=state.value)
+    desk.log += [data_batch(0, 1, [*format_records(), moving])]
+    desk.elect(2)
+    desk.commit()
+
+    effects = desk.claim()
+
+    assert effects.resign is not None
+    assert "zookeeper.metadata.migration.enable" in effects.resign
+    assert desk.controller.active_epoch is None
