@@ -78,6 +78,13 @@ class ControllerConfig(NodeConfig):
         "Decodes the passwords among brokers' dynamic configs in ZooKeeper: the brokers' own.",
         convert=lambda text: text or None,
     )
+    password_encoder_old_secret: str | None = plugin_setting(
+        "password.encoder.old.secret",
+        ConfigType.PASSWORD,
+        "",
+        "The secret before, while the brokers' passwords are being encoded anew.",
+        convert=lambda text: text or None,
+    )
     migration_max_deleted_percent: int = own_setting(
         "migration.max.deleted.percent",
         ConfigType.INT,

@@ -200,10 +200,10 @@ def _steering(
     """The migration driver of this node, and who may steer it."""
     office = MachineOffice(machine, config.node_id)
     machine.follow(office.moved)
-    secret = config.password_encoder_secret
+    secrets = (config.password_encoder_secret, config.password_encoder_old_secret)
     settings = DriverSettings(
         cluster_id=directory.meta.cluster_id,
-        secrets=() if secret is None else (secret,),
+        secrets=tuple(secret for secret in secrets if secret is not None),
         batch_records=config.migration_min_batch_size,
         max_deleted_percent=config.migration_max_deleted_percent,
     )
