@@ -25,6 +25,7 @@ from quorate.admin.errors import Interrupted, Refused
 from quorate.admin.migrate_demo_parts import Client, Scene
 from quorate.admin.output import plural
 from quorate.admin.ports import HeldPorts
+from quorate.admin.zookeeper_cluster import SESSION_MS
 from quorate.controller.migration.plan import Plan, PlanOptions, planned
 from quorate.metadata.config_keys import ResourceType
 from quorate.metadata.wire import migration
@@ -209,7 +210,7 @@ class _Demo:
         broker = scene.brokers.node(2)
         broker.suspend()
         try:
-            await trio.sleep(parts.SESSION_MS * 1.6 / 1000)
+            await trio.sleep(SESSION_MS * 1.6 / 1000)
         finally:
             broker.resume()
         await scene.brokers.ready(within_s=30.0)

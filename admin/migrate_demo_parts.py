@@ -5,7 +5,6 @@ import contextlib
 import json
 import pathlib
 import random
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Final
@@ -14,12 +13,14 @@ import attrs
 import trio
 
 from quorate.admin.asking import Session
-from quorate.admin.cluster import STOP_AT_EOF, Cluster, NodeProcess
-from quorate.admin.cluster_files import ClusterFiles, NodeFiles, Wanted, lay_out
+from quorate.admin.cluster import Cluster, NodeProcess
+from quorate.admin.cluster_files import NodeFiles, Wanted, lay_out
 from quorate.admin.errors import NoAnswer, Refused
 from quorate.admin.log_source import ClusterSource
 from quorate.admin.output import Form, Printer
 from quorate.admin.ports import LOOPBACK, HeldPorts
+from quorate.admin.zookeeper_cluster import CHROOT, SESSION_MS, ServerProcess, running_on_zookeeper
+from quorate.admin.zookeeper_cluster import lay_out as lay_out_on_zookeeper
 from quorate.controller.migration.checks import Facts
 from quorate.controller.migration.verify import Phase, Verification, VerifyOptions
 from quorate.controller.migration.verify import verify as compare
@@ -27,7 +28,6 @@ from quorate.metadata.addresses import Address
 from quorate.metadata.checks import ErrorCode
 from quorate.metadata.client import ClusterClient, open_client
 from quorate.metadata.client import NoAnswer as NobodyAnswered
-from quorate.metadata.ids import NodeId
 from quorate.metadata.image.image import MetadataImage
 from quorate.metadata.wire import acls, configs, migration, quotas, topics
 from quorate.metadata.wire.cluster import MetadataRequest
@@ -38,10 +38,8 @@ from quorate.metadata.zookeeper.kafka_znodes.nodes import decode_cluster_id, dec
 from quorate.metadata.zookeeper.live_tree import read_tree
 from quorate.metadata.zookeeper.znodes import Tree, ZooKeeperError
 
-SESSION_MS: Final = 3_000
 BROKERS: Final = (1, 2, 3)
 FIRST_CONTROLLER: Final = 3000
-CHROOT: Final = "/kafka"
 TOPICS: Final = {"orders": 6, "payments": 3, "audit": 1}
 WRITTEN: Final = ("orders", "retention.ms")
 """(topic, config) that the client sets to one value after the other."""
@@ -49,6 +47,7 @@ _FIRST_VALUE: Final = 1_000_000
 _TIMEOUT_MS: Final = 15_000
 _COMPARED_AT_MOST: Final = 20
 _TRIED_AT_MOST: Final = 100
+_READY_S: Final = 30.0
 _PAUSE_S: Final = 0.03
 _TRY_AGAIN: Final = frozenset({
     ErrorCode.not_controller,
@@ -60,16 +59,6 @@ _TRY_AGAIN: Final = frozenset({
 """A request that was answered so is sent again: nobody held the office at that moment."""
 _LOCK: Final = {"authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer"}
 _EVERYBODY: Final = {"super.users": "User:ANONYMOUS"}
-
-
-class ServerProcess(NodeProcess):
-    """The ZooKeeper server; started like a node, and not one."""
-
-    def _command(self) -> list[str]:
-        return [
-            sys.executable, "-P", "-m", "quorate.admin", "zookeeper", "start",
-            "--directory", str(self.files.data), "--listen", self.files.address, "--tick-ms", "500", STOP_AT_EOF,
-        ]  # fmt: skip
 
 
 @attrs.define
@@ -162,49 +151,20 @@ class Scene:
 @contextlib.asynccontextmanager
 async def staged(directory: pathlib.Path, ports: HeldPorts) -> AsyncIterator[Scene]:
     """A ZooKeeper server and three brokers in ZooKeeper mode, started and ready; at the end everything is stopped."""
-    rng = random.SystemRandom()
-    server = ServerProcess(node_files(directory, "zookeeper", NodeId(0), ports.claim(rng)))
-    nodes = tuple(node_files(directory, f"broker-{one}", NodeId(one), ports.claim(rng)) for one in BROKERS)
-    files = ClusterFiles(directory=directory, cluster_id="", controllers=(), brokers=nodes)
-    scene = Scene(directory, ports, server, Cluster(files, NodeProcess))
-    for node in nodes:
-        write_settings(node.config, zookeeper_mode(scene, node, controllers=None))
-    try:
-        await server.start()
-        await _listening(server)
-        await scene.brokers.start()
-        await scene.brokers.ready(within_s=30.0)
-        yield scene
-    finally:
-        with trio.CancelScope(shield=True):
-            await scene.brokers.stop()
-            if scene.controllers is not None:
-                await scene.controllers.stop()
-            await server.stop()
-
-
-async def _listening(server: ServerProcess) -> None:
-    with trio.move_on_after(20.0):
-        while True:
-            try:
-                stream = await trio.open_tcp_stream(LOOPBACK, server.files.port)
-            except OSError:
-                await trio.sleep(0.05)
-                continue
-            await stream.aclose()
-            return
-    raise NoAnswer("The ZooKeeper server does not listen.", why=server.last_words())
-
-
-def node_files(directory: pathlib.Path, name: str, node_id: NodeId, port: int) -> NodeFiles:
-    return NodeFiles(
-        role="broker",
-        id=node_id,
-        port=port,
-        config=directory / f"{name}.toml",
-        data=directory / name,
-        log=directory / f"{name}.log",
+    settings = {**_LOCK, **_EVERYBODY}
+    files = lay_out_on_zookeeper(
+        directory, ports, random.SystemRandom(), brokers=len(BROKERS), settings=settings
     )
+    async with running_on_zookeeper(files) as (server, brokers):
+        scene = Scene(directory, ports, server, brokers)
+        await brokers.ready(within_s=_READY_S)
+        try:
+            yield scene
+        finally:
+            if scene.controllers is not None:
+                with trio.CancelScope(shield=True):
+                    await brokers.stop()
+                    await scene.controllers.stop()
 
 
 def zookeeper_mode(scene: Scene, node: NodeFiles, *, controllers: str | None) -> dict[str, str]:
@@ -246,7 +206,7 @@ async def restart(scene: Scene, node: NodeProcess, values: Mapping[str, str]) ->
     await node.stop()
     write_settings(node.files.config, values)
     await node.start()
-    await scene.brokers.ready(within_s=30.0)
+    await scene.brokers.ready(within_s=_READY_S)
 
 
 def write_settings(path: pathlib.Path, values: Mapping[str, str]) -> None:
@@ -279,7 +239,7 @@ async def start_quorum(scene: Scene) -> None:
     )
     scene.controllers = Cluster(files, NodeProcess)
     await scene.controllers.start()
-    await scene.controllers.ready(within_s=30.0)
+    await scene.controllers.ready(within_s=_READY_S)
 
 
 async def fill(scene: Scene) -> None:

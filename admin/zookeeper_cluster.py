@@ -103,18 +103,18 @@ def lay_out(
         )
     summary = directory / _SUMMARY
     if summary.exists():
-        server = _node(directory, "zookeeper", NodeId(0), int(json.loads(summary.read_text())["port"]))
+        server = node_files(directory, "zookeeper", NodeId(0), int(json.loads(summary.read_text())["port"]))
         ports.hold(server.port, "the ZooKeeper server")
         known = sorted(directory.glob("broker-*.toml"))
         nodes = [_known(directory, config) for config in known]
         for node in nodes:
             ports.hold(node.port, node.name)
     else:
-        server, nodes = _node(directory, "zookeeper", NodeId(0), ports.claim(rng)), []
+        server, nodes = node_files(directory, "zookeeper", NodeId(0), ports.claim(rng)), []
     wanted = brokers if brokers is not None else len(nodes) or DEFAULT_BROKERS
     while len(nodes) < wanted:
         node_id = NodeId(len(nodes) + 1)
-        added = _node(directory, f"broker-{node_id}", node_id, ports.claim(rng))
+        added = node_files(directory, f"broker-{node_id}", node_id, ports.claim(rng))
         _write(added, server, settings or {})
         nodes.append(added)
     summary.write_text(json.dumps({"port": server.port}) + "\n")
@@ -139,7 +139,8 @@ async def running_on_zookeeper(
             await server.stop()
 
 
-def _node(directory: pathlib.Path, name: str, node_id: NodeId, port: int) -> NodeFiles:
+def node_files(directory: pathlib.Path, name: str, node_id: NodeId, port: int) -> NodeFiles:
+    """The files of one process of that name."""
     return NodeFiles(
         role="broker",
         id=node_id,
@@ -154,7 +155,7 @@ def _known(directory: pathlib.Path, config: pathlib.Path) -> NodeFiles:
     """Id and port are what the configuration says now."""
     texts = read(config).texts
     port = int(texts["listeners"].value.rpartition(":")[2])
-    return _node(directory, config.stem, NodeId(int(texts["broker.id"].value)), port)
+    return node_files(directory, config.stem, NodeId(int(texts["broker.id"].value)), port)
 
 
 def _write(node: NodeFiles, server: NodeFiles, settings: Mapping[str, str]) -> None:

@@ -16,6 +16,7 @@ from quorate.admin.cluster import Cluster, NodeProcess
 from quorate.admin.cluster_files import ClusterFiles
 from quorate.admin.migrate_demo_parts import Client, Scene
 from quorate.admin.ports import HeldPorts
+from quorate.admin.zookeeper_cluster import CHROOT, SESSION_MS, ServerProcess, node_files
 from quorate.metadata.ids import NodeId
 from quorate.metadata.wire import migration
 from quorate.metadata.zookeeper.client import connected
@@ -78,15 +79,14 @@ async def _on_a_real_zookeeper(directory: pathlib.Path) -> AsyncIterator[Scene]:
     with real_zookeeper(directory / "zookeeper") as port, HeldPorts() as ports:
         rng = random.SystemRandom()
         nodes = tuple(
-            parts.node_files(directory, f"broker-{one}", NodeId(one), ports.claim(rng))
-            for one in parts.BROKERS
+            node_files(directory, f"broker-{one}", NodeId(one), ports.claim(rng)) for one in parts.BROKERS
         )
         files = ClusterFiles(directory=directory, cluster_id="", controllers=(), brokers=nodes)
-        server = parts.ServerProcess(parts.node_files(directory, "zookeeper", NodeId(0), port))
+        server = ServerProcess(node_files(directory, "zookeeper", NodeId(0), port))
         scene = Scene(directory, ports, server, Cluster(files, NodeProcess))
-        settings = ConnectSettings(hosts=f"127.0.0.1:{port}", session_timeout_ms=parts.SESSION_MS)
+        settings = ConnectSettings(hosts=f"127.0.0.1:{port}", session_timeout_ms=SESSION_MS)
         async with connected(settings) as session:
-            await session.create(parts.CHROOT)
+            await session.create(CHROOT)
         for node in nodes:
             parts.write_settings(node.config, parts.zookeeper_mode(scene, node, controllers=None))
         try:
