@@ -60,41 +60,38 @@ async def test_a_paused_controller_that_wakes_up_changes_nothing(tmp_path: pathl
         await _nothing_is_lost(cluster, writer)
 
 
-@pytest.mark.skipif(not full(), reason="in the full matrix")
-async def test_a_zookeeper_that_was_down_costs_time_and_nothing_else(tmp_path: pathlib.Path) -> None:
-    async with zookeeper_cluster(tmp_path) as cluster:
-        await create_topics(cluster.brokers.files)
-        async with Writer.writing(cluster.brokers.files) as writer:
-            writer.go()
-            for _ in range(2):
-                await progress(writer)
-                cluster.server.kill()
-                await cluster.server.wait()
-                await cluster.server.start()
-                await cluster.server.listening()
-                await progress(writer)
-            await writer.stop()
-        await _nothing_is_lost(cluster, writer)
+if full():  # it takes minutes
 
+    async def test_a_zookeeper_that_was_down_costs_time_and_nothing_else(tmp_path: pathlib.Path) -> None:
+        async with zookeeper_cluster(tmp_path) as cluster:
+            await create_topics(cluster.brokers.files)
+            async with Writer.writing(cluster.brokers.files) as writer:
+                writer.go()
+                for _ in range(2):
+                    await progress(writer)
+                    cluster.server.kill()
+                    await cluster.server.wait()
+                    await cluster.server.start()
+                    await cluster.server.listening()
+                    await progress(writer)
+                await writer.stop()
+            await _nothing_is_lost(cluster, writer)
 
-@pytest.mark.skipif(not full(), reason="in the full matrix")
-@pytest.mark.parametrize("client", ["confluent", "aio"])
-async def test_other_clients_find_nothing_odd(tmp_path: pathlib.Path, client: str) -> None:
-    async with zookeeper_cluster(tmp_path) as cluster:
-        await _walk(cluster, client)
+    @pytest.mark.parametrize("client", ["confluent", "aio"])
+    async def test_other_clients_find_nothing_odd(tmp_path: pathlib.Path, client: str) -> None:
+        async with zookeeper_cluster(tmp_path) as cluster:
+            await _walk(cluster, client)
 
+    async def test_kcat_sees_all_brokers(tmp_path: pathlib.Path) -> None:
+        needs("kcat")
+        async with zookeeper_cluster(tmp_path) as cluster:
+            done = await trio.run_process(
+                ["kcat", "-L", "-J", "-b", cluster.brokers.files.bootstrap], capture_stdout=True
+            )
 
-@pytest.mark.skipif(not full(), reason="in the full matrix")
-async def test_kcat_sees_all_brokers(tmp_path: pathlib.Path) -> None:
-    needs("kcat")
-    async with zookeeper_cluster(tmp_path) as cluster:
-        done = await trio.run_process(
-            ["kcat", "-L", "-J", "-b", cluster.brokers.files.bootstrap], capture_stdout=True
-        )
-
-        listed = json.loads(done.stdout)
-        assert {one["id"] for one in listed["brokers"]} == {1, 2, 3}
-        assert listed["controllerid"] in {1, 2, 3}
+            listed = json.loads(done.stdout)
+            assert {one["id"] for one in listed["brokers"]} == {1, 2, 3}
+            assert listed["controllerid"] in {1, 2, 3}
 
 
 async def _walk(cluster: ZooKeeperCluster, client: str) -> None:

@@ -100,34 +100,35 @@ async def _on_a_real_zookeeper(directory: pathlib.Path) -> AsyncIterator[Scene]:
                     await scene.controllers.stop()
 
 
-@pytest.mark.skipif(not full(), reason="in the full matrix")
-async def test_a_real_zookeeper_there_and_back(tmp_path: pathlib.Path) -> None:
-    async with _on_a_real_zookeeper(tmp_path) as scene:
-        await parts.fill(scene)
-        async with Client(scene.addresses).working() as client:
-            await client.some_more()
-            await parts.start_quorum(scene)
-            assert scene.controllers is not None
-            bootstrap = scene.controllers.files.bootstrap_controllers
-            for node in scene.brokers.brokers:
-                values = parts.zookeeper_mode(scene, node.files, controllers=bootstrap)
-                await parts.restart(scene, node, values)
-            await scene.until("WAIT_FOR_ORDER", within_s=WITHIN_S)
-            await scene.steer(migration.RUN)
-            await scene.until("DUAL_WRITE", within_s=WITHIN_S)
-            await client.some_more()
-            assert (await scene.both_sides()).is_equal
+if full():  # it takes minutes
+
+    async def test_a_real_zookeeper_there_and_back(tmp_path: pathlib.Path) -> None:
+        async with _on_a_real_zookeeper(tmp_path) as scene:
+            await parts.fill(scene)
+            async with Client(scene.addresses).working() as client:
+                await client.some_more()
+                await parts.start_quorum(scene)
+                assert scene.controllers is not None
+                bootstrap = scene.controllers.files.bootstrap_controllers
+                for node in scene.brokers.brokers:
+                    values = parts.zookeeper_mode(scene, node.files, controllers=bootstrap)
+                    await parts.restart(scene, node, values)
+                await scene.until("WAIT_FOR_ORDER", within_s=WITHIN_S)
+                await scene.steer(migration.RUN)
+                await scene.until("DUAL_WRITE", within_s=WITHIN_S)
+                await client.some_more()
+                assert (await scene.both_sides()).is_equal
+                seat = await scene.seat()
+                assert seat is not None
+                assert seat[0] >= parts.FIRST_CONTROLLER
+                await scene.steer(migration.ROLL_BACK)
+                await scene.until("ROLLED_BACK", within_s=WITHIN_S)
+                await scene.controllers.stop()
+                await client.some_more()
+                await client.stop()
             seat = await scene.seat()
             assert seat is not None
-            assert seat[0] >= parts.FIRST_CONTROLLER
-            await scene.steer(migration.ROLL_BACK)
-            await scene.until("ROLLED_BACK", within_s=WITHIN_S)
-            await scene.controllers.stop()
-            await client.some_more()
-            await client.stop()
-        seat = await scene.seat()
-        assert seat is not None
-        assert seat[0] in parts.BROKERS
-        topic, key = parts.WRITTEN
-        there = decode_config((await scene.tree())[topic_config(topic)].data)
-        assert there[key] == json.dumps(client.last)
+            assert seat[0] in parts.BROKERS
+            topic, key = parts.WRITTEN
+            there = decode_config((await scene.tree())[topic_config(topic)].data)
+            assert there[key] == json.dumps(client.last)
