@@ -157,9 +157,11 @@ class Claim:
             raise MultiFailed(failed.code, failed.path, failed.index - FENCE_OPS) from None
 
 
-async def claim(zk: ZooKeeper, owner: Owner, wall_ms: int) -> Claim:
+async def claim(zk: ZooKeeper, owner: Owner, wall_ms: int, *, above: int = 0) -> Claim:
     """Takes the seat, from a broker in ZooKeeper mode or from an earlier leader of the quorum.
 
+    `above`: the highest controller epoch that a partition's state carries, where that is known; ZooKeeper's is not
+    below it unless somebody set it back.
     An unknown outcome is nothing to worry about: claiming again is claiming a higher epoch.
 
     Raises:
@@ -176,7 +178,7 @@ async def claim(zk: ZooKeeper, owner: Owner, wall_ms: int) -> Claim:
     held = await _found(zk, paths.CONTROLLER)
     if held is not None:
         _require_older(held, owner)
-    epoch = max(zk_epoch, owner.epoch) + 1
+    epoch = max(zk_epoch, owner.epoch, above) + 1
     seat = ControllerZnode(broker_id=owner.node_id, timestamp_ms=wall_ms, kraft_epoch=owner.epoch)
     ops: list[Op] = [SetData(paths.CONTROLLER_EPOCH, encode_controller_epoch(epoch), epoch_node.stat.version)]
     if held is not None:

@@ -10,10 +10,11 @@ What it decides is decided by pure code: `states` (which step may follow), `oper
 `readiness` (what is waited for), `kafka_znodes` (what a tree means, and which writes bring one to another), `verify`.
 """
 
+import itertools
 import json
 import os
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any, Final, NoReturn
@@ -54,7 +55,7 @@ from quorate.metadata.zookeeper.kafka_znodes.reconcile import reconcile
 from quorate.metadata.zookeeper.kafka_znodes.secrets import Entropy
 from quorate.metadata.zookeeper.kafka_znodes.troubles import Category
 from quorate.metadata.zookeeper.kafka_znodes.writer import writes
-from quorate.metadata.zookeeper.kafka_znodes.writes import Write
+from quorate.metadata.zookeeper.kafka_znodes.writes import MOST_BYTES, MOST_OPS, Write
 from quorate.metadata.zookeeper.live_tree import differences, read_tree
 from quorate.metadata.zookeeper.znodes import ErrorCode, Op, Tree, ZooKeeperError
 
@@ -64,9 +65,6 @@ _LOOK_AGAIN_S: Final = 1.0
 """How often something in ZooKeeper is looked at that no watch tells of."""
 _FIRST_PAUSE_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 5.0
-_OPS_AT_ONCE: Final = 200
-"""In one transaction of ZooKeeper; its limit is a megabyte."""
-_BYTES_AT_ONCE: Final = 400_000
 _READINGS: Final = 5
 """How often the tree is read until it holds still."""
 _FEW_TOPICS: Final = 10
@@ -218,7 +216,7 @@ class MigrationDriver:
             _, reading = await self._read(zk)
             if await self._is_blocked(epoch, zk, reading):
                 continue
-            return await self._claim(epoch, zk)
+            return await self._claim(epoch, zk, above=reading.highest_controller_epoch)
 
     async def _wait_for_order(self, zk: ZooKeeper) -> MigrationOrder:
         while True:
@@ -250,21 +248,13 @@ class MigrationDriver:
     async def _is_blocked(self, epoch: Epoch, zk: ZooKeeper, reading: Reading) -> bool:
         """Whether the copy cannot begin. If so the order is withdrawn: it would be found blocked again and again."""
         migration = await migration_znode(zk)
-        found = list(readiness.blockers(reading, self._settings.cluster_id))
         old = readiness.leftover(
             migration, migration is not None and belongs_to(migration, self._owner(epoch))
         )
-        if old is not None:
-            found.append(
-                {
-                    "code": "leftover",
-                    "path": paths.MIGRATION,
-                    "category": "cluster",
-                    "words": old,
-                    "remedy": "",
-                }
-            )
-        self.board.blockers = tuple(found)
+        trial = partial(operations.try_copy, reading.batches, self._office.image)
+        _, unfit = await self._settings.apart(trial)
+        found = readiness.blockers(reading, self._settings.cluster_id, (*unfit, *old))
+        self.board.blockers = found
         if not found:
             return False
         _log.error("the migration is blocked", blockers=len(found), first=found[0])
@@ -278,9 +268,9 @@ class MigrationDriver:
         attempt = ZERO_UUID if given is None else given.attempt
         await self._order(epoch, MigrationOrder.WAIT, attempt, expected=MigrationOrder.RUN)
 
-    async def _claim(self, epoch: Epoch, zk: ZooKeeper) -> Claim:
+    async def _claim(self, epoch: Epoch, zk: ZooKeeper, above: int = 0) -> Claim:
         self._move(_S.BECOME_CONTROLLER, "claiming the cluster in ZooKeeper")
-        held = await claim(zk, self._owner(epoch), self._wall_ms())
+        held = await claim(zk, self._owner(epoch), self._wall_ms(), above=above)
         self.board.controller_epoch = held.epoch
         _log.info("claimed the cluster in ZooKeeper", controller_epoch=held.epoch, epoch=epoch)
         return held
@@ -307,7 +297,7 @@ class MigrationDriver:
         try:
             for batch in reading.batches:
                 self.board.begin(batch.category.value, len(batch.records), self._now_ms())
-            for gathered in _gathered(reading.batches, self._settings.batch_records):
+            for gathered in operations.gathered(reading.batches, self._settings.batch_records):
                 records = [record for batch in gathered for record in batch.records]
                 await self._office.write(epoch, "copy from ZooKeeper", operations.copy(records))
                 batches += 1
@@ -315,7 +305,8 @@ class MigrationDriver:
                 self._count(gathered)
             await self._office.write(epoch, "end the copy", operations.end_copy(order.attempt), settles=True)
         except RequestRejected as refusal:
-            # The transaction is open, and nobody but the next leader may end it: what it holds is in our own images.
+            # The order was withdrawn, or the office lost. The transaction is open, and nobody but the next leader may
+            # end it: what it holds is in our own images.
             self._office.resign(epoch, f"the copy from ZooKeeper failed: {refusal.message}")
             await trio.sleep_forever()
         image = self._office.image
@@ -346,7 +337,7 @@ class MigrationDriver:
         if tree is None:
             tree, _ = await self._read(zk)
         image = self._office.image
-        self._behind(held)
+        self._behind()
         self._require_sane(tree, image)
         await self._carry_out(held, await self._differing(tree, image, held))
         await self._level(held, image)
@@ -394,11 +385,11 @@ class MigrationDriver:
             self._written = image  # nothing that ZooKeeper keeps: a heartbeat's news, a NoOp
             self.board.written_offset = image.offset
             return
-        self._behind(held)
-        await self._carry_out(held, _chained(first, changes))
+        self._behind()
+        await self._carry_out(held, itertools.chain((first,), changes))
         await self._level(held, image)
 
-    def _behind(self, held: Claim) -> None:
+    def _behind(self) -> None:
         if self.board.behind_since_wall_ms is None:
             self.board.behind_since_wall_ms = self._wall_ms()
 
@@ -409,18 +400,18 @@ class MigrationDriver:
         self.board.behind_since_wall_ms = None
 
     async def _carry_out(self, held: Claim, changes: Iterable[Write]) -> None:
-        """In order; several in one transaction where they are small, one in several where it is large."""
+        """In order; several in one transaction where they are small. None is torn apart: a notification comes together
+        with what it tells of."""
         gathered: list[Op] = []
         size = 0
         for write in changes:
             progress = self.board.begin(write.category.value, 1, self._now_ms())
-            for op in write.ops:
-                weight = len(getattr(op, "data", None) or b"") + len(op.path)
-                if len(gathered) >= _OPS_AT_ONCE or (gathered and size + weight > _BYTES_AT_ONCE):
-                    await self._transact(held, gathered)
-                    gathered, size = [], 0
-                gathered.append(op)
-                size += weight
+            bulk = write.bulk
+            if gathered and (len(gathered) + len(write.ops) > MOST_OPS or size + bulk > MOST_BYTES):
+                await self._transact(held, gathered)
+                gathered, size = [], 0
+            gathered += write.ops
+            size += bulk
             progress.done += 1
             progress.last_ms = self._now_ms()
         if gathered:
@@ -625,22 +616,3 @@ class MigrationDriver:
     def _move(self, to: DriverState, why: str, waiting_for: Iterable[str] = ()) -> None:
         if self.board.move(to, why, self._wall_ms(), waiting_for):
             _log.info("migration", state=to.value, why=why)
-
-
-def _gathered(batches: Iterable[Batch], records: int) -> Iterator[list[Batch]]:
-    """Batches together, until they have so many records; none is torn apart."""
-    gathered: list[Batch] = []
-    count = 0
-    for batch in batches:
-        gathered.append(batch)
-        count += len(batch.records)
-        if count >= records:
-            yield gathered
-            gathered, count = [], 0
-    if gathered:
-        yield gathered
-
-
-def _chained(first: Write, rest: Iterator[Write]) -> Iterator[Write]:
-    yield first
-    yield from rest

@@ -72,7 +72,7 @@ class Model:
 
 def _hash_of(key: str, row: Row) -> int:
     said = json.dumps([key, dict(sorted(row.fields.items()))], ensure_ascii=False, separators=(",", ":"))
-    return int.from_bytes(hashlib.sha256(said.encode()).digest(), "big")
+    return int.from_bytes(hashlib.sha256(said.encode(errors="surrogatepass")).digest(), "big")
 
 
 Hider: TypeAlias = Callable[[str, str], str]

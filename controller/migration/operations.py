@@ -5,13 +5,16 @@ it never shows; a leader that finds one open ends it (`controller.activation`).
 """
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from quorate.controller.context import Context
 from quorate.controller.result import ControllerResult, reject
+from quorate.controller.speculation import Speculation
 from quorate.metadata.checks import ErrorCode
-from quorate.metadata.ids import uuid_to_text
+from quorate.metadata.codec import MalformedRecord
+from quorate.metadata.ids import Epoch, Offset, uuid_to_text
 from quorate.metadata.image.image import MetadataImage
+from quorate.metadata.image.replay import ReplayError
 from quorate.metadata.records import (
     AnyDataRecord,
     BeginTransactionRecord,
@@ -21,6 +24,8 @@ from quorate.metadata.records import (
     MigrationState,
     ZkMigrationStateRecord,
 )
+from quorate.metadata.zookeeper.kafka_znodes.reading import Batch
+from quorate.metadata.zookeeper.kafka_znodes.troubles import Severity, Trouble
 
 Operation = Callable[[Context], ControllerResult[None]]
 
@@ -30,6 +35,55 @@ _NOTHING_YET = MigrationOrder.WAIT
 def order_of(image: MetadataImage) -> MigrationOrder:
     """The order that counts."""
     return _NOTHING_YET if image.migration_order is None else MigrationOrder(image.migration_order.order)
+
+
+def gathered(batches: Iterable[Batch], records: int) -> Iterator[list[Batch]]:
+    """What the copy commits at once: batches together, until they have so many records; none is torn apart."""
+    waiting: list[Batch] = []
+    count = 0
+    for batch in batches:
+        waiting.append(batch)
+        count += len(batch.records)
+        if count >= records:
+            yield waiting
+            waiting, count = [], 0
+    if waiting:
+        yield waiting
+
+
+def try_copy(batches: Iterable[Batch], image: MetadataImage) -> tuple[MetadataImage, list[Trouble]]:
+    """What the log would hold after a copy onto `image`, and the batches that it would not take: they are left out.
+
+    A copy that fails half-way ends with its leader's resignation, and what the log does not take from one leader it
+    takes from none. So this is asked before it begins.
+    """
+    found: list[Trouble] = []
+    for batch in batches:
+        trial = Speculation(image, Epoch(0), Offset(0))
+        try:
+            trial.add(batch.records, atomic=False, wall_ms=0)
+        except ReplayError as error:
+            found.append(
+                _unfit(
+                    batch, "contradiction", f"Its records cannot be true together with the others: {error}"
+                )
+            )
+        except MalformedRecord as error:
+            found.append(_unfit(batch, "malformed-record", f"The log has no form for it: {error}"))
+        else:
+            image = trial.image
+    return image, found
+
+
+def _unfit(batch: Batch, code: str, words: str) -> Trouble:
+    return Trouble(
+        category=batch.category,
+        severity=Severity.BLOCKER,
+        code=code,
+        path=batch.path,
+        words=words,
+        remedy="Look at it by hand",
+    )
 
 
 def begin_copy(attempt: uuid.UUID) -> Operation:

@@ -1,7 +1,7 @@
 """What a migration of a tree would be: how much, how long, and what is in its way. Nothing is written anywhere.
 
 Everything that the copy and its first reconciling would do is done here on paper: the tree is read by the same reader,
-its records are replayed into an image, and the image is compared with the tree.
+its records are taken by a log's speculation, and the image is compared with the tree.
 """
 
 from collections import Counter
@@ -10,12 +10,11 @@ from typing import Any, Final
 
 import attrs
 
+from quorate.controller.migration.operations import gathered, try_copy
 from quorate.metadata.config_keys.codes import ResourceType
 from quorate.metadata.config_keys.keys import key_for
 from quorate.metadata.image.configs import BROKER, TOPIC
-from quorate.metadata.image.delta import MetadataDelta
-from quorate.metadata.image.image import NOWHERE, MetadataImage
-from quorate.metadata.image.replay import ReplayError
+from quorate.metadata.image.image import MetadataImage
 from quorate.metadata.records import ConfigRecord
 from quorate.metadata.zookeeper.kafka_znodes import paths
 from quorate.metadata.zookeeper.kafka_znodes.layout import WriteOptions
@@ -218,7 +217,7 @@ def plan(tree: Tree, options: PlanOptions) -> Plan:
 
 def planned(tree: Tree, reading: Reading, options: PlanOptions) -> Plan:
     """The same, of a reading that was made already."""
-    image, unreal = _replayed(reading)
+    image, unreal = try_copy(reading.batches, MetadataImage.EMPTY)
     writes = list(reconcile(tree, image, _comparing(reading, options)))
     troubles = (*reading.troubles, *unreal, *_more_troubles(tree, reading, options))
     return Plan(
@@ -226,32 +225,12 @@ def planned(tree: Tree, reading: Reading, options: PlanOptions) -> Plan:
         znodes=sum(not path.startswith(f"{paths.CONSUMERS}/") for path in tree),
         lists=sum(bool(node.stat.num_children) for node in tree.values()),
         records=dict(sorted(Counter(type(record).__name__ for record in reading.records()).items())),
-        batches=_batches(reading, options.batch_records),
+        batches=sum(1 for _ in gathered(reading.batches, options.batch_records)),
         sync_writes=dict(Counter(write.category for write in writes)),
         sync_removes=tuple(path for write in writes for path in write.removes),
         quorum_epoch=options.quorum_epoch,
         troubles=in_order(troubles),
     )
-
-
-def _replayed(reading: Reading) -> tuple[MetadataImage, list[Trouble]]:
-    """What the log would hold, and the batches that it could not take."""
-    image = MetadataImage.EMPTY
-    found: list[Trouble] = []
-    for batch in reading.batches:
-        delta = MetadataDelta(image)
-        try:
-            delta.replay_all(batch.records)
-        except ReplayError as error:
-            words = f"Its records cannot be true together with the others: {error}"
-            found.append(
-                _trouble(
-                    Severity.BLOCKER, batch.category, "contradiction", batch.path, words, "Look at it by hand"
-                )
-            )
-            continue
-        image = delta.apply(NOWHERE)
-    return image, found
 
 
 def _comparing(reading: Reading, options: PlanOptions) -> WriteOptions:
@@ -261,16 +240,6 @@ def _comparing(reading: Reading, options: PlanOptions) -> WriteOptions:
         encoder=EncoderSettings(),
         entropy=options.entropy,
     )
-
-
-def _batches(reading: Reading, size: int) -> int:
-    """How many commits the copy takes: batches are put together until they have `size` records."""
-    commits = waiting = 0
-    for batch in reading.batches:
-        waiting += len(batch.records)
-        if waiting >= size:
-            commits, waiting = commits + 1, 0
-    return commits + bool(waiting)
 
 
 def _more_troubles(tree: Tree, reading: Reading, options: PlanOptions) -> Iterator[Trouble]:

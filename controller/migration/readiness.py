@@ -4,9 +4,10 @@ from collections.abc import Iterable, Mapping
 
 from quorate.metadata.ids import NodeId
 from quorate.metadata.image.image import MetadataImage
+from quorate.metadata.zookeeper.kafka_znodes import paths
 from quorate.metadata.zookeeper.kafka_znodes.nodes import MigrationZnode
 from quorate.metadata.zookeeper.kafka_znodes.reading import Reading
-from quorate.metadata.zookeeper.kafka_znodes.troubles import Severity
+from quorate.metadata.zookeeper.kafka_znodes.troubles import Category, Severity, Trouble
 
 
 def missing_controllers(image: MetadataImage, voters: Iterable[int]) -> tuple[str, ...]:
@@ -54,9 +55,21 @@ def brokers_of_zookeeper(image: MetadataImage, in_zookeeper: Iterable[int]) -> t
     )
 
 
-def blockers(reading: Reading, cluster_id: str) -> tuple[Mapping[str, str], ...]:
-    """Why this tree cannot be copied, as the status shows it; none: it can."""
-    found = [
+def blockers(
+    reading: Reading, cluster_id: str, others: Iterable[Trouble] = ()
+) -> tuple[Mapping[str, str], ...]:
+    """Why this tree cannot be copied, as the status shows it; none: it can. `others`: found besides the reading's."""
+    found = [*reading.of(Severity.BLOCKER), *others]
+    if reading.cluster_id is not None and reading.cluster_id != cluster_id:
+        found.append(
+            _of_the_cluster(
+                "another-cluster",
+                paths.CLUSTER_ID,
+                f"ZooKeeper has cluster {reading.cluster_id}, and the controllers were formatted for {cluster_id}",
+                f"Format new directories for the controllers with --cluster-id {reading.cluster_id}",
+            )
+        )
+    return tuple(
         {
             "code": one.code,
             "path": one.path,
@@ -64,34 +77,34 @@ def blockers(reading: Reading, cluster_id: str) -> tuple[Mapping[str, str], ...]
             "words": one.words,
             "remedy": one.remedy,
         }
-        for one in reading.of(Severity.BLOCKER)
-    ]
-    if reading.cluster_id is not None and reading.cluster_id != cluster_id:
-        found.append(
-            {
-                "code": "another-cluster",
-                "path": "/cluster/id",
-                "category": "cluster",
-                "words": f"ZooKeeper has cluster {reading.cluster_id}, and the controllers were formatted for "
-                f"{cluster_id}",
-                "remedy": f"Format new directories for the controllers with --cluster-id {reading.cluster_id}",
-            }
-        )
-    return tuple(found)
+        for one in found
+    )
 
 
-def leftover(migration: MigrationZnode | None, is_ours: bool) -> str | None:
-    """Why an old /migration forbids a copy, in words; None if it does not.
+def leftover(migration: MigrationZnode | None, is_ours: bool) -> tuple[Trouble, ...]:
+    """Why an old /migration forbids a copy; nothing if it does not.
 
     To a Kafka that finds it, it says "the copy is done": reconciling then deleted everything in ZooKeeper that the
     empty log did not have (Strimzi #11262).
     """
     if migration is None or not migration.is_copied or is_ours:
-        return None
+        return ()
     whose = migration.extra.get("attempt")
     attempt = "" if whose is None else f" (attempt {whose})"
-    return (
+    words = (
         f"/migration says that controller {migration.controller_id} has copied this cluster up to offset "
-        f"{migration.offset}{attempt}, and this quorum's log has nothing of it. If no other quorum is at work, delete "
-        "/migration in ZooKeeper"
+        f"{migration.offset}{attempt}, and this quorum's log has nothing of it"
+    )
+    remedy = "If no other quorum is at work, delete /migration in ZooKeeper"
+    return (_of_the_cluster("leftover", paths.MIGRATION, words, remedy),)
+
+
+def _of_the_cluster(code: str, path: str, words: str, remedy: str) -> Trouble:
+    return Trouble(
+        category=Category.CLUSTER,
+        severity=Severity.BLOCKER,
+        code=code,
+        path=path,
+        words=words,
+        remedy=remedy,
     )

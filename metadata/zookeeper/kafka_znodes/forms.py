@@ -40,7 +40,18 @@ def decoded(data: bytes | None) -> Mapping[str, Any]:
         ) from None
     if not isinstance(value, dict):
         raise FormError("not-json", f"its data is JSON, but no object: {_shown(value)}")
+    if b"\\u" in data and _has_lone_surrogate(value):
+        raise FormError("not-json", "a text in its JSON has half a character (a lone surrogate)")
     return value
+
+
+def _has_lone_surrogate(value: Any) -> bool:
+    """JSON can spell one; neither a record nor a znode can hold it."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def encoded(members: Mapping[str, Any]) -> bytes:

@@ -70,6 +70,11 @@ class Write:
     ops: tuple[Op, ...]
 
     @property
+    def bulk(self) -> int:
+        """About how many bytes it has in a request."""
+        return sum(map(_bytes_of, self.ops))
+
+    @property
     def paths(self) -> tuple[str, ...]:
         """The znodes that it is about; notifications are not among them."""
         return tuple(step.path for step in self.steps if not isinstance(step, Announce))

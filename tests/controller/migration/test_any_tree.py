@@ -24,7 +24,12 @@ from tests.metadata.kafka_znodes.trees import SECRET, made, real
 SMALL = real("small")
 PATHS = sorted(path for path, node in SMALL.items() if node.data)
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(max_size=6),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.floats()
+    | st.text(max_size=6)
+    | st.just("\ud800"),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
     max_leaves=6,
 )
@@ -118,6 +123,7 @@ def test_whatever_stands_there_is_told_and_stops_nobody(different: dict[str, byt
     options = VerifyOptions(secrets=(SECRET,), facts=Facts(brokers_registered=False))
     verification = verify(tree, image, options)
     json.dumps(verification.evidence())
+    "".join(map(str, verification.differences)).encode()
     if not verification.is_equal:
         # What was copied is not what is there: then somebody was told so before.
         assert reading.of(Severity.BLOCKER) or reading.of(Severity.WARNING)

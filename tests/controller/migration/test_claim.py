@@ -66,6 +66,11 @@ async def test_the_epoch_is_above_the_quorums_too() -> None:
     assert (await held(zk, epoch=Epoch(40))).epoch == 41
 
 
+async def test_the_epoch_is_above_those_of_partitions() -> None:
+    zk = await cluster(b"3")
+    assert (await claim(zk, OURS, wall_ms=9, above=70)).epoch == 71
+
+
 async def test_whoever_was_replaced_writes_nothing_more() -> None:
     zk = await cluster()
     old = await held(zk)

@@ -14,12 +14,12 @@ from quorate.controller.migration.verify import Phase, VerifyOptions, verify
 from quorate.metadata.records import MigrationOrder, MigrationState
 from quorate.metadata.wire.cluster import FeatureUpdateKey, UpdateFeaturesRequest
 from quorate.metadata.wire.topics import DeleteTopicsRequest, DeleteTopicState
-from quorate.metadata.zookeeper.embedded import Fault
+from quorate.metadata.zookeeper.embedded import Call, Fault
 from quorate.metadata.zookeeper.kafka_znodes import paths
 from quorate.metadata.zookeeper.kafka_znodes.nodes import MigrationZnode, decode_controller, encode_migration
 from quorate.metadata.zookeeper.kafka_znodes.reader import read
 from quorate.metadata.zookeeper.kafka_znodes.reading import ReadOptions
-from quorate.metadata.zookeeper.znodes import Tree
+from quorate.metadata.zookeeper.znodes import SetData, Tree
 from tests.controller.desk import create, set_config
 from tests.controller.migration.bench import SECRETS, Crashes, Migration, real_tree
 
@@ -118,6 +118,16 @@ async def test_the_image_is_what_zookeeper_said(name: str, autojump_clock: objec
     assert said["records"] == len(records)
 
 
+async def test_the_epoch_is_above_every_states(autojump_clock: object) -> None:
+    """Brokers and their own controllers take nothing from one with a smaller epoch; `plan` has promised as much."""
+    path = f"/brokers/topics/{some_topic()}/partitions/0/state"
+    state = {**json.loads(SMALL[path].data or b""), "controller_epoch": 99}
+    tree = {**SMALL, path: attrs.evolve(SMALL[path], data=json.dumps(state).encode())}
+    made = await copied(tree)
+    assert made.znodes()["/controller_epoch"].data == b"100"
+    assert made.driver.board.controller_epoch == 100
+
+
 async def test_equal_things_are_not_written_again(autojump_clock: object) -> None:
     """Kafka's first reconcile rewrote quotas, credentials and tokens, and told every broker of each."""
     made = await copied()
@@ -142,6 +152,29 @@ async def test_what_the_quorum_does_appears_in_zookeeper(autojump_clock: object)
     both_sides_are_equal(made)
     lag = made.driver.document()["zookeeper"]
     assert (lag["lag_records"], lag["lag_ms"]) == (0, 0)
+
+
+async def test_whoever_is_told_of_a_change_finds_it(autojump_clock: object) -> None:
+    """However much is written at once: a transaction that ended between a config and its notification would have
+    brokers read the old one, and keep it."""
+    made = await copied()
+    for number in range(150):
+        made.quorum.ask(create(f"topic-{number}", partitions=1))
+    await made.level()
+    made.quorum.ask(create("later", partitions=1))
+    for number in range(150):
+        made.quorum.ask(set_config(f"topic-{number}", "retention.ms", "1000"))
+    sent: list[tuple[str, ...]] = []
+    made.server.fault = lambda call: sent.append(call.paths) if call.name == "multi" else None
+    await made.level()
+
+    told = 0
+    for multi in sent:
+        configs = [path for path in multi if path.startswith("/config/topics/topic-")]
+        told += len(configs)
+        assert multi.count("/config/changes/config_change_") == len(configs)
+    assert told == 150
+    assert any(len(multi) > 200 for multi in sent), "nothing was gathered"
 
 
 async def test_records_that_zookeeper_has_no_place_for_are_not_written(autojump_clock: object) -> None:
@@ -239,6 +272,41 @@ async def test_a_topic_without_an_id_is_named_and_the_cluster_is_left_in_peace(
     await made.until_blocked()
     assert path in {one["path"] for one in made.driver.document()["blockers"]}
     assert decode_controller(made.znodes()["/controller"].data).kraft_epoch == -1
+
+
+async def test_what_the_log_would_not_take_is_not_begun(autojump_clock: object) -> None:
+    """Begun, it would end with the leader's resignation, and so the next one's, while the cluster is held."""
+    path = f"/config/topics/{some_topic()}"
+    huge = {"version": 1, "config": {"cleanup.policy": "x" * 40_000}}
+    tree = {**SMALL, path: attrs.evolve(SMALL[path], data=json.dumps(huge).encode())}
+    made = migration(tree)
+    made.quorum.order(MigrationOrder.RUN)
+    await made.until_blocked()
+
+    assert [one["code"] for one in made.driver.document()["blockers"]] == ["malformed-record"]
+    assert made.quorum.resigned == []
+    assert decode_controller(made.znodes()["/controller"].data).kraft_epoch == -1
+
+
+async def test_what_comes_just_before_the_claim_may_block_still(autojump_clock: object) -> None:
+    """Then the seat is let go again: nobody would lead the brokers."""
+    made = migration()
+    path, data = f"/config/topics/{some_topic()}", b"{"
+    somebody = made.server.connect().session_id
+
+    def write_first(call: Call) -> None:
+        if call.name == "multi" and made.znodes()[path].data != data:
+            made.server.write(somebody, SetData(path, data))
+
+    made.server.fault = write_first
+    made.quorum.order(MigrationOrder.RUN)
+    await made.until_blocked()
+    await made.until(S.WAIT_FOR_ORDER)
+
+    assert path in {one["path"] for one in made.driver.document()["blockers"]}
+    assert made.quorum.resigned == []
+    assert "/controller" not in made.znodes()
+    assert "/migration" not in made.znodes()
 
 
 async def test_the_wrong_cluster_is_not_copied(autojump_clock: object) -> None:

@@ -139,6 +139,18 @@ def test_records_that_contradict_each_other_block() -> None:
     assert ("blocker", "contradiction") in _codes(tree)
 
 
+def test_what_no_record_can_hold_blocks() -> None:
+    """ZooKeeper takes a text of a megabyte, Kafka's records one of 32,767 bytes."""
+    tree = healthy_and(
+        {"/config/topics/orders": json.dumps({"version": 1, "config": {"cleanup.policy": "x" * 32_768}})}
+    )
+
+    [found] = plan(tree, OPTIONS).of(Severity.BLOCKER)
+    assert (found.code, found.path) == ("malformed-record", "/brokers/topics/orders")
+    assert "32767 bytes" in found.words
+    assert plan(healthy_and({"/config/topics/orders": '{"version":1,"config":{}}'}), OPTIONS).can_run
+
+
 def test_the_first_sync_is_foreseen() -> None:
     more: Content = {
         "/admin/delete_topics/orders": None,

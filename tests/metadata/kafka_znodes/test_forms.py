@@ -157,6 +157,7 @@ def test_requests_and_notifications() -> None:
         (configs.decode_config, b'{"version":2,"config":{}}', "unknown-version"),
         (configs.decode_config, b'{"version":1,"config":{"a":1}}', "wrong-type"),
         (configs.decode_config, b'{"version":1,"config":{"a":NaN}}', "not-json"),
+        (configs.decode_config, b'{"version":1,"config":{"a":"\\ud800"}}', "not-json"),
         (
             configs.decode_config_change,
             b'{"version":1,"entity_type":"users","entity_name":"x"}',
