@@ -23,6 +23,7 @@ from typing import Final, Generic, Protocol, TypeVar
 
 import trio
 
+from quorate.admin.child_process import ChildProcess
 from quorate.admin.cluster_files import ClusterFiles, NodeFiles
 from quorate.admin.errors import NoAnswer, Refused
 from quorate.admin.readiness import Readiness, look
@@ -81,95 +82,32 @@ class Node(Protocol):
         ...
 
 
-class NodeProcess:
-    """One node and, while it runs, its process."""
+class NodeProcess(ChildProcess[NodeFiles]):
+    """One node and, while it runs, its process. Whether it is of any use is `Cluster.ready`'s question."""
 
-    def __init__(self, files: NodeFiles) -> None:
-        self.files = files
-        self._process: trio.Process | None = None
-        self._told_to_end = False
-
-    @property
-    def name(self) -> str:
-        return self.files.name
-
-    @property
-    def pid(self) -> int | None:
-        """Of the running process; None: it does not run."""
-        return self._process.pid if self._process is not None and self.running else None
-
-    @property
-    def running(self) -> bool:
-        return self._process is not None and self._process.poll() is None
-
-    @property
-    def ended_by_itself(self) -> bool:
-        """It was started, nobody here told it to end, and it has."""
-        return self._process is not None and not self.running and not self._told_to_end
-
-    async def start(self) -> None:
-        """Starts the process; whether it is of any use is `Cluster.ready`'s question."""
-        if self.running:
-            return
-        await self._forget()
-        self._told_to_end = False
-        with self.files.log.open("ab") as log:
-            self._process = await trio.lowlevel.open_process(
-                self._command(),
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                env=_environment(),
-            )
+    stop_within_s = STOP_WITHIN_S
+    _stdin = subprocess.PIPE
 
     def _command(self) -> list[str]:
         return [*command(self.files), STOP_AT_EOF]
 
-    def kill(self) -> None:
-        """SIGKILL: what a power cut is to a process."""
-        self._told_to_end = True
-        self._signal(signal.SIGKILL)
+    def _environment(self) -> dict[str, str]:
+        """QUORATE_* variables would override the same key of every node: they are for one node's own start."""
+        return {name: value for name, value in os.environ.items() if not name.startswith("QUORATE_")}
 
-    def suspend(self) -> None:
-        """SIGSTOP: it hangs, with its connections open."""
-        self._signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        self._signal(signal.SIGCONT)
-
-    def terminate(self) -> None:
-        """SIGTERM: it shuts down in order."""
-        self._told_to_end = True
-        self._signal(signal.SIGTERM)
+    async def start(self) -> None:
+        if not self.running:
+            await self._forget()
+            await super().start()
 
     async def wait(self) -> int:
-        """How its process ended: the exit code, or minus the signal."""
-        if self._process is None:
-            return 0
-        code = await self._process.wait()
+        code = await super().wait()
         await self._forget()
         return code
 
-    async def stop(self, within_s: float = STOP_WITHIN_S) -> int:
-        """Shuts it down in order, or kills it if that takes too long."""
-        self.terminate()
-        with trio.move_on_after(within_s):
-            return await self.wait()
-        self.kill()
-        return await self.wait()
-
     def last_words(self) -> str:
         """The end of what it said."""
-        try:
-            lines = self.files.log.read_text(errors="replace").splitlines()
-        except FileNotFoundError:
-            return ""
-        return "\n".join(lines[-_LAST_WORDS:])
-
-    def _signal(self, number: int) -> None:
-        if self._process is not None and self.running:
-            self._process.send_signal(number)
+        return "\n".join(self.lines()[-_LAST_WORDS:])
 
     async def _forget(self) -> None:
         process, self._process = self._process, None
@@ -285,8 +223,3 @@ async def _all_at_once(nodes: Sequence[Node]) -> None:
 def command(files: NodeFiles) -> list[str]:
     """How a node is started by this very installation. -P: whatever lies in the current directory is not imported."""
     return [sys.executable, "-P", "-m", "quorate.admin", files.role, "start", str(files.config)]
-
-
-def _environment() -> dict[str, str]:
-    """QUORATE_* variables would override the same key of every node: they are for one node's own start."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("QUORATE_")}

@@ -10,7 +10,7 @@ import random
 import signal
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
 import trio
@@ -58,11 +58,15 @@ def demo() -> None:
             random.SystemRandom(),
             Wanted(controller_settings=settings, broker_settings=settings),
         )
-        trio.run(_with_signals, files)
+        trio.run(told_until_stopped, _Demo(files).tell, _AT_MOST_S)
 
 
-async def _with_signals(files: ClusterFiles) -> None:
-    """Ctrl-C and SIGTERM end the demo early, and still in order."""
+async def told_until_stopped(tell: Callable[[], Awaitable[None]], at_most_s: float) -> None:
+    """A story; Ctrl-C and SIGTERM end it early, and still in order.
+
+    Raises:
+        CommandError: it did not go as it should, took too long, or was stopped.
+    """
     failure: Exception | None = None
     interrupted = False
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
@@ -75,14 +79,14 @@ async def _with_signals(files: ClusterFiles) -> None:
 
             nursery.start_soon(stop_on_signal, signals)
             try:
-                with telling, trio.fail_after(_AT_MOST_S):
-                    await _Demo(files).tell()
+                with telling, trio.fail_after(at_most_s):
+                    await tell()
             except Exception as error:  # noqa: BLE001 - told below, when the nursery is gone
                 failure = error
             interrupted = telling.cancelled_caught
             nursery.cancel_scope.cancel()
     if failure is not None:
-        raise unexpected(failure) from failure
+        raise unexpected(failure, at_most_s) from failure
     if interrupted:
         raise Interrupted("Stopped; nothing is left behind.")
 

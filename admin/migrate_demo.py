@@ -8,10 +8,8 @@ it should ends the demo with exit code 1.
 
 import os
 import pathlib
-import signal
 import tempfile
 import time
-from collections.abc import AsyncIterator
 from typing import Annotated, Final
 
 import attrs
@@ -20,8 +18,8 @@ import typer
 
 from quorate.admin import migrate_demo_page as page
 from quorate.admin import migrate_demo_parts as parts
-from quorate.admin.demo import unexpected
-from quorate.admin.errors import Interrupted, Refused
+from quorate.admin.demo import told_until_stopped
+from quorate.admin.errors import Refused
 from quorate.admin.migrate_demo_parts import Client, Scene
 from quorate.admin.output import plural
 from quorate.admin.ports import HeldPorts
@@ -49,32 +47,7 @@ def demo(page: PageOption = _PAGE) -> None:
     Needs nothing, and takes a minute or two. Processes, data and ports are gone at the end, also after Ctrl-C; the
     page stays.
     """
-    trio.run(_with_signals, page)
-
-
-async def _with_signals(path: pathlib.Path) -> None:
-    failure: Exception | None = None
-    interrupted = False
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async with trio.open_nursery() as nursery:
-            telling = trio.CancelScope()
-
-            async def stop_on_signal(signals: AsyncIterator[int]) -> None:
-                async for _ in signals:
-                    telling.cancel()
-
-            nursery.start_soon(stop_on_signal, signals)
-            try:
-                with telling, trio.fail_after(_AT_MOST_S):
-                    await _Demo(path).tell()
-            except Exception as error:  # noqa: BLE001 - told below, when the nursery is gone
-                failure = error
-            interrupted = telling.cancelled_caught
-            nursery.cancel_scope.cancel()
-    if failure is not None:
-        raise unexpected(failure, _AT_MOST_S) from failure
-    if interrupted:
-        raise Interrupted("Stopped; nothing is left behind.")
+    trio.run(told_until_stopped, _Demo(page).tell, _AT_MOST_S)
 
 
 @attrs.define

@@ -32,6 +32,8 @@ from quorate.metadata.assembly import (
     let_go,
     listener_security,
     open_node_directory,
+    registered_features,
+    registered_listeners,
     room_for_clients,
     through_recoveries,
 )
@@ -43,7 +45,6 @@ from quorate.metadata.node import now_ms
 from quorate.metadata.quorum.messages import LeaderAndEpoch
 from quorate.metadata.records import FeatureRange
 from quorate.metadata.slow_reads import SlowReads
-from quorate.metadata.wire import brokers
 from quorate.metadata.wire.cluster import ApiVersionsResponse
 
 _DRAIN_MS: Final = 1_000
@@ -264,23 +265,8 @@ def _identity(
         broker_id=config.node_id,
         cluster_id=directory.meta.cluster_id,
         incarnation_id=random_uuid(rng),
-        listeners=tuple(
-            brokers.Listener(
-                name=one.name,
-                host=one.advertised.host,
-                port=one.advertised.port,
-                security_protocol=config.security_protocols[one.name],
-            )
-            for one in bound
-        ),
-        features=tuple(
-            brokers.Feature(
-                name=one.name,
-                min_supported_version=one.min_supported_version,
-                max_supported_version=one.max_supported_version,
-            )
-            for one in (*supported, lightweight)
-        ),
+        listeners=registered_listeners(config, bound),
+        features=registered_features((*supported, lightweight)),
         rack=config.rack,
         log_dirs=(directory.meta.directory_id,),
     )

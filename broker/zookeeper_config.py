@@ -38,13 +38,7 @@ def _no_acls(wanted: bool) -> bool:
 class ZooKeeperBrokerConfig(BrokerConfig):
     """Kafka's keys keep Kafka's meaning and defaults."""
 
-    controller_listener_names: tuple[str, ...] = plugin_setting(
-        "controller.listener.names",
-        ConfigType.LIST,
-        "",
-        "The listeners of the controllers that take over from ZooKeeper; only in a migration.",
-        convert=lambda names: tuple(name.upper() for name in names),
-    )
+    controller_listener_names: tuple[str, ...] = zookeeper.controller_names_setting()
     bootstrap_servers: tuple[Address, ...] = setting(
         "controller.quorum.bootstrap.servers", default="", convert=addresses.parse_servers
     )
@@ -74,13 +68,7 @@ class ZooKeeperBrokerConfig(BrokerConfig):
         "false",
         "Whether this broker registers with the controllers that take over from ZooKeeper (KIP-866).",
     )
-    metadata_version: int = plugin_setting(
-        zookeeper.PROTOCOL,
-        ConfigType.STRING,
-        "3.9",
-        "Plays the part of metadata.version; what all brokers of the cluster speak.",
-        convert=zookeeper.metadata_version_of,
-    )
+    metadata_version: int = zookeeper.protocol_setting()
     inter_broker_listener: str = setting("inter.broker.listener.name")
     """The listener on which the other brokers reach this one."""
     inter_broker_protocol: str = setting("security.inter.broker.protocol")

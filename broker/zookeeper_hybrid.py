@@ -20,7 +20,7 @@ from quorate.broker.links import ControllerLinks, opener
 from quorate.broker.zookeeper_config import ZooKeeperBrokerConfig
 from quorate.metadata import features
 from quorate.metadata.addresses import Address
-from quorate.metadata.assembly import BoundListener
+from quorate.metadata.assembly import BoundListener, registered_listeners
 from quorate.metadata.client import ClusterClient, NoAnswer, open_client
 from quorate.metadata.connection import CallFailed, ClientSecurity
 from quorate.metadata.ids import Endpoint, Epoch, NodeId, random_uuid
@@ -138,15 +138,7 @@ def _identity(
         broker_id=config.node_id,
         cluster_id=cluster_id,
         incarnation_id=random_uuid(rng),
-        listeners=tuple(
-            brokers.Listener(
-                name=one.name,
-                host=one.advertised.host,
-                port=one.advertised.port,
-                security_protocol=config.security_protocols[one.name],
-            )
-            for one in bound
-        ),
+        listeners=registered_listeners(config, bound),
         features=(
             brokers.Feature(
                 name=features.METADATA_VERSION, min_supported_version=level, max_supported_version=level

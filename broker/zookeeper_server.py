@@ -5,15 +5,14 @@ office: to this very broker's part in it, to another broker, or, while a migrati
 Envelopes from other brokers go to this broker's part in the office.
 """
 
-import shutil
 from collections.abc import Mapping
 from typing import Any, Final
 
 from quorate.broker.links import Sender
+from quorate.broker.log_dirs import describe_log_dirs
 from quorate.broker.relay import Relay
 from quorate.broker.zookeeper_config import ZooKeeperBrokerConfig
 from quorate.metadata.calls import AskedAt, Call, answer_read
-from quorate.metadata.checks import ErrorCode, RequestRejected
 from quorate.metadata.config_keys import BROKER_KEYS, ConfigKey
 from quorate.metadata.connection import OnReply
 from quorate.metadata.ids import Endpoint
@@ -55,18 +54,7 @@ class ZooKeeperBrokerServer:
             self._relay.forward(call)
 
     def _describe_log_dirs(self, call: Call) -> Any:
-        """At most one directory, and no topic's data in it. Kafka's kafka-reassign-partitions asks before it plans."""
-        if self._config.metadata_log_dir is None:
-            return log_dirs.DescribeLogDirsResponse()
-        directory = self._config.metadata_log_dir.absolute()
-        try:
-            disk = shutil.disk_usage(directory)
-        except OSError as error:
-            raise RequestRejected(ErrorCode.kafka_storage_error, f"{directory}: {error.strerror}") from error
-        found = log_dirs.DescribeLogDirsResult(
-            log_dir=str(directory), total_bytes=disk.total, usable_bytes=disk.free
-        )
-        return log_dirs.DescribeLogDirsResponse(results=(found,))
+        return describe_log_dirs(self._config.metadata_log_dir)
 
 
 class AskedHere:

@@ -36,6 +36,8 @@ from quorate.metadata.assembly import (
     let_go,
     listener_security,
     open_node_directory,
+    registered_features,
+    registered_listeners,
     room_for_clients,
     through_recoveries,
 )
@@ -259,21 +261,6 @@ def _registration(
         controller_id=config.node_id,
         incarnation_id=random_uuid(rng),
         zk_migration_ready=config.migration_enabled,
-        listeners=tuple(
-            brokers.Listener(
-                name=one.name,
-                host=one.advertised.host,
-                port=one.advertised.port,
-                security_protocol=config.security_protocols[one.name],
-            )
-            for one in bound
-        ),
-        features=tuple(
-            brokers.Feature(
-                name=one.name,
-                min_supported_version=one.min_supported_version,
-                max_supported_version=one.max_supported_version,
-            )
-            for one in features.supported_ranges()
-        ),
+        listeners=registered_listeners(config, bound),
+        features=registered_features(features.supported_ranges()),
     )

@@ -8,7 +8,6 @@ reads                            from the committed image: at the active control
                                  (never stale), at the others as far as they have got
 """
 
-from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -17,9 +16,10 @@ from quorate.controller.machine import ControllerMachine
 from quorate.controller.migration.steering import Steering
 from quorate.controller.operations import HANDLERS
 from quorate.controller.requests import PendingRequest
-from quorate.metadata.calls import Call, answer_read, described_by, open_envelope
+from quorate.metadata.calls import Call, open_envelope
 from quorate.metadata.checks import ErrorCode, RequestRejected
 from quorate.metadata.image.image import MetadataImage
+from quorate.metadata.image_reads import ImageReads, Reader
 from quorate.metadata.kafka_serving import KafkaServing
 from quorate.metadata.node import RaftNode, now_ms, wall_ms
 from quorate.metadata.quorum.messages import FetchResponse, LeaderAndEpoch, Response
@@ -27,15 +27,11 @@ from quorate.metadata.quorum_view import quorum_status
 from quorate.metadata.raft_wire import request_from_wire, response_to_wire
 from quorate.metadata.records import MigrationState
 from quorate.metadata.security.gate import Gate
-from quorate.metadata.slow_reads import SlowReads, is_slow, sources_of
+from quorate.metadata.slow_reads import SlowReads
 from quorate.metadata.views import SAME_EVERYWHERE
 from quorate.metadata.views.api_versions import answer_api_versions
-from quorate.metadata.views.cluster import answer_describe_cluster
-from quorate.metadata.views.configs import DescribingNode, answer_describe_configs
-from quorate.metadata.views.metadata import answer_metadata
+from quorate.metadata.views.configs import DescribingNode
 from quorate.metadata.views.quorum import answer_describe_quorum
-from quorate.metadata.views.tokens import answer_describe_tokens
-from quorate.metadata.views.topic_partitions import answer_topic_partitions
 from quorate.metadata.views.viewpoint import AtBroker, AtController, Viewpoint
 from quorate.metadata.wire import brokers, cluster, configs, envelope, migration, raft, tokens
 
@@ -95,30 +91,29 @@ class ControllerServer:
         """`steering`: where the move from ZooKeeper is steered; None: this controller takes part in none."""
         self._machine = machine
         self._node = node
-        self._slow = slow
         self._kafka = kafka
         self._cluster_id = cluster_id
         self._gate = Gate(config.authorizer, lambda: machine.caught_up_image, at_controller=True)
-        self._token_secret = config.delegation_token_secret_key
         self._steering = steering
         self._fetched = _FetchAnswers()
-        self._describing = DescribingNode(
+        describing = DescribingNode(
             node_id=config.node_id,
             static=config.static,
             own_keys=type(config).own_keys(),
             observed=lambda: node.flushes.speed.observed(),
         )
-        self._reads: Mapping[type, Callable[[Call, MetadataImage], Any]] = {
-            cluster.MetadataRequest: self._metadata,
-            cluster.DescribeClusterRequest: self._describe_cluster,
-            cluster.DescribeTopicPartitionsRequest: self._describe_topic_partitions,
-            configs.DescribeConfigsRequest: self._describe_configs,
-            raft.DescribeQuorumRequest: self._describe_quorum,
-            tokens.DescribeDelegationTokenRequest: self._describe_tokens,
-            **dict.fromkeys(SAME_EVERYWHERE, self._same_everywhere),
-        }
+        self._reads = ImageReads(
+            Reader(
+                gate=self._gate,
+                viewpoint=self._viewpoint,
+                describing=describing,
+                token_secret=config.delegation_token_secret_key,
+            ),
+            slow,
+            {raft.DescribeQuorumRequest: self._describe_quorum},
+        )
         steered = () if steering is None else (migration.SteerMigrationRequest,)
-        kinds = (*_RAFT_REQUESTS, envelope.EnvelopeRequest, *HANDLERS, *self._reads, *steered)
+        kinds = (*_RAFT_REQUESTS, envelope.EnvelopeRequest, *HANDLERS, *self._reads.kinds, *steered)
         self.serves = frozenset(kind.api_key for kind in kinds)
 
     def api_versions(self, listener_name: str) -> cluster.ApiVersionsResponse:
@@ -215,15 +210,7 @@ class ControllerServer:
             self._read_now(call)
 
     def _read_now(self, call: Call) -> None:
-        """From one committed image; in a thread what would hold up elections."""
-        image = self._machine.image
-        read = self._reads[type(call.request)]
-        if is_slow(call.request, image):
-            asked_from = (self._viewpoint(call), self._gate.sees(call), described_by(call))
-            sources = sources_of(call.request, image, asked_from)
-            self._slow.answer(call, lambda: read(call, image), sources)
-        else:
-            answer_read(call, lambda call: read(call, image))
+        self._reads.answer(call, self._machine.image)
 
     def _viewpoint(self, call: Call) -> Viewpoint:
         if call.asked_at is not None:
@@ -245,36 +232,6 @@ class ControllerServer:
         if leader.leader_id == self._node.core.id and not is_active:
             return LeaderAndEpoch(leader.epoch)
         return leader
-
-    def _metadata(self, call: Call, image: MetadataImage) -> Any:
-        return answer_metadata(
-            image, call.request, self._viewpoint(call), call.api_version, self._gate.permits(call)
-        )
-
-    def _describe_cluster(self, call: Call, image: MetadataImage) -> Any:
-        return answer_describe_cluster(image, call.request, self._viewpoint(call), self._gate.permits(call))
-
-    def _describe_topic_partitions(self, call: Call, image: MetadataImage) -> Any:
-        return answer_topic_partitions(image, call.request, self._viewpoint(call), self._gate.permits(call))
-
-    def _describe_configs(self, call: Call, image: MetadataImage) -> Any:
-        node = self._describing
-        if call.asked_at is not None:
-            node = node.standing_for(call.asked_at.broker_id, call.asked_at.configs)
-        return answer_describe_configs(image, call.request, node, self._gate.permits(call))
-
-    def _describe_tokens(self, call: Call, image: MetadataImage) -> Any:
-        return answer_describe_tokens(
-            image,
-            call.request,
-            principal=call.principal,
-            by_token=call.by_token,
-            permits=self._gate.permits(call),
-            secret=self._token_secret,
-        )
-
-    def _same_everywhere(self, call: Call, image: MetadataImage) -> Any:
-        return SAME_EVERYWHERE[type(call.request)](image, call.request)
 
     def _describe_quorum(self, call: Call, _image: MetadataImage) -> Any:
         return answer_describe_quorum(quorum_status(self._node.core, now_ms(), wall_ms()), call.request)

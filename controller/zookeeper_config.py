@@ -12,9 +12,8 @@ import attrs
 from quorate.controller.config import ControllerConfig
 from quorate.metadata import addresses
 from quorate.metadata.addresses import Address
-from quorate.metadata.config_keys import ConfigType
 from quorate.metadata.security.settings import BETWEEN_BROKERS, ClientSettings
-from quorate.metadata.settings import Reader, plugin_setting, setting
+from quorate.metadata.settings import Reader, setting
 from quorate.metadata.zookeeper import settings as zookeeper
 
 
@@ -22,13 +21,7 @@ from quorate.metadata.zookeeper import settings as zookeeper
 class ZooKeeperControllerConfig(ControllerConfig):
     """Read beside `broker.zookeeper_config`, which judges where the node belongs and how it is secured."""
 
-    controller_listener_names: tuple[str, ...] = plugin_setting(
-        "controller.listener.names",
-        ConfigType.LIST,
-        "",
-        "The listeners of the controllers that take over from ZooKeeper; only in a migration.",
-        convert=lambda names: tuple(name.upper() for name in names),
-    )
+    controller_listener_names: tuple[str, ...] = zookeeper.controller_names_setting()
     bootstrap_servers: tuple[Address, ...] = setting(
         "controller.quorum.bootstrap.servers", default="", convert=addresses.parse_servers
     )
@@ -36,20 +29,7 @@ class ZooKeeperControllerConfig(ControllerConfig):
         "metadata.log.dir", convert=lambda text: pathlib.Path(text) if text else None
     )
     auto_create_topics_enable: bool = setting("auto.create.topics.enable")
-    metadata_version: int = plugin_setting(
-        zookeeper.PROTOCOL,
-        ConfigType.STRING,
-        "3.9",
-        "Plays the part of metadata.version; what all brokers of the cluster speak.",
-        convert=zookeeper.metadata_version_of,
-    )
-    password_encoder_old_secret: str | None = plugin_setting(
-        "password.encoder.old.secret",
-        ConfigType.PASSWORD,
-        "",
-        "What password.encoder.secret was before, while it is being changed.",
-        convert=lambda text: text or None,
-    )
+    metadata_version: int = zookeeper.protocol_setting()
     inter_broker_listener: str = setting("inter.broker.listener.name")
     inter_broker_protocol: str = setting("security.inter.broker.protocol")
 

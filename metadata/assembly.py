@@ -7,7 +7,7 @@ is the same, and here.
 import random
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -27,12 +27,14 @@ from quorate.metadata.node_config import NodeConfig
 from quorate.metadata.quorum.core import QuorumConfig, RaftCore
 from quorate.metadata.quorum.retention import RetentionLimits
 from quorate.metadata.quorum.snapshots import SnapshotSchedule
+from quorate.metadata.records import FeatureRange
 from quorate.metadata.room import Limits, Room
 from quorate.metadata.security.admission import ListenerSecurity
 from quorate.metadata.security.known import KnownUsers
 from quorate.metadata.security.login import ClientLogin
 from quorate.metadata.security.settings import ListenerSettings
 from quorate.metadata.transport import PeerLinks
+from quorate.metadata.wire import brokers
 
 _log = structlog.get_logger("node")
 
@@ -318,3 +320,28 @@ async def _bind(config: NodeConfig, where: Address, what: str, setting: str) -> 
             f"  why: {reason}\n"
             f"  what to do: stop the program that uses the port, or change `{setting}` in this node's configuration"
         ) from problem
+
+
+def registered_listeners(config: NodeConfig, bound: Iterable[BoundListener]) -> tuple[brokers.Listener, ...]:
+    """What a node's registration says of where it is reached."""
+    return tuple(
+        brokers.Listener(
+            name=one.name,
+            host=one.advertised.host,
+            port=one.advertised.port,
+            security_protocol=config.security_protocols[one.name],
+        )
+        for one in bound
+    )
+
+
+def registered_features(ranges: Iterable[FeatureRange]) -> tuple[brokers.Feature, ...]:
+    """What a node's registration says of the levels that it supports."""
+    return tuple(
+        brokers.Feature(
+            name=one.name,
+            min_supported_version=one.min_supported_version,
+            max_supported_version=one.max_supported_version,
+        )
+        for one in ranges
+    )

@@ -14,7 +14,7 @@ from quorate.metadata.views.cluster import answer_describe_cluster
 from quorate.metadata.views.config_resources import answer_list_config_resources
 from quorate.metadata.views.configs import DescribingNode, answer_describe_configs
 from quorate.metadata.views.credentials import answer_user_scram_credentials
-from quorate.metadata.views.metadata import answer_metadata, unknown_names
+from quorate.metadata.views.metadata import answer_metadata, may_make, unknown_names
 from quorate.metadata.views.quorum import QuorumStatus, ReplicaStatus, answer_describe_quorum
 from quorate.metadata.views.quotas import answer_client_quotas
 from quorate.metadata.views.reassignments import answer_partition_reassignments
@@ -51,5 +51,6 @@ __all__ = [
     "answer_describe_tokens",
     "answer_metadata",
     "answer_topic_partitions",
+    "may_make",
     "unknown_names",
 ]

@@ -12,7 +12,13 @@ from quorate.metadata.ids import ZERO_UUID
 from quorate.metadata.image.image import MetadataImage
 from quorate.metadata.image.rows import PartitionRegistration
 from quorate.metadata.image.topics import TopicImage
-from quorate.metadata.security.permissions import Operation, Permits, Resource, permit_everything
+from quorate.metadata.security.permissions import (
+    CLUSTER_NAME,
+    Operation,
+    Permits,
+    Resource,
+    permit_everything,
+)
 from quorate.metadata.views.operations import operations_on_cluster, operations_on_topic
 from quorate.metadata.views.partitions import INTERNAL_TOPICS, PartitionSight, unknown_topic
 from quorate.metadata.views.viewpoint import NO_NODE, Viewpoint, nodes_seen
@@ -77,6 +83,12 @@ def unknown_names(
         and unknown_topic(name) is ErrorCode.unknown_topic_or_partition
         and permits(Operation.DESCRIBE, Resource.TOPIC, name, log_if_denied=False)
     )
+
+
+def may_make(permits: Permits, name: str, *, log_if_denied: bool = True) -> bool:
+    """Whether the caller may have this topic made."""
+    everywhere = permits(Operation.CREATE, Resource.CLUSTER, CLUSTER_NAME, log_if_denied=False)
+    return everywhere or permits(Operation.CREATE, Resource.TOPIC, name, log_if_denied=log_if_denied)
 
 
 class _Asked:

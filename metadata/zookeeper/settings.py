@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from quorate.metadata.addresses import SecurityProtocol
+from quorate.metadata.config_keys import ConfigType
 from quorate.metadata.features import METADATA_VERSIONS, parse_metadata_version
 from quorate.metadata.node_config import check_listeners, process_roles
-from quorate.metadata.settings import RawSettings, Reader
+from quorate.metadata.settings import RawSettings, Reader, plugin_setting
 
 CONNECT: Final = "zookeeper.connect"
 MIGRATION: Final = "zookeeper.metadata.migration.enable"
@@ -41,6 +42,28 @@ def metadata_version_of(protocol: str) -> int:
             "every broker is of this release"
         )
     return level
+
+
+def protocol_setting() -> Any:
+    """A field for the metadata.version level."""
+    return plugin_setting(
+        PROTOCOL,
+        ConfigType.STRING,
+        _LAST_RELEASE,
+        "Plays the part of metadata.version; what all brokers of the cluster speak.",
+        convert=metadata_version_of,
+    )
+
+
+def controller_names_setting() -> Any:
+    """A field for the controllers' listeners; empty, unless the node migrates."""
+    return plugin_setting(
+        _NAMES,
+        ConfigType.LIST,
+        "",
+        "The listeners of the controllers that take over from ZooKeeper; only in a migration.",
+        convert=lambda names: tuple(name.upper() for name in names),
+    )
 
 
 def split_connect(text: str) -> tuple[str, str]:

@@ -179,7 +179,7 @@ def test_a_large_answer_of_one_is_never_told_to_another() -> None:
 
     broker = OneBroker()
     broker.image = image
-    broker.server._slow = Slow()
+    broker.server._reads._slow = Slow()
     for principal in (ALICE, ANONYMOUS):
         broker.ask(cluster.MetadataRequest(topics=None), principal)
     broker.image = with_rights(image, [on_topic(Operation.DESCRIBE, SECRET)])

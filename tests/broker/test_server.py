@@ -225,7 +225,7 @@ async def test_a_request_that_trips_the_broker_is_answered_and_the_next_one_too(
 
     async with serving() as world:
         with monkeypatch.context() as patched, structlog.testing.capture_logs() as logs:
-            patched.setattr("quorate.broker.server.answer_metadata", tripped)
+            patched.setattr("quorate.metadata.image_reads.answer_metadata", tripped)
             answer = await world.ask(MetadataRequest(topics=None), 13)
         assert answer.error_code is ErrorCode.unknown_server_error
         assert [line["event"] for line in logs] == ["bug"]
