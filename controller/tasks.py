@@ -181,15 +181,12 @@ class Tasks:
 
     def next_deadline_ms(self, now_ms: int) -> int:
         """When the next task is due."""
-        deadlines = [walk.due_ms for walk in self._walks]
-        expiry_ms = self._sessions.next_expiry_ms()
-        if expiry_ms is not None:
-            deadlines.append(expiry_ms)
-        if self._tokens_due_ms is not None:
-            deadlines.append(self._tokens_due_ms)
-        if self._topics_to_elect or self._settling:
-            deadlines.append(now_ms)
-        next_ms = max(min(deadlines), self._not_before_ms)
+        next_ms = now_ms if self._topics_to_elect or self._settling else self._leaderless.due_ms
+        dues_ms = (self._sessions.next_expiry_ms(), self._tokens_due_ms, *[one.due_ms for one in self._walks])
+        for due_ms in dues_ms:
+            if due_ms is not None and due_ms < next_ms:
+                next_ms = due_ms
+        next_ms = max(next_ms, self._not_before_ms)
         no_op_ms = self._no_op_due_ms()
         return next_ms if no_op_ms is None else min(next_ms, no_op_ms)
 

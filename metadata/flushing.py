@@ -2,9 +2,10 @@
 
 A follower has nothing to do before its flush has ended, so while the disk is quick it waits for it, some milliseconds
 at most: to hear of the end through the event loop takes longer than the flush itself. A flush that is not over by then
-is heard of later, and so are the next ones until the disk has been quick again for a while: one that stalls holds
-nobody up. So does a leader whose batch has a single request in it, since nothing else is likely to arrive meanwhile;
-one that has gathered several never waits: what arrives goes into one batch, and others may hold the majority.
+is heard of later, and so are the next few; twice as many each time that the first one waited for again is slow too: a
+disk that stalls holds nobody up, and one odd flush of a quick disk costs next to nothing. A leader whose batch has a
+single request in it waits likewise, since nothing else is likely to arrive meanwhile; one that has gathered several
+never does: what arrives goes into one batch, and others may hold the majority.
 """
 
 import queue
@@ -23,7 +24,8 @@ from quorate.metadata.metrics.histogram import Histogram
 from quorate.metadata.quorum.effects import Flush
 
 _PATIENCE_S: Final = 0.003
-_DISTRUST_FLUSHES: Final = 50
+_DISTRUST_FLUSHES: Final = 2
+_DISTRUST_AT_MOST: Final = 64
 _SLOW_MS: Final = 100
 """Where no configuration says it (`quorate.slow.flush.ms`)."""
 _BOUNDS_S: Final = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
@@ -57,6 +59,7 @@ class FlushThread:
         self._awaited = False
         self._patience_s = patience_s
         self._distrust = 0  # flushes that must be quick before `start` waits for one again
+        self._next_distrust = _DISTRUST_FLUSHES
         self._failed = trio.Event()
         self._error: BaseException | None = None
 
@@ -118,13 +121,22 @@ class FlushThread:
             self.seconds.add(spent)
             self.speed.add(spent)
             self.slow += slow
-            self._distrust = _DISTRUST_FLUSHES if slow else max(0, self._distrust - 1)
+            self._judge(slow=slow)
             with self._handshake:
                 awaited, self._awaited = self._awaited, False
             self._busy.release()
             if not awaited or self._error is not None:
                 with suppress(trio.RunFinishedError):
                     token.run_sync_soon(report)
+
+    def _judge(self, *, slow: bool) -> None:
+        if slow:
+            self._distrust = self._next_distrust
+            self._next_distrust = min(self._next_distrust * 2, _DISTRUST_AT_MOST)
+        elif self._distrust > 0:
+            self._distrust -= 1
+        else:
+            self._next_distrust = _DISTRUST_FLUSHES
 
     def _report(self, flush: Flush) -> None:
         self.running = False

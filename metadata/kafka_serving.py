@@ -37,6 +37,7 @@ from quorate.metadata.quorum.messages import (
 )
 from quorate.metadata.wire import raft
 
+_KINDS: Final = (raft.FetchRequest, raft.FetchSnapshotRequest)
 _PAUSE_S: Final = 0.1
 _LEAST_BYTES: Final = 1
 """What is read of our own form of a snapshot, to learn whether it is there."""
@@ -68,9 +69,7 @@ class KafkaServing:
 
     def is_meant(self, request: Any) -> bool:
         """Whether a request is one of these."""
-        return isinstance(request, raft.FetchRequest | raft.FetchSnapshotRequest) and asks_in_kafkas_form(
-            request
-        )
+        return isinstance(request, _KINDS) and asks_in_kafkas_form(request)
 
     def handle(self, call: Call) -> None:
         """Answers the call when the core does. A broker that may be answered later is never hung up on."""

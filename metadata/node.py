@@ -357,16 +357,23 @@ class RaftNode:
         if self._unfinished:
             self._wake.set()
         else:
-            resting.deadline = self._wakes_at_s()
+            until_s = self._wakes_at_s()
+            if (
+                until_s < resting.deadline
+            ):  # too early a wake is a look at the clock; to move it each time is dearer
+                resting.deadline = until_s
             self._resting = resting
 
     def _turn(self) -> None:
         self._in_turn, self._unfinished = True, False
-        self._take_events()
-        now = self._now_ms()
-        deadline = self.core.next_deadline()
-        if deadline is not None and deadline <= now:
-            self._step(TimePassed())
+        if self._inbox:
+            self._take_events()  # each step looks at the timers as well
+            now = self._now_ms()
+        else:
+            now = self._now_ms()
+            deadline = self.core.next_deadline()
+            if deadline is not None and deadline <= now:
+                self._step(TimePassed())
         busy = self._apply()
         if self._confirmed:
             self._answer_confirmed()
@@ -520,7 +527,7 @@ class RaftNode:
 
     def _tell_leader(self) -> None:
         leader, told = self.core.leader_and_epoch, self._leader_told
-        if leader != told:
+        if leader is not told and leader != told:
             self._leader_told = leader
             if (leader.epoch, leader.leader_id) != (
                 told.epoch,

@@ -21,7 +21,6 @@ from typing import Final, assert_never
 
 import attrs
 
-from quorate.metadata.batch import RecordBatch
 from quorate.metadata.checks import ErrorCode, RequestRejected, check
 from quorate.metadata.ids import (
     FIRST_OFFSET,
@@ -36,15 +35,10 @@ from quorate.metadata.ids import (
 from quorate.metadata.log.interface import LogSummary
 from quorate.metadata.quorum import elections, joining, membership, reads, recoveries, replication, snapshots
 from quorate.metadata.quorum.effects import (
-    DropPrefix,
     Effects,
-    Flush,
-    Outgoing,
     Peer,
-    ReadAnswer,
     SendRequest,
     SendResponse,
-    SnapshotChunk,
 )
 from quorate.metadata.quorum.election_state import ElectionState
 from quorate.metadata.quorum.epochs import EpochHistory
@@ -170,39 +164,14 @@ class Outstanding:
     deadline_ms: int
 
 
-@attrs.define(eq=False)
-class _Step:
-    """The effects of the running step, as they gather."""
+@attrs.frozen
+class _Judgement:
+    """What the voters in force mean for this replica."""
 
-    election: ElectionState | None = None
-    truncate_to: Offset | None = None
-    snapshot_chunk: SnapshotChunk | None = None
-    install_snapshot: OffsetAndEpoch | None = None
-    append: list[RecordBatch] = attrs.Factory(list)
-    send: list[Outgoing] = attrs.Factory(list)
-    flush: Flush | None = None
-    committed: Offset | None = None
-    reads: list[ReadAnswer] = attrs.Factory(list)
-    drop_prefix: DropPrefix | None = None
-    superseded_by: uuid.UUID | None = None
-    notes: list[str] = attrs.Factory(list)
-
-    def effects(self, flushed_to: Offset) -> Effects:
-        return Effects(
-            election=self.election,
-            truncate_to=self.truncate_to,
-            snapshot_chunk=self.snapshot_chunk,
-            install_snapshot=self.install_snapshot,
-            append=tuple(self.append),
-            flushed_to=flushed_to,
-            send=tuple(self.send),
-            flush=self.flush,
-            committed=self.committed,
-            reads=tuple(self.reads),
-            drop_prefix=self.drop_prefix,
-            superseded_by=self.superseded_by,
-            notes=tuple(self.notes),
-        )
+    voters: VoterSet
+    is_voter: bool
+    entry_is_old: bool
+    own_endpoint: Endpoint | None
 
 
 class RaftCore:
@@ -237,10 +206,10 @@ class RaftCore:
         self.handed_over = False
         """While shutting down: its successors know, or had their time."""
         self._last_correlation = 0
-        self._judged: tuple[VoterSet, bool, bool] | None = (
-            None  # of these voters: is it one, is its entry old
-        )
-        self._step = _Step()
+        self._judged: _Judgement | None = None
+        self._named = LeaderAndEpoch(Epoch(0))
+        """What `leader_and_epoch` said last: while nothing changes it is the same object, and quickly compared."""
+        self._effects = Effects()
 
     # ---- the interface -------------------------------------------------------------------------------
 
@@ -255,21 +224,22 @@ class RaftCore:
             self.installing is None or isinstance(event, SnapshotInstalled),
             "a snapshot is being installed: nothing else may happen before its end",
         )
-        self._step = _Step()
+        effects = self._effects = Effects()
         self._handle(event, now_ms)
         if self.installing is None:
             self._after_event(now_ms)
         # Without flushes nothing is known to be on the disk, so a torn tail there is never damage.
-        return self._step.effects(self.log.flushed_end if self.config.durable else FIRST_OFFSET)
+        effects.flushed_to = self.log.flushed_end if self.config.durable else FIRST_OFFSET
+        return effects
 
     def next_deadline(self) -> int | None:
         """When `TimePassed` is wanted next; None: not before something else happens."""
         role = self.role
         deadlines: list[int | None] = [pending.deadline_ms for pending in self.outstanding.values()]
-        if not isinstance(role, Leader) and replication.may_fetch(self):
-            deadlines.append(self.fetch_at_ms)
-        deadlines += membership.deadlines(self)
-        deadlines += joining.deadlines(self)
+        deadlines.append(membership.deadline(self))
+        if not isinstance(role, Leader):
+            deadlines.append(joining.deadline(self))
+            deadlines.append(self.fetch_at_ms if replication.may_fetch(self) else None)
         match role:
             case Unattached():
                 deadlines.append(role.election_deadline_ms if self.may_stand else None)
@@ -303,23 +273,23 @@ class RaftCore:
     @property
     def leader_and_epoch(self) -> LeaderAndEpoch:
         """Who leads, as this replica would tell others. A resigned leader names nobody: it is not one any more."""
-        epoch = self.election.epoch
+        epoch, leader_id, endpoint = self.election.epoch, None, None
         match self.role:
             case Leader():
-                return LeaderAndEpoch(epoch, self.id, self.own_endpoint)
-            case Follower(leader_id=leader_id, endpoint=endpoint):
-                return LeaderAndEpoch(epoch, leader_id, endpoint)
-            case Prospective(leader=(leader_id, endpoint)):
-                return LeaderAndEpoch(epoch, leader_id, endpoint)
-            case _:
-                return LeaderAndEpoch(epoch)
+                leader_id, endpoint = self.id, self.own_endpoint
+            case Follower() as role:
+                leader_id, endpoint = role.leader_id, role.endpoint
+            case Prospective(leader=(known_id, known_endpoint)):
+                leader_id, endpoint = known_id, known_endpoint
+        named = self._named
+        if named.endpoint is not endpoint or named.epoch != epoch or named.leader_id != leader_id:
+            named = self._named = LeaderAndEpoch(epoch, leader_id, endpoint)
+        return named
 
     @property
     def own_endpoint(self) -> Endpoint | None:
         """Where others reach this replica: as the log says; a leader that removed itself is still to be reached."""
-        listener = self.config.listener
-        known = self.voters.endpoint(self.id, listener)
-        return known or next((one for one in self.config.endpoints if one.name == listener), None)
+        return self._judge().own_endpoint
 
     @property
     def voters(self) -> VoterSet:
@@ -328,19 +298,26 @@ class RaftCore:
 
     @property
     def is_voter(self) -> bool:
-        return self._judge()[1]
+        return self._judge().is_voter
 
     @property
     def entry_is_old(self) -> bool:
         """Whether the log tells others something out of date about this voter."""
-        return self._judge()[2]
+        return self._judge().entry_is_old
 
-    def _judge(self) -> tuple[VoterSet, bool, bool]:
+    def _judge(self) -> _Judgement:
         """Asked many times in each step, while the voters hardly ever change."""
         voters, known = self.log.voters.last, self._judged
-        if known is None or known[0] is not voters:
-            is_voter = voters.contains(self.config.replica)
-            known = self._judged = (voters, is_voter, is_voter and membership.own_entry_is_old(self))
+        if known is None or known.voters is not voters:
+            config = self.config
+            is_voter = voters.contains(config.replica)
+            own = [one for one in config.endpoints if one.name == config.listener]
+            known = self._judged = _Judgement(
+                voters,
+                is_voter=is_voter,
+                entry_is_old=is_voter and membership.own_entry_is_old(self),
+                own_endpoint=voters.endpoint(self.id, config.listener) or (own[0] if own else None),
+            )
         return known
 
     @property
@@ -527,7 +504,7 @@ class RaftCore:
         self.tally.role_changes[old.name, why] += 1
         if election != self.election:
             self.election = election
-            self._step.election = election
+            self._effects.election = election
         self.note(f"{old.name.value} -> {role.name.value} in epoch {election.epoch}: {why.value}")
         if isinstance(old, Leader):
             replication.fail_parked(self, old)
@@ -535,22 +512,22 @@ class RaftCore:
             reads.fail(self, old)
 
     def note(self, text: str) -> None:
-        self._step.notes.append(text)
+        self._effects.notes.append(text)
 
     def send(self, peer: Peer, request: Request, now_ms: int) -> Correlation:
         self._last_correlation += 1
         correlation = Correlation(self._last_correlation)
         self.outstanding[correlation] = Outstanding(peer, request, now_ms + self.config.request_timeout_ms)
-        self._step.send.append(SendRequest(peer, correlation, request))
+        self._effects.send.append(SendRequest(peer, correlation, request))
         return correlation
 
     def reply(self, token: Token, response: Response) -> None:
-        self._step.send.append(SendResponse(token, response))
+        self._effects.send.append(SendResponse(token, response))
 
     @property
-    def effects(self) -> _Step:
+    def effects(self) -> Effects:
         """The effects of the running step."""
-        return self._step
+        return self._effects
 
     def other_voters(self) -> list[Peer]:
         """The voters to talk to, by id; one without an endpoint on our listener cannot be reached."""

@@ -78,22 +78,24 @@ class ReadAnswer:
     index: Offset | None
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True)
 class Effects:
+    """Gathered while a step runs; afterwards it is the caller's, and the core does not touch it again."""
+
     election: ElectionState | None = None
     truncate_to: Offset | None = None
     snapshot_chunk: SnapshotChunk | None = None
     install_snapshot: OffsetAndEpoch | None = None
-    append: tuple[RecordBatch, ...] = ()
+    append: list[RecordBatch] = attrs.Factory(list)
     flushed_to: Offset = FIRST_OFFSET
     """Written in front of each appended batch: what this node knows to be durable."""
-    send: tuple[Outgoing, ...] = ()
+    send: list[Outgoing] = attrs.Factory(list)
     flush: Flush | None = None
     committed: Offset | None = None
     """The new high watermark: everything below is committed and may be applied."""
-    reads: tuple[ReadAnswer, ...] = ()
+    reads: list[ReadAnswer] = attrs.Factory(list)
     drop_prefix: DropPrefix | None = None
     superseded_by: uuid.UUID | None = None
     """This node's log was given up by the recovery of that id: the node ends here, and begins anew without its copy."""
-    notes: tuple[str, ...] = ()
+    notes: list[str] = attrs.Factory(list)
     """What was decided and why, for logs and transcripts."""

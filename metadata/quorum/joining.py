@@ -78,9 +78,10 @@ def poll(core: "RaftCore", now_ms: int) -> None:
     core.send(Peer(role.leader_id, role.endpoint), request, now_ms)
 
 
-def deadlines(core: "RaftCore") -> list[int]:
+def deadline(core: "RaftCore") -> int | None:
+    """When a follower that wants to vote asks next."""
     role = _asker(core)
-    return [] if role is None else [role.update_at_ms]
+    return None if role is None else role.update_at_ms
 
 
 def on_response(

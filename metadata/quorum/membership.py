@@ -311,13 +311,14 @@ def poll(core: "RaftCore", now_ms: int) -> None:
         _ask_for_update(core, role, now_ms)
 
 
-def deadlines(core: "RaftCore") -> list[int]:
+def deadline(core: "RaftCore") -> int | None:
+    """When `poll` has something to do, as far as time alone tells."""
     role = core.role
-    if isinstance(role, Leader) and role.change is not None:
-        return [role.change.deadline_ms]
+    if isinstance(role, Leader):
+        return None if role.change is None else role.change.deadline_ms
     if isinstance(role, Follower) and core.entry_is_old:
-        return [role.update_at_ms]
-    return []
+        return role.update_at_ms
+    return None
 
 
 def own_entry_is_old(core: "RaftCore") -> bool:

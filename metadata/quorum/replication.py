@@ -102,15 +102,14 @@ def on_flushed(core: "RaftCore", event: LogFlushed, now_ms: int) -> None:
         return
     check(event.end_offset <= log.end.offset, "a flush ended beyond the log")
     log.flushed_end = max(log.flushed_end, event.end_offset)
-    _advance_high_watermark(core, now_ms)
+    _reached(core, log.flushed_end, now_ms)
 
 
 def poll(core: "RaftCore", now_ms: int) -> None:
     """At the end of each step: parked answers that waited long enough, the next Fetch, the next flush."""
     role = core.role
     if isinstance(role, Leader):
-        _poll_parked(core, role, now_ms)
-        _forget_idle_observers(core, role, now_ms)
+        _poll_progress(core, role, now_ms)
     elif may_fetch(core) and core.fetch_at_ms <= now_ms:
         _fetch(core, now_ms)
     log = core.log
@@ -419,7 +418,7 @@ def _valid_fetch(
     progress.leader_end_at_last_fetch = end
     if progress.end_offset is None or request.offset > progress.end_offset:
         progress.end_offset = request.offset
-        _advance_high_watermark(core, now_ms)
+        _reached(core, request.offset, now_ms)
 
 
 def _limit(core: "RaftCore", replica: ReplicaKey) -> Offset:
@@ -487,10 +486,19 @@ def _answer_parked(core: "RaftCore", now_ms: int) -> None:
             _answer_if_ready(core, role, progress, now_ms)
 
 
-def _poll_parked(core: "RaftCore", role: Leader, now_ms: int) -> None:
-    for progress in list(role.progress.values()):
-        if progress.parked is not None and progress.parked.deadline_ms <= now_ms:
-            _answer_if_ready(core, role, progress, now_ms)
+def _poll_progress(core: "RaftCore", role: Leader, now_ms: int) -> None:
+    """Answers the Fetches that waited long enough; forgets observers that are gone."""
+    for key, progress in list(role.progress.items()):
+        parked, last_ms = progress.parked, progress.last_fetch_ms
+        if parked is not None:
+            if parked.deadline_ms <= now_ms:
+                _answer_if_ready(core, role, progress, now_ms)
+        elif (
+            last_ms is not None
+            and last_ms + _OBSERVER_FORGOTTEN_MS <= now_ms
+            and not core.voters.contains(key)
+        ):
+            del role.progress[key]
 
 
 def fail_parked(core: "RaftCore", role: Leader) -> None:
@@ -501,17 +509,10 @@ def fail_parked(core: "RaftCore", role: Leader) -> None:
             progress.parked = None
 
 
-def _forget_idle_observers(core: "RaftCore", role: Leader, now_ms: int) -> None:
-    idle = [
-        key
-        for key, progress in role.progress.items()
-        if progress.last_fetch_ms is not None
-        and progress.parked is None
-        and progress.last_fetch_ms + _OBSERVER_FORGOTTEN_MS <= now_ms
-        and not core.voters.contains(key)
-    ]
-    for key in idle:
-        del role.progress[key]
+def _reached(core: "RaftCore", end: Offset, now_ms: int) -> None:
+    """A replica has all below `end` on its disk: of use to the high watermark only if it lies above."""
+    if end > (core.high_watermark or 0):
+        _advance_high_watermark(core, now_ms)
 
 
 def _advance_high_watermark(core: "RaftCore", now_ms: int) -> None:

@@ -95,7 +95,11 @@ def _data_reader(plan: StructPlan) -> Read:
 
 def read_varint(buffer: bytes, position: int) -> tuple[int, int]:
     """An unsigned varint of at most five bytes (KIP-482)."""
-    value = shift = 0
+    value = buffer[position]
+    position += 1
+    if value < 0x80:
+        return value, position
+    value, shift = value & 0x7F, 7
     while True:
         byte = buffer[position]
         position += 1
@@ -315,10 +319,14 @@ def _add_tagged(source: _Source, tagged: tuple[WireField, ...]) -> dict[str, str
     if not tagged:
         source.add("if n:", f"    _, pos = read_tags(buf, pos - 1, {readers})")
         return {}
-    source.add("found = {}", "if n:", f"    found, pos = read_tags(buf, pos - 1, {readers})")
-    return {
-        field.name: f"found.get({field.tag}, {source.bind('default', field.default)})" for field in tagged
-    }
+    values, defaults = {}, {}
+    for field in tagged:
+        local = f"t{field.tag}"
+        values[field.name], defaults[local] = local, source.bind("default", field.default)
+    source.add("if n:", f"    found, pos = read_tags(buf, pos - 1, {readers})")
+    source.add(*(f"    {local} = found.get({local[1:]}, {default})" for local, default in defaults.items()))
+    source.add("else:", *(f"    {local} = {default}" for local, default in defaults.items()))
+    return values
 
 
 def _tagged_reader(field: WireField) -> Read:

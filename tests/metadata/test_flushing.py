@@ -118,25 +118,25 @@ def test_a_disk_that_stalls_holds_nobody_up_and_is_not_waited_for_next_time() ->
     run(scene)
 
 
-def test_a_disk_that_was_quick_for_long_is_waited_for_again() -> None:
+def test_each_stall_in_a_row_is_distrusted_for_twice_as_long_and_a_quick_disk_is_trusted_again() -> None:
     async def scene() -> None:
-        reports, disk = Reports(), threading.Event()
+        reports = Reports()
 
-        def stalls_once() -> None:
-            disk.wait(LONG_S)
+        async with flushing(quick, reports, patience_s=LONG_S) as flushes:
 
-        async with flushing(stalls_once, reports, patience_s=0.001) as flushes:
-            assert not flushes.start(FIRST, patient=True)
-            disk.set()
-            await reports.next()
-            flushes._patience_s = LONG_S  # whatever this machine does, the next ones count as quick
-            waited = []
-            for number in range(60):
-                ended = flushes.start(Flush(Offset(10 + number), 0), patient=True)
-                waited.append(ended)
+            async def begin(*, slow: bool = False) -> bool:
+                flushes._patience_s = 0.0 if slow else LONG_S  # what this machine does decides nothing
+                ended = flushes.start(FIRST, patient=not slow)
                 if not ended:
                     await reports.next()
-            assert waited == [False] * 50 + [True] * 10
+                return ended
+
+            for distrusted in (2, 4, 8, 16, 32, 64, 64):
+                await begin(slow=True)
+                assert [await begin() for _ in range(distrusted)] == [False] * distrusted
+            assert await begin(), "not waited for although the disk was quick for long"
+            await begin(slow=True)
+            assert [await begin() for _ in range(3)] == [False, False, True]
 
     run(scene)
 

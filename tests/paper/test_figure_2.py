@@ -128,7 +128,7 @@ def test_an_answer_of_a_smaller_term_appends_nothing() -> None:
     bench.step(TimePassed(), 100)
     stale = LeaderAndEpoch(Epoch(3), NodeId(2), endpoint(2))
     bench.step(ResponseReceived(one.correlation, FetchResponse(leader=stale, batches=(batch(10, 3),))))
-    assert bench.last.append == ()
+    assert bench.last.append == []
     assert deadline(bench) == before
     assert not bench.core.role.has_fetched  # type: ignore[union-attr]
 
@@ -173,7 +173,7 @@ def test_new_entries_go_to_the_end_of_the_log() -> None:
     bench = following()
     new = (batch(10, 3), batch(11, 4))
     answer_fetch(bench, batches=new)
-    assert bench.last.append == new
+    assert bench.last.append == list(new)
     assert bench.core.log.end == OffsetAndEpoch(Offset(12), Epoch(4))
 
 
@@ -185,7 +185,7 @@ def test_an_answer_that_comes_twice_appends_once() -> None:
     answer = ResponseReceived(one.correlation, FetchResponse(leader=leader, batches=(batch(10, 3),)))
     bench.step(answer)
     bench.step(answer)
-    assert bench.last.append == ()
+    assert bench.last.append == []
     assert bench.core.log.end.offset == 11
 
 

@@ -163,7 +163,7 @@ def test_batches_that_do_not_continue_the_log_are_not_taken(offset: int, epoch: 
         [NoOpRecord(version=0)], base_offset=Offset(offset), epoch=Epoch(epoch), append_time_ms=0
     )
     answer_fetch(bench, high_watermark=Offset(0), batches=(wrong,))
-    assert bench.last.append == ()
+    assert bench.last.append == []
     assert bench.core.log.end.offset == 10
     bench.step(TimePassed(), later_ms=bench.core.config.retry_backoff_ms)
     assert len(bench.sent(FetchRequest)) == 1

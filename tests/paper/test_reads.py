@@ -124,7 +124,7 @@ def test_a_leader_that_was_replaced_refuses() -> None:
 def test_who_does_not_lead_refuses_at_once() -> None:
     bench = following(leader=2, epoch=4)
     read(bench)
-    assert bench.last.reads == (ReadAnswer(ReadId(1), None),)
+    assert bench.last.reads == [ReadAnswer(ReadId(1), None)]
 
 
 def test_a_replica_that_is_no_voter_has_no_say() -> None:

@@ -62,7 +62,7 @@ def test_nothing_of_another_log_is_looked_at(kind: str, own: uuid.UUID | None, s
     effects = receive(bench, REQUESTS[kind](bench), said)
 
     assert (bench.core.election, bench.core.role) == before
-    assert effects.send == (RejectClusterId(Token(99)),)
+    assert effects.send == [RejectClusterId(Token(99))]
 
 
 @pytest.mark.parametrize("kind", REQUESTS)
@@ -82,7 +82,7 @@ def test_operators_and_readers_name_the_cluster_alone() -> None:
     effects = receive(bench, AddVoterRequest(voter=KEYS[4], endpoints=(endpoint(4),)), OLD)
     assert RejectClusterId(Token(99)) not in effects.send
     effects = receive(bench, AddVoterRequest(voter=KEYS[4], endpoints=(endpoint(4),)), "another cluster")
-    assert effects.send == (RejectClusterId(Token(99)),)
+    assert effects.send == [RejectClusterId(Token(99))]
 
 
 def test_who_fetches_another_log_is_told_which_one_this_is() -> None:
@@ -91,7 +91,7 @@ def test_who_fetches_another_log_is_told_which_one_this_is() -> None:
 
     answer = bench.answered(FetchResponse)
     assert (answer.error, answer.recovery_id, answer.read) == (ErrorCode.inconsistent_topic_id, OURS, None)
-    assert receive(bench, fetch_of(KEYS[4]), "another cluster").send == (RejectClusterId(Token(99)),)
+    assert receive(bench, fetch_of(KEYS[4]), "another cluster").send == [RejectClusterId(Token(99))]
 
 
 def answer_fetch(bench: Bench, recovery_id: uuid.UUID | None, epoch: int) -> Effects:
