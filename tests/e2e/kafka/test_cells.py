@@ -44,6 +44,8 @@ CELLS: Final[tuple[tuple[Cell, tuple[Scene, ...]], ...]] = (
         (Cell(version=NEWEST, level=21), CLASSIC),
         (Cell(version=NEWEST, level=25, log_dirs=2), (*CLASSIC, scenes.messages_by_new_group)),
         (Cell(version=MIDDLE, level=30, log_dirs=2), NEW),
+        (Cell(version=MIDDLE, level=30, static_voters=True), NEW),
+        (Cell(version=MIDDLE, level=21), CLASSIC),
         (Cell(version=MIDDLE, level=21, static_voters=True), CLASSIC),
         (Cell(version=OLDEST, level=21), CLASSIC),
         (Cell(version=NEWEST, level=30, guarded=True, brokers=2), GUARDED),
@@ -69,7 +71,11 @@ if full():  # it takes minutes
 
     @pytest.mark.parametrize(
         "setting",
-        [Cell(version=NEWEST, level=30), Cell(version=OLDEST, level=21, static_voters=True)],
+        [
+            Cell(version=NEWEST, level=30),
+            Cell(version=MIDDLE, level=30),
+            Cell(version=OLDEST, level=21, static_voters=True),
+        ],
         ids=str,
     )
     async def test_nothing_that_befalls_the_controllers_reaches_the_messages(
