@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from uuid import UUID
 
 from quorate.controller.context import Context
-from quorate.controller.isr import default_directory, is_lightweight
+from quorate.controller.isr import default_directory
 from quorate.controller.placement import Candidate, place
 from quorate.controller.result import reject
 from quorate.metadata.checks import ErrorCode
@@ -61,13 +61,13 @@ def place_partitions(context: Context, count: int, replication_factor: int) -> l
     Raises:
         RequestRejected: INVALID_REPLICATION_FACTOR.
     """
-    only_with_data = _any_has_data(context)
+    only_with_data = context.image.cluster.has_data
     candidates = (
         Candidate(id=broker.id, rack=broker.rack, fenced=broker.fenced)
         for broker in context.image.cluster.brokers.values()
         if not broker.in_controlled_shutdown
         and not broker.takes_nothing_new
-        and not (only_with_data and is_lightweight(broker))
+        and not (only_with_data and broker.is_lightweight)
     )
     return place(candidates, partition_count=count, replication_factor=replication_factor, rng=context.rng)
 
@@ -96,14 +96,10 @@ def partition_records(
         )
 
 
-def _any_has_data(context: Context) -> bool:
-    return not all(is_lightweight(broker) for broker in context.image.cluster.brokers.values())
-
-
 def _require_data(context: Context, replicas: Sequence[int]) -> None:
     for broker_id in replicas:
         broker = context.broker(broker_id)
-        if broker is not None and is_lightweight(broker) and _any_has_data(context):
+        if broker is not None and broker.is_lightweight and context.image.cluster.has_data:
             _refuse(
                 f"The manual partition assignment includes broker {broker_id}, which stores no topic data, while "
                 "brokers that do are registered. Assign the partition to those."

@@ -25,7 +25,6 @@ import attrs
 from quorate.controller.context import Context
 from quorate.controller.partition_change import AS_IT_IS, Election, Target, change_partition, without
 from quorate.controller.result import ControllerResult
-from quorate.metadata.features import LIGHTWEIGHT
 from quorate.metadata.ids import MIGRATING_DIRECTORY, UNASSIGNED_DIRECTORY
 from quorate.metadata.image.cluster import BrokerRegistration
 from quorate.metadata.image.image import MetadataImage
@@ -85,11 +84,6 @@ def default_directory(broker: BrokerRegistration | None) -> UUID:
     if broker is None or not broker.log_dirs:
         return MIGRATING_DIRECTORY
     return broker.log_dirs[0] if len(broker.log_dirs) == 1 else UNASSIGNED_DIRECTORY
-
-
-def is_lightweight(broker: BrokerRegistration) -> bool:
-    """Whether the broker holds no topic data."""
-    return LIGHTWEIGHT in broker.features
 
 
 def elect(
@@ -224,7 +218,7 @@ def brokers_to_settle(image: MetadataImage) -> list[int]:
         if (broker := image.cluster.broker(broker_id)) is None
         or broker.fenced
         or broker.in_controlled_shutdown
-        or is_lightweight(broker)
+        or broker.is_lightweight
     ]
 
 
@@ -306,7 +300,7 @@ def _given_to(
     context: Context, broker: BrokerRegistration, partitions: Iterable[Located]
 ) -> Iterator[PartitionChangeRecord]:
     """A change for each partition that gains from the broker being back."""
-    rejoins = is_lightweight(broker)
+    rejoins = broker.is_lightweight
 
     def target(partition: PartitionRegistration) -> Target:
         if not rejoins or broker.id in partition.isr:

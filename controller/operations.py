@@ -12,7 +12,7 @@ from quorate.controller.elections import elect_leaders
 from quorate.controller.feature_levels import update_features
 from quorate.controller.heartbeats import broker_heartbeat
 from quorate.controller.partitions import create_partitions
-from quorate.controller.producer_ids import allocate_producer_ids
+from quorate.controller.producer_ids import allocate_producer_ids, init_producer_id
 from quorate.controller.quotas import alter_client_quotas
 from quorate.controller.reassignments import alter_partition_reassignments
 from quorate.controller.registration import register_broker, register_controller, unregister_broker
@@ -36,6 +36,7 @@ from quorate.metadata.wire.brokers import (
 )
 from quorate.metadata.wire.cluster import UpdateFeaturesRequest
 from quorate.metadata.wire.configs import AlterConfigsRequest, IncrementalAlterConfigsRequest
+from quorate.metadata.wire.coordinators import InitProducerIdRequest
 from quorate.metadata.wire.credentials import AlterUserScramCredentialsRequest
 from quorate.metadata.wire.quotas import AlterClientQuotasRequest
 from quorate.metadata.wire.tokens import (
@@ -68,6 +69,7 @@ HANDLERS: Final[Mapping[type, Handler]] = {
     ControllerRegistrationRequest: register_controller,
     AssignReplicasToDirsRequest: assign_replicas_to_dirs,
     AllocateProducerIdsRequest: allocate_producer_ids,
+    InitProducerIdRequest: init_producer_id,
     CreateAclsRequest: create_acls,
     DeleteAclsRequest: delete_acls,
     AlterClientQuotasRequest: alter_client_quotas,

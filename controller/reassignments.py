@@ -13,7 +13,7 @@ from typing import Final
 
 from quorate.controller.assignments import check_manual_assignment
 from quorate.controller.context import Context
-from quorate.controller.isr import Electorate, default_directory, is_lightweight
+from quorate.controller.isr import Electorate, default_directory
 from quorate.controller.partition_change import Election, Target, change_partition, without
 from quorate.controller.result import ControllerResult, TooLarge, reject
 from quorate.metadata.checks import ErrorCode, RequestRejected
@@ -124,7 +124,7 @@ def _in_sync_at_once(
         if replica not in partition.isr
         and context.is_active(replica)
         and (broker := context.broker(replica)) is not None
-        and is_lightweight(broker)
+        and broker.is_lightweight
     ])  # fmt: skip
 
 

@@ -223,7 +223,7 @@ def _stopped_uncleanly(
     return (
         context.metadata_version >= ELR_SINCE
         and request.previous_broker_epoch != known.epoch
-        and not isr.is_lightweight(known)
+        and not known.is_lightweight
     )
 
 

@@ -7,6 +7,7 @@ from typing import ClassVar, Final
 import attrs
 from immutables import Map
 
+from quorate.metadata.features import LIGHTWEIGHT
 from quorate.metadata.ids import LOST_DIRECTORY, MIGRATING_DIRECTORY, UNASSIGNED_DIRECTORY, NodeId
 from quorate.metadata.image.patch import patched
 from quorate.metadata.image.replay import ReplayError
@@ -49,6 +50,11 @@ class BrokerRegistration:
         return next((e for e in self.listeners if e.name == name), None)
 
     @property
+    def is_lightweight(self) -> bool:
+        """Whether the broker stores no topic data."""
+        return LIGHTWEIGHT in self.features
+
+    @property
     def takes_nothing_new(self) -> bool:
         """Whether every directory is cordoned: the replicas that are there stay, and none is added (KIP-1066)."""
         return bool(self.log_dirs) and set(self.log_dirs) <= set(self.cordoned_log_dirs or ())
@@ -89,6 +95,11 @@ class ClusterImage:
 
     def broker(self, broker_id: int) -> BrokerRegistration | None:
         return self.brokers.get(NodeId(broker_id))
+
+    @property
+    def has_data(self) -> bool:
+        """Whether some broker stores topic data, or will as soon as it is back."""
+        return not all(broker.is_lightweight for broker in self.brokers.values())
 
     def is_active(self, broker_id: int) -> bool:
         """Registered, not fenced, and not about to stop: it may lead and join an ISR."""

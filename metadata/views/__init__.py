@@ -13,6 +13,7 @@ from quorate.metadata.views.api_versions import answer_api_versions
 from quorate.metadata.views.cluster import answer_describe_cluster
 from quorate.metadata.views.config_resources import answer_list_config_resources
 from quorate.metadata.views.configs import DescribingNode, answer_describe_configs
+from quorate.metadata.views.coordinators import answer_find_coordinator
 from quorate.metadata.views.credentials import answer_user_scram_credentials
 from quorate.metadata.views.metadata import answer_metadata, may_make, unknown_names
 from quorate.metadata.views.quorum import QuorumStatus, ReplicaStatus, answer_describe_quorum
@@ -49,6 +50,7 @@ __all__ = [
     "answer_describe_configs",
     "answer_describe_quorum",
     "answer_describe_tokens",
+    "answer_find_coordinator",
     "answer_metadata",
     "answer_topic_partitions",
     "may_make",

@@ -11,7 +11,7 @@ from typing import Any, Final
 import attrs
 
 from quorate.metadata.checks import ErrorCode
-from quorate.metadata.wire import acls, cluster, configs, credentials, quotas, topics
+from quorate.metadata.wire import acls, cluster, configs, coordinators, credentials, quotas, topics
 
 Refusal = Callable[[Any, ErrorCode, str | None], Any]
 """(request, code, message) -> response"""
@@ -39,6 +39,19 @@ def _metadata(request: cluster.MetadataRequest, code: ErrorCode, message: str | 
                 topic_id=topic.topic_id,
             )
             for topic in request.topics or ()
+        ),
+    )
+
+
+def _find_coordinator(
+    request: coordinators.FindCoordinatorRequest, code: ErrorCode, message: str | None
+) -> Any:
+    return coordinators.FindCoordinatorResponse(
+        error_code=code,
+        error_message=message,
+        coordinators=tuple(
+            coordinators.Coordinator(key=key, error_code=code, error_message=message)
+            for key in request.coordinator_keys
         ),
     )
 
@@ -191,6 +204,7 @@ def _alter_credentials(
 
 _PER_ITEM: Final[dict[type, Refusal]] = {
     cluster.MetadataRequest: _metadata,
+    coordinators.FindCoordinatorRequest: _find_coordinator,
     cluster.DescribeTopicPartitionsRequest: _describe_topic_partitions,
     topics.CreateTopicsRequest: _create_topics,
     topics.DeleteTopicsRequest: _delete_topics,

@@ -17,11 +17,12 @@ from quorate.metadata.wire.table import APIS, Access, holds_error
 from quorate.metadata.wire.tokens import DescribeDelegationTokenRequest
 from tests.broker.test_server import CONFIG
 from tests.controller.test_server import Sent
-from tests.metadata.security.cases import READS, SECRET, WRITES, Case
+from tests.metadata.security.cases import BROKER_READS, READS, SECRET, WRITES, Case
 from tests.metadata.security.rights import ALICE, Right, acl_records, on_cluster, on_topic
 from tests.metadata.views.small_clusters import Broker, Cluster, Partition
 
 ANONYMOUS = "User:ANONYMOUS"
+ALL_READS = (*READS, *BROKER_READS)
 GUARDED = attrs.evolve(CONFIG, has_authorizer=True, super_users=frozenset({"User:node"}))
 CLUSTER = Cluster(
     brokers={1: Broker(listeners={"CONTROLLER": 9092})},  # the listener of the calls below
@@ -72,11 +73,11 @@ def test_every_api_that_is_answered_here_thing_by_thing_is_tried() -> None:
     assert per_resource - {
         cluster.DescribeClusterRequest.api_key,
         DescribeDelegationTokenRequest.api_key,
-    } == {case.request(SECRET_ID).api_key for case in READS}
+    } == {case.request(SECRET_ID).api_key for case in ALL_READS}
 
 
 @pytest.mark.parametrize("principal", [ANONYMOUS, ALICE])
-@pytest.mark.parametrize("case", READS, ids=str)
+@pytest.mark.parametrize("case", ALL_READS, ids=str)
 def test_without_a_right_nothing_is_told(case: Case, principal: str) -> None:
     broker = OneBroker(on_topic(Operation.READ, "another"), on_cluster(Operation.CLUSTER_ACTION))
     with capture_logs() as lines:
@@ -93,7 +94,7 @@ def test_without_a_right_nothing_is_told(case: Case, principal: str) -> None:
         assert {line["event"] for line in lines} == {"denied"}
 
 
-@pytest.mark.parametrize("case", READS, ids=str)
+@pytest.mark.parametrize("case", ALL_READS, ids=str)
 def test_the_right_lets_it_in(case: Case) -> None:
     sent = OneBroker(*case.rights).ask(case.request(SECRET_ID))
 

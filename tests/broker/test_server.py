@@ -31,6 +31,11 @@ from quorate.metadata.wire.cluster import (
     MetadataRequestTopic,
 )
 from quorate.metadata.wire.configs import DescribeConfigsRequest, DescribeConfigsResource
+from quorate.metadata.wire.coordinators import (
+    FindCoordinatorRequest,
+    InitProducerIdRequest,
+    ListTransactionsRequest,
+)
 from quorate.metadata.wire.envelope import EnvelopeRequest, EnvelopeResponse
 from quorate.metadata.wire.log_dirs import DescribeLogDirsRequest
 from quorate.metadata.wire.principal import decode_principal
@@ -240,6 +245,20 @@ async def test_topic_data_is_neither_advertised_nor_served() -> None:
         assert shown == {*world.server.serves, ApiVersionsRequest.api_key}
         await world.client.stream.send_all(b"\0\0\0\x0a\0\x01\0\x0d\0\0\0\x01\xff\xff")
         assert await world.client.is_closed()
+
+
+async def test_what_clients_of_data_ask_is_offered_beside_brokers_with_data_only() -> None:
+    of_data = {
+        one.api_key for one in (FindCoordinatorRequest, InitProducerIdRequest, ListTransactionsRequest)
+    }
+    async with serving() as world:
+        assert of_data <= {one.api_key for one in (await world.ask(ApiVersionsRequest(), 4)).api_keys}
+        alone = Broker(listeners={"PLAINTEXT": 9092}, lightweight=True)
+        world.image = Cluster(brokers={1: alone}, topics={}).image()
+        assert not of_data & {one.api_key for one in (await world.ask(ApiVersionsRequest(), 4)).api_keys}
+        found = await world.ask(FindCoordinatorRequest(coordinator_keys=("g",)), 6)
+        assert found.coordinators[0].error_code is ErrorCode.coordinator_not_available
+        assert (await world.ask(ListTransactionsRequest(), 2)).transaction_states == ()
 
 
 async def test_versions_of_what_is_forwarded_are_those_of_the_active_controller_too() -> None:

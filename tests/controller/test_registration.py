@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from quorate.controller.producer_ids import BLOCK_SIZE, allocate_producer_ids
+from quorate.controller.producer_ids import BLOCK_SIZE, allocate_producer_ids, init_producer_id
 from quorate.controller.registration import register_broker, register_controller, unregister_broker
 from quorate.metadata.checks import ErrorCode
 from quorate.metadata.features import format_records
@@ -24,6 +24,7 @@ from quorate.metadata.wire.brokers import (
     Listener,
     UnregisterBrokerRequest,
 )
+from quorate.metadata.wire.coordinators import InitProducerIdRequest
 from tests.controller.world import CLUSTER_ID, SESSION_MS, World, directory, incarnation, refused
 
 LISTENER = Listener(name="PLAINTEXT", host="h", port=9092, security_protocol=0)
@@ -287,3 +288,23 @@ def test_the_last_ids(world: World) -> None:
 
     assert world.run(allocate_producer_ids, request).producer_id_start == last
     assert refused(world, allocate_producer_ids, request) is ErrorCode.unknown_server_error
+
+
+def test_a_single_id_comes_between_blocks_and_is_never_given_again(world: World) -> None:
+    block = AllocateProducerIdsRequest(broker_id=1, broker_epoch=world.add_broker(1).epoch)
+    had_one = InitProducerIdRequest(producer_id=5, producer_epoch=3)
+
+    ids = [
+        world.run(init_producer_id, InitProducerIdRequest()).producer_id,
+        world.run(allocate_producer_ids, block).producer_id_start,
+        world.run(init_producer_id, had_one).producer_id,
+    ]
+
+    assert ids == [0, 1, 1 + BLOCK_SIZE]
+    assert world.run(init_producer_id, had_one).producer_epoch == 0
+
+
+def test_a_transactional_producer_is_sent_to_its_coordinator(world: World) -> None:
+    request = InitProducerIdRequest(transactional_id="t")
+
+    assert refused(world, init_producer_id, request) is ErrorCode.not_coordinator

@@ -29,6 +29,9 @@ CLASSES: Final[Mapping[str, str]] = {
     "kafka-storage": "StorageTool",
     "kafka-dump-log": "DumpLogSegments",
     "kafka-metadata-shell": "MetadataShell",
+    "kafka-transactions": "TransactionsCommand",
+    "kafka-producer-perf-test": "ProducerPerformance",
+    "kafka-consumer-perf-test": "ConsumerPerformance",
     "kafka-console-share-consumer": "consumer.ConsoleShareConsumer",
 }
 """The scripts' names, and what they run; in which package differs between versions."""

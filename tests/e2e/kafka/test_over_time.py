@@ -14,7 +14,7 @@ from tests.e2e.conftest import full, needs
 from tests.e2e.java.artifacts import class_path
 from tests.e2e.kafka import scenes
 from tests.e2e.kafka.cluster import FIRST_ID, FLAGS, Cell, KafkaCluster, kafka_cluster, until
-from tests.e2e.kafka.messages import Stream
+from tests.e2e.kafka.messages import Stream, consume, produce, transact
 from tests.e2e.kafka.test_cells import NEWEST, OLDEST
 
 pytestmark = pytest.mark.e2e
@@ -124,6 +124,30 @@ async def lightweight_brokers_get_no_replicas(cluster: KafkaCluster) -> None:
     assert "placed" in listed.split()
 
 
+async def clients_find_a_lightweight_broker_first(cluster: KafkaCluster) -> None:
+    """They know no other at first: it sends them on, and never seems too old to them."""
+    await scenes.create(cluster, "found")
+    light = cluster.quorum.brokers[0].files.address
+    sent = scenes.values(100, "by-way-of-another-")
+    await scenes.in_thread(produce, light, "found", sent[:50])
+    assert sorted(await scenes.in_thread(consume, light, "found", 50, group="found")) == sorted(sent[:50])
+    await scenes.in_thread(transact, light, "found", sent[50:], transactional_id="found", commit=True)
+    assert sorted(await scenes.in_thread(consume, light, "found", 50, group="found")) == sorted(sent[50:])
+    await by_javas_clients(cluster, light)
+    listed = await cluster.jvm_at(light, "kafka-transactions", "list")
+    assert "found" in listed
+
+
+async def by_javas_clients(cluster: KafkaCluster, address: str) -> None:
+    """Kafka's own producer, idempotent unless it is told otherwise, and its consumer in a group."""
+    many = ("--topic", "found", "--num-records", "20", "--record-size", "10", "--throughput", "-1")
+    told = await cluster.jvm_at(address, "kafka-producer-perf-test", *many)
+    assert "20 records sent" in told
+    words = ("--topic", "found", "--group", "javas", "--num-records", "120", "--timeout", "60000")
+    read = await cluster.jvm_at(address, "kafka-consumer-perf-test", *words)
+    assert "120" in read
+
+
 if full():  # it takes minutes
 
     async def test_snapshots_while_brokers_are_down(tmp_path: pathlib.Path) -> None:
@@ -140,6 +164,7 @@ if full():  # it takes minutes
         needs("mvn")
         async with kafka_cluster(tmp_path, Cell(version=NEWEST, level=21, lightweight=1)) as cluster:
             await lightweight_brokers_get_no_replicas(cluster)
+            await clients_find_a_lightweight_broker_first(cluster)
             await levels_rise(cluster)
             cluster.check_unharmed()
 

@@ -11,7 +11,7 @@ import attrs
 
 from quorate.metadata.checks import ErrorCode
 from quorate.metadata.security.permissions import Operation, Resource
-from quorate.metadata.wire import cluster, configs, topics
+from quorate.metadata.wire import cluster, configs, coordinators, topics
 from tests.metadata.security.rights import Right, on_cluster, on_topic
 
 SECRET: Final = "secret"
@@ -120,6 +120,26 @@ READS: Final = (
     ),
 )
 
+BROKER_READS: Final = (
+    Case(
+        name="FindCoordinator of a group",
+        request=lambda _: coordinators.FindCoordinatorRequest(
+            key_type=coordinators.GROUP, coordinator_keys=("g",)
+        ),
+        rights=((Operation.DESCRIBE, Resource.GROUP, "g"),),
+        code=GROUP,
+    ),
+    Case(
+        name="FindCoordinator of a transactional id",
+        request=lambda _: coordinators.FindCoordinatorRequest(
+            key_type=coordinators.TRANSACTION, coordinator_keys=("t",)
+        ),
+        rights=((Operation.DESCRIBE, Resource.TRANSACTIONAL_ID, "t"),),
+        code=ErrorCode.transactional_id_authorization_failed,
+    ),
+)
+"""Of what only brokers answer."""
+
 WRITES: Final = (
     Case(
         name="CreateTopics, with a right on the name",
@@ -202,6 +222,27 @@ WRITES: Final = (
         request=_alter_incrementally(_GROUP_CONFIGS, "g", "consumer.session.timeout.ms", "50000"),
         rights=((Operation.ALTER_CONFIGS, Resource.GROUP, "g"),),
         code=GROUP,
+        changes=True,
+    ),
+    Case(
+        name="InitProducerId, with a right on the cluster",
+        request=lambda _: coordinators.InitProducerIdRequest(),
+        rights=(on_cluster(Operation.IDEMPOTENT_WRITE),),
+        code=CLUSTER,
+        changes=True,
+    ),
+    Case(
+        name="InitProducerId, with a right on some topic",
+        request=lambda _: coordinators.InitProducerIdRequest(),
+        rights=(on_topic(Operation.WRITE, "mine"),),
+        code=CLUSTER,
+        changes=True,
+    ),
+    Case(
+        name="InitProducerId, with a right on all topics",
+        request=lambda _: coordinators.InitProducerIdRequest(),
+        rights=(on_topic(Operation.ALL, "*"),),
+        code=CLUSTER,
         changes=True,
     ),
 )

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import attrs
 from hypothesis import strategies as st
 
-from quorate.metadata.features import format_records
+from quorate.metadata.features import LIGHTWEIGHT, format_records
 from quorate.metadata.ids import LOST_DIRECTORY, UNASSIGNED_DIRECTORY, Endpoint, Epoch, NodeId
 from quorate.metadata.image import MetadataDelta, MetadataImage, Provenance
 from quorate.metadata.quorum.messages import LeaderAndEpoch
@@ -17,6 +17,7 @@ from quorate.metadata.records import (
     AnyDataRecord,
     BrokerEndpoint,
     ConfigRecord,
+    FeatureRange,
     PartitionRecord,
     RegisterBrokerRecord,
     RegisterControllerRecord,
@@ -27,6 +28,7 @@ BROKERS = (1, 2, 3)
 STRANGER = 9
 """Never registered, yet named by partitions."""
 CLUSTER_ID = "a-cluster"
+_STORES_NOTHING = (FeatureRange(name=LIGHTWEIGHT, min_supported_version=1, max_supported_version=1),)
 DISKS = tuple(uuid.UUID(int=1000 + i) for i in range(2))
 
 
@@ -37,6 +39,7 @@ class Broker:
     fenced: bool = False
     rack: str | None = None
     disks: tuple[uuid.UUID, ...] = (DISKS[0],)
+    lightweight: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -78,7 +81,7 @@ class Cluster:
                     BrokerEndpoint(name=name, host=f"b{broker_id}", port=port, security_protocol=0)
                     for name, port in broker.listeners.items()
                 ),
-                features=(),
+                features=_STORES_NOTHING if broker.lightweight else (),
                 rack=broker.rack,
                 fenced=broker.fenced,
                 log_dirs=broker.disks,

@@ -40,6 +40,10 @@ Of what came after 4.1, UnregisterController (94, Kafka 4.4) is not offered: it 
 that is not offered here, and below that Kafka's controllers refuse it too. Brokers answer ListGroups with no groups,
 since Kafka's kafka-configs asks for them before it describes what is configured of groups.
 
+FindCoordinator, InitProducerId and ListTransactions are offered where brokers with topic data, Kafka's own, are
+registered too: their clients ask whichever broker they find first. The answer names a coordinator among those brokers;
+an idempotent producer gets its id from the active controller, a transactional one is sent to its coordinator.
+
 Written from the code (`python -m tests.metadata.wire.apis_page --rewrite`); a test compares them.
 
 | key | API | versions | at brokers | at controllers | needs |
@@ -73,6 +77,9 @@ PER_RESOURCE: Final[Mapping[str, str]] = {
     "their owners",
     "DescribeCluster": "nothing at brokers, ALTER on the cluster at controllers; to be told of rights DESCRIBE on it",
     "DescribeTopicPartitions": "DESCRIBE on each topic",
+    "FindCoordinator": "DESCRIBE on each group or transactional id; CLUSTER_ACTION on the cluster for shared "
+    "partitions",
+    "InitProducerId": "IDEMPOTENT_WRITE on the cluster, or WRITE on any topic",
 }
 
 _OF_CALLERS: Final = dict.fromkeys(
@@ -104,7 +111,6 @@ MISSING: Final[Mapping[str, str]] = {
         (
             "OffsetCommit",
             "OffsetFetch",
-            "FindCoordinator",
             "JoinGroup",
             "Heartbeat",
             "LeaveGroup",
@@ -133,14 +139,12 @@ MISSING: Final[Mapping[str, str]] = {
     ),
     **dict.fromkeys(
         (
-            "InitProducerId",
             "AddPartitionsToTxn",
             "AddOffsetsToTxn",
             "EndTxn",
             "WriteTxnMarkers",
             "TxnOffsetCommit",
             "DescribeTransactions",
-            "ListTransactions",
         ),
         _NO_TRANSACTIONS,
     ),
