@@ -27,6 +27,7 @@ trio.run(main)
 _FLUSHES = 400
 _ECHOES = 3_000
 _BYTES = 256
+_REST_S = 0.001
 
 
 @attrs.frozen(kw_only=True)
@@ -34,6 +35,9 @@ class Machine:
     """Medians, in milliseconds."""
 
     fdatasync_p50_ms: float
+    """One after the other: the disk and the processor are awake."""
+    rested_fdatasync_p50_ms: float
+    """As a single client's writes ask for it: nothing was asked of disk and processor for a moment before."""
     echo_p50_ms: float
     """One request and answer on loopback between two processes, trio on both sides."""
     bare_write_p50_ms: float
@@ -50,6 +54,7 @@ class Machine:
 async def measure(directory: pathlib.Path) -> Machine:
     return Machine(
         fdatasync_p50_ms=_fdatasync_ms(directory),
+        rested_fdatasync_p50_ms=_fdatasync_ms(directory, rest_s=_REST_S),
         echo_p50_ms=await _echo_ms(),
         bare_write_p50_ms=await bare_write_ms(directory),
         cores=os.cpu_count() or 1,
@@ -57,7 +62,7 @@ async def measure(directory: pathlib.Path) -> Machine:
     )
 
 
-def _fdatasync_ms(directory: pathlib.Path) -> float:
+def _fdatasync_ms(directory: pathlib.Path, *, rest_s: float = 0.0) -> float:
     """Appends into room that was taken ahead, each followed by fdatasync: what the log does."""
     path = directory / "fdatasync"
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT)
@@ -66,6 +71,7 @@ def _fdatasync_ms(directory: pathlib.Path) -> float:
         os.fsync(descriptor)
         times = []
         for at in range(_FLUSHES):
+            time.sleep(rest_s)
             os.pwrite(descriptor, bytes([at % 256]) * _BYTES, at * _BYTES)
             began = time.perf_counter()
             os.fdatasync(descriptor)

@@ -27,6 +27,8 @@ async def run(directory: pathlib.Path, *, seconds: float) -> dict[str, Any]:
         "direct_beside_broker": [one.told("writes") for one in beside_broker],
         "through_broker": [one.told("writes") for one in forwarded],
         "one_client_p50_over_fdatasync_plus_echo": direct[0].p50_ms / yardstick.floor_ms,
+        "one_client_p50_over_rested_fdatasync_plus_echo": direct[0].p50_ms
+        / (yardstick.rested_fdatasync_p50_ms + yardstick.echo_p50_ms),
         "bare_write_over_fdatasync_plus_echo": yardstick.bare_write_p50_ms / yardstick.floor_ms,
         "through_broker_over_direct_beside_it_at_64": forwarded[at_64].per_s / beside_broker[at_64].per_s,
     }

@@ -358,9 +358,8 @@ class RaftNode:
             self._wake.set()
         else:
             until_s = self._wakes_at_s()
-            if (
-                until_s < resting.deadline
-            ):  # too early a wake is a look at the clock; to move it each time is dearer
+            # Never moved back: waking for nothing now and then is cheaper than to move it at every turn.
+            if until_s < resting.deadline:
                 resting.deadline = until_s
             self._resting = resting
 
