@@ -6,24 +6,28 @@ it never shows; a leader that finds one open ends it (`controller.activation`).
 
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final
 
 from quorate.controller.context import Context
 from quorate.controller.result import ControllerResult, reject
 from quorate.controller.speculation import Speculation
 from quorate.metadata.checks import ErrorCode
-from quorate.metadata.codec import MalformedRecord
+from quorate.metadata.codec import MalformedRecord, encode_records
+from quorate.metadata.config_keys.codes import ResourceType
 from quorate.metadata.ids import Epoch, Offset, uuid_to_text
 from quorate.metadata.image.image import MetadataImage
 from quorate.metadata.image.replay import ReplayError
 from quorate.metadata.records import (
     AnyDataRecord,
     BeginTransactionRecord,
+    ConfigRecord,
     EndTransactionRecord,
     MigrationOrder,
     MigrationOrderRecord,
     MigrationState,
     ZkMigrationStateRecord,
 )
+from quorate.metadata.zookeeper.kafka_znodes.paths import broker_config, topic_config
 from quorate.metadata.zookeeper.kafka_znodes.reading import Batch
 from quorate.metadata.zookeeper.kafka_znodes.troubles import Severity, Trouble
 
@@ -63,27 +67,46 @@ def try_copy(batches: Iterable[Batch], image: MetadataImage) -> tuple[MetadataIm
         try:
             trial.add(batch.records, atomic=False, wall_ms=0)
         except ReplayError as error:
-            found.append(
-                _unfit(
-                    batch, "contradiction", f"Its records cannot be true together with the others: {error}"
-                )
-            )
+            words = f"Its records cannot be true together with the others: {error}"
+            found.append(_blocker(batch, "contradiction", batch.path, words))
         except MalformedRecord as error:
-            found.append(_unfit(batch, "malformed-record", f"The log has no form for it: {error}"))
+            path, what = _without_form(batch)
+            found.append(
+                _blocker(batch, "malformed-record", path, f"The log has no form for {what}: {error}")
+            )
         else:
             image = trial.image
     return image, found
 
 
-def _unfit(batch: Batch, code: str, words: str) -> Trouble:
+_REMEDIES: Final = {
+    "contradiction": "Mend what it says, or remove it if nothing needs it: Kafka's own tools write no such thing",
+    "malformed-record": "Shorten or remove it with Kafka's own tools",
+}
+
+
+def _blocker(batch: Batch, code: str, path: str, words: str) -> Trouble:
     return Trouble(
         category=batch.category,
         severity=Severity.BLOCKER,
         code=code,
-        path=batch.path,
+        path=path,
         words=words,
-        remedy="Look at it by hand",
+        remedy=_REMEDIES[code],
     )
+
+
+def _without_form(batch: Batch) -> tuple[str, str]:
+    """The znode of the first record that cannot be written, and what it is about: a batch has records of several."""
+    for record in batch.records:
+        if not isinstance(record, ConfigRecord):
+            continue
+        try:
+            encode_records([record])
+        except MalformedRecord:
+            of_topic = record.resource_type == ResourceType.TOPIC
+            return (topic_config if of_topic else broker_config)(record.resource_name), record.name
+    return batch.path, "it"
 
 
 def begin_copy(attempt: uuid.UUID) -> Operation:

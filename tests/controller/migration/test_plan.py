@@ -146,8 +146,9 @@ def test_what_no_record_can_hold_blocks() -> None:
     )
 
     [found] = plan(tree, OPTIONS).of(Severity.BLOCKER)
-    assert (found.code, found.path) == ("malformed-record", "/brokers/topics/orders")
+    assert (found.code, found.path) == ("malformed-record", "/config/topics/orders")
     assert "32767 bytes" in found.words
+    assert "cleanup.policy" in found.words
     assert plan(healthy_and({"/config/topics/orders": '{"version":1,"config":{}}'}), OPTIONS).can_run
 
 
