@@ -1,6 +1,7 @@
 """Kafka's own brokers on this quorum: releases, levels, static voters and bootstrap servers, and a day in their life.
 
-One cell, short, in the default run; all of them with TESTS_FULL=1 (`python -m tests.full`).
+Two cells, short, in the default run, which have each end of each axis; all of them with TESTS_FULL=1 (`python -m
+tests.full`).
 """
 
 import functools
@@ -20,9 +21,9 @@ NEWEST: Final = "4.4.0"
 MIDDLE: Final = "4.3.1"
 OLDEST: Final = "3.9.2"
 
+FIRST_THINGS: Final[tuple[Scene, ...]] = (scenes.topics_come_and_go, scenes.messages_by_group)
 SHORT: Final[tuple[Scene, ...]] = (
-    scenes.topics_come_and_go,
-    scenes.messages_by_group,
+    *FIRST_THINGS,
     scenes.a_broker_is_killed,
     scenes.the_active_controller_is_killed,
     scenes.a_broker_is_stopped,
@@ -53,7 +54,10 @@ CELLS: Final[tuple[tuple[Cell, tuple[Scene, ...]], ...]] = (
         (Cell(version=OLDEST, level=21, static_voters=True, log_dirs=2), CLASSIC),
     )
     if full()
-    else ((Cell(version=NEWEST, level=30, log_dirs=2), (*SHORT, scenes.transactions)),)
+    else (
+        (Cell(version=NEWEST, level=30, log_dirs=2), (*SHORT, scenes.transactions)),
+        (Cell(version=OLDEST, level=21, static_voters=True), FIRST_THINGS),
+    )
 )
 
 
