@@ -1,8 +1,9 @@
 """The answer to FindCoordinator: the leader of the partition that a key falls on (KIP-98, KIP-699, KIP-932).
 
-A broker that stores no topic data coordinates nothing, yet clients ask whichever broker they find first. Where those
-with data make their internal topics, the image says who leads them; until then the answer is the one after which
-every client asks again, sooner or later one of those that make the topic.
+A broker that stores no topic data coordinates nothing, yet clients ask whichever broker they find first. Once those
+with data have made their internal topics, the image says who leads them. Before that the answer is one of them: it
+says that it is not the coordinator, and makes the topic when the client, which is connected to it now, asks it in turn.
+COORDINATOR_NOT_AVAILABLE would not do: librdkafka would ask the only broker that it is connected to, for ever.
 """
 
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from uuid import UUID
 
 from quorate.metadata.checks import ErrorCode, RequestRejected
 from quorate.metadata.ids import uuid_from_text
+from quorate.metadata.image.cluster import BrokerRegistration
 from quorate.metadata.image.image import MetadataImage
 from quorate.metadata.security.permissions import CLUSTER_NAME, Operation, Permits, Resource
 from quorate.metadata.views.viewpoint import AtBroker, endpoint_seen
@@ -82,13 +84,25 @@ def _coordinator(
             error_message="a key of a shared partition is group:topicId:partition",
         )
     topic = image.topics.by_name(_TOPICS[key_type])
-    count = 0 if topic is None else sum(1 for _ in topic.indexes())
-    partition = None if topic is None or count == 0 else topic.partition(partition_of(key, count))
-    leader = None if partition is None else image.cluster.broker(partition.leader)
-    endpoint = None if leader is None or leader.fenced else endpoint_seen(leader, viewpoint)
-    if leader is None or endpoint is None:
+    if topic is None:
+        broker = _maker(image, key, viewpoint)
+    else:
+        partition = topic.partition(partition_of(key, sum(1 for _ in topic.indexes())))
+        broker = None if partition is None else image.cluster.broker(partition.leader)
+    endpoint = None if broker is None or broker.fenced else endpoint_seen(broker, viewpoint)
+    if broker is None or endpoint is None:
         return Coordinator(key=key, error_code=ErrorCode.coordinator_not_available)
-    return Coordinator(key=key, node_id=leader.id, host=endpoint.host, port=endpoint.port)
+    return Coordinator(key=key, node_id=broker.id, host=endpoint.host, port=endpoint.port)
+
+
+def _maker(image: MetadataImage, key: str, viewpoint: AtBroker) -> BrokerRegistration | None:
+    """A broker that makes internal topics; not the same one for all keys."""
+    able = [
+        broker
+        for _, broker in sorted(image.cluster.brokers.items())
+        if not broker.is_lightweight and not broker.fenced and endpoint_seen(broker, viewpoint) is not None
+    ]
+    return able[partition_of(key, len(able))] if able else None
 
 
 def partition_of(key: str, count: int) -> int:

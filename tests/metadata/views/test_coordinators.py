@@ -19,6 +19,7 @@ IMAGE = Cluster(
         1: Broker(listeners=LISTENERS),
         2: Broker(listeners={"PLAINTEXT": 1}),
         3: Broker(listeners=LISTENERS, fenced=True),
+        4: Broker(listeners=LISTENERS, lightweight=True),
     },
     topics={"__consumer_offsets": (LED[1], LED[2], LED[3]), "__share_group_state": (LED[1],)},
 ).image()
@@ -81,8 +82,19 @@ def test_below_v4_the_one_coordinator_is_the_answer() -> None:
     assert (found.node_id, found.host, found.port, found.coordinators) == (2, "b2", 1, ())
 
 
-def test_while_the_brokers_with_data_have_not_made_the_topic_the_client_asks_again() -> None:
-    found = ask(TRANSACTION, "t", version=2)
+def test_until_the_topic_is_made_clients_are_sent_to_those_who_make_it() -> None:
+    """Not to one that is fenced, stores no data, or cannot be reached; all of the others have their share."""
+    found = ask(TRANSACTION, *"abcdefgh").coordinators
+    assert {(one.node_id, one.host, one.error_code) for one in found} == {
+        (1, "b1", ErrorCode.none),
+        (2, "b2", ErrorCode.none),
+    }
+    assert ask(TRANSACTION, "t", version=2).node_id in (1, 2)
+    assert {one.node_id for one in ask(TRANSACTION, *"abcdefgh", listener="EXTERNAL").coordinators} == {1}
+
+
+def test_where_nobody_can_make_the_topic_the_client_asks_again() -> None:
+    found = ask(TRANSACTION, "t", version=2, listener="INTERNAL")
     assert (found.error_code, found.node_id) == (ErrorCode.coordinator_not_available, -1)
 
 
