@@ -1,7 +1,7 @@
 """`quorate storage export-kraft`: a directory that Kafka's own controllers start from, made of a controller's of ours.
 
 dynamic   the newest snapshot and the log behind it, batch for batch as brokers have them, and behind them an epoch that
-          nobody has led, with Kafka's controllers as voters. Brokers go on from where they are.
+          nobody has led, with Kafka's controllers as voters, and a NoOp. Brokers go on from where they are.
 static    one snapshot, of the state at the log's end, and no voters in it: kraft.version 0, as controller.quorum.voters
           needs. What brokers hold of the log says kraft.version 1, which nothing takes back: they begin theirs anew.
 
@@ -36,7 +36,7 @@ from quorate.metadata.log.quorum_state_file import QuorumStateFile
 from quorate.metadata.log.refusals import StorageRefused
 from quorate.metadata.log.snapshot_files import SnapshotReader
 from quorate.metadata.quorum.recoveries import first_epoch
-from quorate.metadata.records import VotersRecord
+from quorate.metadata.records import NoOpRecord, VotersRecord
 
 _FILES: Final = RealFiles()
 
@@ -109,6 +109,15 @@ def export_dynamic(
             append_time_ms=source.append_time_ms,
         )
     ]
+    # Kafka's metadata shell waits until it has shown the last record: that of a control batch it never shows.
+    opening.append(
+        RecordBatch.seal(
+            [NoOpRecord()],
+            base_offset=opening[-1].end_offset,
+            epoch=epoch,
+            append_time_ms=source.append_time_ms,
+        )
+    )
     epochs = _epochs([*_starts(source.batches()), (opening[0].epoch, opening[0].base_offset)])
     snapshot = None
     if source.snapshot_id is not None:

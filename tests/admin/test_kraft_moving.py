@@ -28,6 +28,7 @@ from quorate.metadata.records import (
     FeatureLevelRecord,
     KRaftVersionRecord,
     LeaderChangeRecord,
+    NoOpRecord,
     VotersRecord,
 )
 from tests.metadata.model.test_kafka_logs import ARTEFACTS, CASES, load
@@ -283,10 +284,11 @@ def test_what_is_exported_is_what_brokers_have(kraft, tmp_path, release, end, ep
     kept = b"".join(encode_batch(b) for b in decode_batches(theirs) if b.base_offset >= end)
     back = (partition / f"{end:020}.log").read_bytes()
     assert back.startswith(kept)
-    first, second = decode_batches(back[len(kept) :])  # of the import, and of the export
+    first, second, last = decode_batches(back[len(kept) :])  # of the import, and two of the export
     assert (first.epoch, second.epoch) == (done.epoch - 1_000, done.epoch)
     assert [type(r) for r in second.records] == [LeaderChangeRecord, KRaftVersionRecord, VotersRecord]
     assert second.records[0].version == 0
+    assert (last.is_control, last.epoch, [type(r) for r in last.records]) == (False, done.epoch, [NoOpRecord])
     state = json.loads((partition / "quorum-state").read_text())
     assert (state["leaderEpoch"], state["leaderId"], state["data_version"]) == (done.epoch, -1, 1)
     lines = (partition / "leader-epoch-checkpoint").read_text().split()
