@@ -100,24 +100,7 @@ def export_dynamic(
     if voters is None:
         raise Refused("The exported quorum would have no voters.", where=str(into))
     epoch = first_epoch([source.known_epoch])
-    opening = [
-        *opening_batches(
-            source.end,
-            epoch,
-            voters,
-            abort=source.transaction_open,
-            append_time_ms=source.append_time_ms,
-        )
-    ]
-    # Kafka's metadata shell waits until it has shown the last record: that of a control batch it never shows.
-    opening.append(
-        RecordBatch.seal(
-            [NoOpRecord()],
-            base_offset=opening[-1].end_offset,
-            epoch=epoch,
-            append_time_ms=source.append_time_ms,
-        )
-    )
+    opening = [*_opening(source, epoch, voters)]
     epochs = _epochs([*_starts(source.batches()), (opening[0].epoch, opening[0].base_offset)])
     snapshot = None
     if source.snapshot_id is not None:
@@ -139,6 +122,18 @@ def export_dynamic(
         )
     )
     return _checked(source, directory, into, node_id, directory_id, epoch, voters)
+
+
+def _opening(source: _Source, epoch: Epoch, voters: VotersRecord) -> Iterator[RecordBatch]:
+    """As after an import; and a NoOp: Kafka's metadata shell waits until it has shown the last record, which it never
+    has if that is one of a control batch."""
+    end = source.end.offset
+    for batch in opening_batches(
+        source.end, epoch, voters, abort=source.transaction_open, append_time_ms=source.append_time_ms
+    ):
+        end = batch.end_offset
+        yield batch
+    yield RecordBatch.seal([NoOpRecord()], base_offset=end, epoch=epoch, append_time_ms=source.append_time_ms)
 
 
 def export_static(

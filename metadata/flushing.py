@@ -57,6 +57,7 @@ class FlushThread:
         self._busy = threading.Lock()  # held while a flush runs
         self._handshake = threading.Lock()  # guards `_awaited`
         self._awaited = False
+        self._patient = False  # whether the flush that runs was waited for at first
         self._patience_s = patience_s
         self._distrust = 0  # flushes that must be quick before `start` waits for one again
         self._next_distrust = _DISTRUST_FLUSHES
@@ -86,7 +87,7 @@ class FlushThread:
         check(not self.running, "a flush was asked for while another one runs")
         self.running = True
         patient = patient and self._distrust == 0
-        self._awaited = patient
+        self._awaited = self._patient = patient
         self._busy.acquire()
         self._queue.put(flush)
         if not patient:
@@ -121,9 +122,11 @@ class FlushThread:
             self.seconds.add(spent)
             self.speed.add(spent)
             self.slow += slow
-            self._judge(slow=slow)
             with self._handshake:
                 awaited, self._awaited = self._awaited, False
+            self._judge(
+                slow=slow or (self._patient and not awaited)
+            )  # in vain: the thread itself may have come late
             self._busy.release()
             if not awaited or self._error is not None:
                 with suppress(trio.RunFinishedError):
