@@ -277,8 +277,15 @@ class ClusterClient:
         if failure.kind is FailureKind.UNSUPPORTED_VERSION:
             raise RequestRejected(ErrorCode.unsupported_version, failure.text)
         if failure.written and not reads:
+            self._leave(address)
             raise attempts.outcome_unknown(failure)
         return None
+
+    def _leave(self, address: Address) -> None:
+        """Others are asked first from now on: one that is paused would keep every call until its end."""
+        self._doubted.add(address)
+        if self._controller is not None and self._controller.address == address:
+            self._controller = None
 
     async def _connection(self, address: Address, attempts: "_Attempts") -> Connection | None:
         with trio.move_on_at(attempts.deadline):

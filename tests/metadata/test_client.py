@@ -299,6 +299,22 @@ async def test_a_write_that_is_not_answered_in_time_has_an_unknown_outcome(
     assert trio.current_time() == pytest.approx(4, abs=0.01)
 
 
+async def test_a_controller_that_is_paused_is_left_for_the_new_one_after_one_unknown_outcome(
+    cluster: Cluster, autojump_clock: MockClock
+) -> None:
+    """It is silent and its connection stays: every write would wait there until its end."""
+    async with client_of(1, 2, 3) as client:
+        await client.call_controller(WRITE, 10_000)
+        cluster.nodes[1].is_silent = True
+        cluster.controller_id = cluster.active_id = 3
+        with pytest.raises(OutcomeUnknown):
+            await client.call_controller(WRITE, 10_000)
+        answer = await client.call_controller(WRITE, 10_000)
+
+    assert answer.error_message == "done by 3"
+    assert trio.current_time() < 12
+
+
 async def test_a_read_whose_connection_broke_is_sent_again(
     cluster: Cluster, autojump_clock: MockClock
 ) -> None:
