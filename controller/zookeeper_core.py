@@ -46,6 +46,7 @@ from quorate.metadata.wire.brokers import (
     UnregisterBrokerRequest,
 )
 from quorate.metadata.wire.cluster import UpdateFeaturesRequest
+from quorate.metadata.wire.coordinators import InitProducerIdRequest
 from quorate.metadata.wire.table import APIS
 
 MAX_OPERATIONS_PER_TURN: Final = 128
@@ -58,9 +59,10 @@ NOT_IN_ZOOKEEPER: Final = (
     ControllerRegistrationRequest,
     UnregisterBrokerRequest,
     UpdateFeaturesRequest,
+    InitProducerIdRequest,
 )
 """What a quorum's controller does and this one does not: ZooKeeper keeps the registrations and sessions, and
-inter.broker.protocol.version is in the place of metadata.version."""
+inter.broker.protocol.version is in the place of metadata.version. No broker there has data, and so no producers."""
 
 CHANGES: Final = frozenset(
     kind
