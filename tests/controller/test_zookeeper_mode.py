@@ -7,10 +7,12 @@ import trio
 from trio.testing import MockClock
 
 from quorate.controller.zookeeper_claim import Taken, claim_office
+from quorate.controller.zookeeper_core import CHANGES
 from quorate.metadata.checks import ErrorCode
 from quorate.metadata.config_keys import ResourceType
 from quorate.metadata.image.image import MetadataImage
 from quorate.metadata.records import NO_LEADER
+from quorate.metadata.wire.coordinators import InitProducerIdRequest
 from quorate.metadata.wire.topics import CreatableTopic, CreateTopicsRequest
 from quorate.metadata.zookeeper.embedded import Call, EmbeddedServer, Fault
 from quorate.metadata.zookeeper.kafka_znodes import paths
@@ -487,3 +489,9 @@ async def test_a_state_that_somebody_else_wrote_is_read_before_it_is_written(
         assert w.state("orders", 0)[1] == 2
         await until(lambda: leader.office.holds)
         assert same_but_for_ids(image_of(leader), w.loaded().image) == []
+
+
+def test_where_no_broker_has_data_producers_are_not_lured() -> None:
+    """Given an id, a producer would look for a leader that takes its messages, for ever."""
+    assert CreateTopicsRequest in CHANGES
+    assert InitProducerIdRequest not in CHANGES
