@@ -124,9 +124,8 @@ class FlushThread:
             self.slow += slow
             with self._handshake:
                 awaited, self._awaited = self._awaited, False
-            self._judge(
-                slow=slow or (self._patient and not awaited)
-            )  # in vain: the thread itself may have come late
+            in_vain = self._patient and not awaited  # whatever the disk took: this thread may have come late
+            self._judge(slow=slow or in_vain)
             self._busy.release()
             if not awaited or self._error is not None:
                 with suppress(trio.RunFinishedError):
