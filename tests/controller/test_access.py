@@ -14,7 +14,7 @@ from quorate.controller.server import ControllerServer
 from quorate.metadata.calls import envelope_of
 from quorate.metadata.checks import ErrorCode, RequestRejected
 from quorate.metadata.kafka_serving import KafkaServing
-from quorate.metadata.security.permissions import Operation
+from quorate.metadata.security.permissions import Operation, Permission
 from quorate.metadata.wire import cluster
 from quorate.metadata.wire.table import APIS, Access, holds_error, refusal
 from quorate.metadata.wire.tokens import CreateDelegationTokenRequest, DescribeDelegationTokenRequest
@@ -148,6 +148,25 @@ def test_the_right_lets_it_in(case: Case) -> None:
         assert result.records
     elif case.code is None:
         assert SECRET.encode() in frame
+
+
+@pytest.mark.parametrize(
+    ("denied", "principal"),
+    [([on_topic(Operation.WRITE, "mine")], ALICE), ([on_topic(Operation.ALL, "*")], ALICE), ([], ANONYMOUS)],
+)
+def test_a_right_to_write_that_is_denied_or_somebody_elses_brings_no_producer_id(
+    denied: list[Right], principal: str
+) -> None:
+    """KIP-679: an ACL that allows it is not enough, it must be one that counts for the asker."""
+    controller = Controller(on_topic(Operation.WRITE, "mine"))
+    controller.world.replay(acl_records(denied, permission=Permission.DENY))
+    case = next(case for case in WRITES if case.name.startswith("InitProducerId"))
+
+    response, _, result = controller.ask(case, principal)
+
+    assert response.error_code is ErrorCode.cluster_authorization_failed
+    assert result is not None
+    assert tuple(result.records) == ()
 
 
 def test_a_topic_that_is_there_looks_like_one_that_is_not() -> None:

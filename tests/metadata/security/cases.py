@@ -224,25 +224,18 @@ WRITES: Final = (
         code=GROUP,
         changes=True,
     ),
-    Case(
-        name="InitProducerId, with a right on the cluster",
-        request=lambda _: coordinators.InitProducerIdRequest(),
-        rights=(on_cluster(Operation.IDEMPOTENT_WRITE),),
-        code=CLUSTER,
-        changes=True,
-    ),
-    Case(
-        name="InitProducerId, with a right on some topic",
-        request=lambda _: coordinators.InitProducerIdRequest(),
-        rights=(on_topic(Operation.WRITE, "mine"),),
-        code=CLUSTER,
-        changes=True,
-    ),
-    Case(
-        name="InitProducerId, with a right on all topics",
-        request=lambda _: coordinators.InitProducerIdRequest(),
-        rights=(on_topic(Operation.ALL, "*"),),
-        code=CLUSTER,
-        changes=True,
-    ),
+    *[
+        Case(
+            name=f"InitProducerId, with a right on {what}",
+            request=lambda _: coordinators.InitProducerIdRequest(),
+            rights=(right,),
+            code=CLUSTER,
+            changes=True,
+        )
+        for what, right in (
+            ("the cluster", on_cluster(Operation.IDEMPOTENT_WRITE)),
+            ("some topic", on_topic(Operation.WRITE, "mine")),
+            ("all topics", on_topic(Operation.ALL, "*")),
+        )
+    ],
 )
