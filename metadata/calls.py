@@ -20,7 +20,14 @@ from quorate.metadata.wire.convert import UnsayableValue
 from quorate.metadata.wire.envelope import EnvelopeRequest, EnvelopeResponse
 from quorate.metadata.wire.framing import framed, readdressed
 from quorate.metadata.wire.principal import decode_principal, encode_principal
-from quorate.metadata.wire.table import APIS, decode_request, encode_response, refusal, says_moved
+from quorate.metadata.wire.table import (
+    APIS,
+    RequestFrame,
+    decode_request,
+    encode_response,
+    refusal,
+    says_moved,
+)
 
 ANONYMOUS: Final = "User:ANONYMOUS"
 """Who a client is that did not say, on a listener that does not ask."""
@@ -75,6 +82,7 @@ class Call:
         connection_id: int,
         received_ms: int,
         asked_at: "AskedAt | None" = None,
+        decode: Callable[[bytes], RequestFrame] = decode_request,
     ) -> None:
         """Decodes the frame.
 
@@ -82,7 +90,7 @@ class Call:
             UnsupportedRequest: an API or a version that nobody here speaks.
             RemoteProtocolError: bytes that are no request.
         """
-        decoded = decode_request(frame)
+        decoded = decode(frame)
         self.api_key: int = decoded.api_key
         self.api_version: int = decoded.api_version
         self.correlation_id: int = decoded.correlation_id

@@ -217,6 +217,29 @@ async def greet(
     return Connection(entry, buffer, address, peer, client_id, security or Plaintext())
 
 
+class Form(Protocol):
+    """How the requests of one API are written, and their answers read, where the general codec is not to do it."""
+
+    @property
+    def api_key(self) -> int: ...
+
+    def write(self, request: Any, version: int, number: int) -> bytes:
+        """The whole frame, with its length in front.
+
+        Raises:
+            UnsayableValue: this version cannot say it.
+        """
+        ...
+
+    def read(self, version: int, frame: bytes) -> Any:
+        """What `on_reply` is given for an answer, a frame without its length.
+
+        Raises:
+            RemoteProtocolError: bytes that are no such answer.
+        """
+        ...
+
+
 class Connection:
     """An open connection. Everything but `run` and `call` is synchronous."""
 
@@ -289,7 +312,9 @@ class Connection:
             await trio.aclose_forcefully(self._stream)
         return loss
 
-    def send(self, request: Any, on_reply: OnReply, *, timeout_ms: int | None = None) -> None:
+    def send(
+        self, request: Any, on_reply: OnReply, *, timeout_ms: int | None = None, form: "Form | None" = None
+    ) -> None:
         """Sends a request in the newest version that both sides speak; `on_reply` is called exactly once."""
         failure = self._loss or self._too_many()
         if failure is not None:
@@ -297,13 +322,13 @@ class Connection:
             return
         number = next(self._ids)
         try:
-            version, data = self._encoded(request, number)
+            version, data = self._encoded(request, number, form)
         except UnsayableValue as error:
             text = f"{self.address} cannot be asked this: {error}. Upgrade that node, or ask another one"
             on_reply(Failure(kind=FailureKind.UNSUPPORTED_VERSION, written=False, text=text))
             return
         self._last_id = number
-        entry = _Request(request.api_key, version, on_reply)
+        entry = _Request(request.api_key if form is None else form.api_key, version, on_reply, form)
         self._under_way[number] = entry
         self._put(entry, data)
         if timeout_ms is not None:
@@ -360,12 +385,13 @@ class Connection:
         text = f"{self.address} has {MAX_IN_FLIGHT} requests of this connection to answer already; try again later"
         return Failure(kind=FailureKind.TOO_MANY, written=False, text=text)
 
-    def _encoded(self, request: Any, number: int) -> tuple[int, bytes]:
-        version = self._versions.get(request.api_key)
+    def _encoded(self, request: Any, number: int, form: "Form | None") -> tuple[int, bytes]:
+        api_key = request.api_key if form is None else form.api_key
+        version = self._versions.get(api_key)
         if version is None:
-            raise UnsayableValue(
-                f"it does not offer {APIS[request.api_key].name} in a version that is spoken here"
-            )
+            raise UnsayableValue(f"it does not offer {APIS[api_key].name} in a version that is spoken here")
+        if form is not None:
+            return version, form.write(request, version, number)
         return version, encode_request(request, version, number, self._client_id)
 
     def _set_deadline(self, number: int, deadline: float) -> None:
@@ -416,7 +442,11 @@ class Connection:
             if 0 < number <= self._last_id:
                 return  # its request was given up
             raise RemoteProtocolError(f"an answer to request {number}, which was never sent")
-        response = decode_response(entry.api_key, entry.version, frame)
+        form = entry.form
+        if form is None:
+            response = decode_response(entry.api_key, entry.version, frame)
+        else:
+            response = form.read(entry.version, frame)
         del self._under_way[number]
         self._hint = ""  # it answers: whatever ends this connection, it is not for want of a login
         entry.on_reply(response)
@@ -468,10 +498,11 @@ class Connection:
 class _Request:
     """A request that has no answer yet."""
 
-    __slots__ = ("api_key", "given_up", "on_reply", "version", "written")
+    __slots__ = ("api_key", "form", "given_up", "on_reply", "version", "written")
 
-    def __init__(self, api_key: int, version: int, on_reply: OnReply) -> None:
+    def __init__(self, api_key: int, version: int, on_reply: OnReply, form: "Form | None") -> None:
         self.api_key = api_key
+        self.form = form
         self.version = version
         self.on_reply = on_reply
         self.written = False

@@ -36,13 +36,14 @@ class FlushThread:
 
     def __init__(
         self,
-        flush_log: Callable[[], None],
+        flush_log: Callable[[Callable[[], None]], None],
         on_flushed: Callable[[Flush], None],
         *,
         patience_s: float = _PATIENCE_S,
         speed: DiskSpeed | None = None,
     ) -> None:
-        """`on_flushed` is told, in the node's task, of each flush whose end `start` did not wait for."""
+        """`flush_log` is `Log.flush`. `on_flushed` is told, in the node's task, of each flush whose end `start` did not
+        wait for."""
         self.running = False
         """From `start` until its caller, or `on_flushed`, knows the end."""
         self.seconds = Histogram(_BOUNDS_S)
@@ -53,8 +54,8 @@ class FlushThread:
         """Flushes that took longer than a follower waits for one."""
         self._flush_log = flush_log
         self._on_flushed = on_flushed
-        self._queue: queue.SimpleQueue[Flush | None] = queue.SimpleQueue()
-        self._busy = threading.Lock()  # held while a flush runs
+        self._queue: queue.SimpleQueue[Flush | Callable[[], None] | None] = queue.SimpleQueue()
+        self._ended = threading.Lock()  # held from a flush's begin until what it flushes is durable
         self._handshake = threading.Lock()  # guards `_awaited`
         self._awaited = False
         self._patient = False  # whether the flush that runs was waited for at first
@@ -88,12 +89,12 @@ class FlushThread:
         self.running = True
         patient = patient and self._distrust == 0
         self._awaited = self._patient = patient
-        self._busy.acquire()
+        self._ended.acquire()
         self._queue.put(flush)
         if not patient:
             return False
-        if self._busy.acquire(timeout=self._patience_s):
-            self._busy.release()
+        if self._ended.acquire(timeout=self._patience_s):
+            self._ended.release()
         with self._handshake:
             ended, self._awaited = not self._awaited, False
         if not ended:
@@ -104,32 +105,52 @@ class FlushThread:
         return True
 
     def wait(self) -> None:
-        """Returns when no flush runs."""
-        with self._busy:
-            pass
+        """Returns when no flush runs, and what it does at its end is done."""
+        idle = threading.Lock()
+        idle.acquire()
+        self._queue.put(idle.release)
+        idle.acquire()
 
     def _work(self, token: trio.lowlevel.TrioToken) -> None:
-        while (flush := self._queue.get()) is not None:
-            began = time.perf_counter()
-            report: Callable[[], None] = partial(self._report, flush)
-            try:
-                self._flush_log()
-            except BaseException as problem:  # noqa: BLE001  whatever it is must end the process, not this thread
-                self._error = problem
-                report = self._failed.set
-            spent = time.perf_counter() - began
-            slow = spent > self._patience_s
-            self.seconds.add(spent)
-            self.speed.add(spent)
-            self.slow += slow
-            with self._handshake:
-                awaited, self._awaited = self._awaited, False
-            in_vain = self._patient and not awaited  # whatever the disk took: this thread may have come late
-            self._judge(slow=slow or in_vain)
-            self._busy.release()
-            if not awaited or self._error is not None:
-                with suppress(trio.RunFinishedError):
-                    token.run_sync_soon(report)
+        while (job := self._queue.get()) is not None:
+            if isinstance(job, Flush):
+                self._carry_out(job, token)
+            else:
+                job()
+
+    def _carry_out(self, flush: Flush, token: trio.lowlevel.TrioToken) -> None:
+        began = time.perf_counter()
+        told = False
+
+        def durable() -> None:
+            nonlocal told
+            told = True
+            self._end(flush, time.perf_counter() - began, token)
+
+        try:
+            self._flush_log(durable)
+        except BaseException as problem:  # noqa: BLE001  whatever it is must end the process, not this thread
+            self._error = problem
+            if not told:
+                durable()
+            self._tell(token, self._failed.set)
+
+    def _end(self, flush: Flush, spent: float, token: trio.lowlevel.TrioToken) -> None:
+        slow = spent > self._patience_s
+        self.seconds.add(spent)
+        self.speed.add(spent)
+        self.slow += slow
+        with self._handshake:
+            awaited, self._awaited = self._awaited, False
+        in_vain = self._patient and not awaited  # whatever the disk took: this thread may have come late
+        self._judge(slow=slow or in_vain)
+        self._ended.release()
+        if not awaited and self._error is None:
+            self._tell(token, partial(self._report, flush))
+
+    def _tell(self, token: trio.lowlevel.TrioToken, report: Callable[[], None]) -> None:
+        with suppress(trio.RunFinishedError):
+            token.run_sync_soon(report)
 
     def _judge(self, *, slow: bool) -> None:
         if slow:

@@ -24,6 +24,7 @@ import trio
 from quorate.metadata.calls import ANONYMOUS, Call, Service
 from quorate.metadata.checks import RemoteProtocolError
 from quorate.metadata.direct_socket import READ_BYTES, DirectSocket
+from quorate.metadata.fetch_frames import RequestReader
 from quorate.metadata.room import Limits, Room
 from quorate.metadata.wire.cluster import ApiVersionsResponse
 from quorate.metadata.wire.framing import FrameBuffer
@@ -230,6 +231,7 @@ class _Connection:
         self._renewals: Renewals | None = None
         self._listener_name = listener_name
         self._service = service
+        self._requests = RequestReader()
         self._serves = service.serves
         self._shared = room
         self._limits = limits = room.limits
@@ -380,6 +382,7 @@ class _Connection:
                 listener_name=self._listener_name,
                 connection_id=self._number,
                 received_ms=self.active_ms,
+                decode=self._requests.decode,
             )
         except UnsupportedRequest as error:
             if error.header.api_key != API_VERSIONS:

@@ -23,10 +23,17 @@ from quorate.metadata.connection import (
 )
 from quorate.metadata.connection import Failure as NoAnswer
 from quorate.metadata.features import KRAFT_VERSION
+from quorate.metadata.fetch_frames import FetchForm
 from quorate.metadata.ids import Endpoint, NodeId
 from quorate.metadata.quorum.effects import SendRequest
 from quorate.metadata.quorum.events import Event, Failure, RequestFailed, ResponseReceived
-from quorate.metadata.quorum.messages import LeaderAndEpoch, VersionsRequest, VersionsResponse
+from quorate.metadata.quorum.messages import (
+    FetchRequest,
+    FetchResponse,
+    LeaderAndEpoch,
+    VersionsRequest,
+    VersionsResponse,
+)
 from quorate.metadata.raft_wire import request_to_wire, response_from_wire
 
 _IDLE_S: Final = 60.0
@@ -60,6 +67,7 @@ class PeerLinks:
         self._client_id = f"raft-client-{node_id}"
         self._cluster_id = cluster_id
         self._listener = listener
+        self._fetches = FetchForm(cluster_id=cluster_id, client_id=self._client_id, listener=listener)
         self._timeout_ms = request_timeout_ms
         self._security = security
         self._links: dict[tuple[str, int], _Link] = {}
@@ -119,7 +127,9 @@ class PeerLinks:
                 self.fail(request, reply)
                 return
             try:
-                response = response_from_wire(reply, self._listener)
+                response = (
+                    reply if isinstance(reply, FetchResponse) else response_from_wire(reply, self._listener)
+                )
             except RemoteProtocolError as error:
                 why = self._complain(endpoint, reply, error)
                 self.fail(request, NoAnswer(kind=FailureKind.NOT_KAFKA, written=True, text=why))
@@ -127,9 +137,11 @@ class PeerLinks:
             self._outcomes[endpoint.host, endpoint.port] = response.leader
             self._tell(ResponseReceived(request.correlation, response))
 
-        connection.send(
-            request_to_wire(request.request, self._cluster_id), on_reply, timeout_ms=self._timeout_ms
-        )
+        if isinstance(request.request, FetchRequest):
+            connection.send(request.request, on_reply, timeout_ms=self._timeout_ms, form=self._fetches)
+        else:
+            asked = request_to_wire(request.request, self._cluster_id)
+            connection.send(asked, on_reply, timeout_ms=self._timeout_ms)
 
     def fail(self, request: SendRequest, failure: NoAnswer) -> None:
         endpoint = request.peer.endpoint

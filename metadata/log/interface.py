@@ -5,7 +5,7 @@ flushed when told to crash, and `segments.SegmentedLog` on files. All methods ar
 may be called from a worker thread, and it may run while the owner appends, never while it truncates.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 import attrs
@@ -97,6 +97,10 @@ class SnapshotWriter(Protocol):
         ...
 
 
+def nothing_more() -> None:
+    """For who asks for a flush and goes on when it returns."""
+
+
 class Log(Protocol):
     """The metadata log of one node, with its snapshots."""
 
@@ -111,8 +115,10 @@ class Log(Protocol):
         """
         ...
 
-    def flush(self) -> None:
+    def flush(self, durable: Callable[[], None] = nothing_more) -> None:
         """Makes durable all that was appended before the call. Worker thread.
+
+        `durable` is called as soon as it is; what follows until the return is for the next start only.
 
         Raises:
             StorageFailed: a failed fsync. Never tried again: the pages may be marked clean.

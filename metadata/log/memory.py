@@ -6,14 +6,21 @@ What a crash leaves is always a prefix: on files too, recovery cuts at the first
 """
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Self
 
 from quorate.metadata.batch import CorruptBatch, RecordBatch, decode_batches
 from quorate.metadata.checks import InvariantViolated, check
 from quorate.metadata.ids import LOG_START, Offset, OffsetAndEpoch
 from quorate.metadata.log.history import HeldSnapshot, LogHistory
-from quorate.metadata.log.interface import LogPart, LogSummary, LogUse, SnapshotNotFound, SnapshotWriter
+from quorate.metadata.log.interface import (
+    LogPart,
+    LogSummary,
+    LogUse,
+    SnapshotNotFound,
+    SnapshotWriter,
+    nothing_more,
+)
 from quorate.metadata.log.run import BatchRun
 from quorate.metadata.log.snapshot_format import (
     BadSnapshot,
@@ -61,8 +68,9 @@ class MemoryLog:
             self._history.on_append(batch)
             self._batches.append(batch)
 
-    def flush(self) -> None:
+    def flush(self, durable: Callable[[], None] = nothing_more) -> None:
         self._flushed_end = self.end_offset
+        durable()
 
     def truncate_to(self, end: Offset) -> None:
         if end == self.end_offset:

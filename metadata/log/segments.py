@@ -12,7 +12,7 @@ import contextlib
 import errno
 import threading
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -23,7 +23,14 @@ from quorate.metadata.checks import InvariantViolated, check
 from quorate.metadata.ids import Offset, OffsetAndEpoch
 from quorate.metadata.log.files import Files, failing_storage, storage_failed, write_fully
 from quorate.metadata.log.history import HeldSnapshot
-from quorate.metadata.log.interface import LogPart, LogSummary, LogUse, SnapshotWriter, StorageFailed
+from quorate.metadata.log.interface import (
+    LogPart,
+    LogSummary,
+    LogUse,
+    SnapshotWriter,
+    StorageFailed,
+    nothing_more,
+)
 from quorate.metadata.log.layout import FLUSHED, PREFIX_BYTES, pack_mark, snapshot_name
 from quorate.metadata.log.recovery import (
     RecoveryReport,
@@ -182,7 +189,7 @@ class SegmentedLog:
             self._new_names = True
         return fresh
 
-    def flush(self) -> None:
+    def flush(self, durable: Callable[[], None] = nothing_more) -> None:
         with self._lock:
             self._raise_if_failed()
             check(self._flushing is None, "two flushes at once")
@@ -194,13 +201,14 @@ class SegmentedLog:
             self._flushing = todo
         try:
             self._flush(todo, active, new_names=new_names)
+            self._flushed_end = end
+            durable()  # nobody need wait for the mark
             if todo:
                 # Before the flush ends: a mark written beside a cut would stand above what the cut leaves.
                 try:
                     write_fully(self._mark, [pack_mark(end)], 0)
                 except OSError as error:
                     raise self._failed("Writing the flushed mark", self._directory, error) from error
-            self._flushed_end = end
         finally:
             with self._lock:
                 self._flushing = None

@@ -44,7 +44,7 @@ _ZERO_BYTES: Final = bytes(16)
 _ERRORS: Final = {code.value: code for code in ErrorCode}
 
 
-class _Malformed(Exception):
+class Malformed(Exception):
     """Bytes that are no such message; told to the outside as RemoteProtocolError."""
 
 
@@ -74,7 +74,7 @@ def _read_whole(
 ) -> Any:
     try:
         value, end = read(buffer, position)
-    except (_Malformed, IndexError, UnicodeDecodeError, struct.error) as error:
+    except (Malformed, IndexError, UnicodeDecodeError, struct.error) as error:
         raise RemoteProtocolError(f"these bytes are no {value_class.__name__} v{version}: {error}") from None
     if end > len(buffer) or (end < len(buffer) and not lenient):
         raise RemoteProtocolError(
@@ -108,7 +108,7 @@ def read_varint(buffer: bytes, position: int) -> tuple[int, int]:
             return value, position
         shift += 7
         if shift > 28:
-            raise _Malformed("a length has more than five bytes")
+            raise Malformed("a length has more than five bytes")
 
 
 def skip_tags(buffer: bytes, position: int) -> int:
@@ -121,7 +121,7 @@ def skip_tags(buffer: bytes, position: int) -> int:
         if buffer[position] == 0:  # nearly always: there is none at all
             return position + 1
         _, position = _read_tags(buffer, position, {})
-    except (_Malformed, IndexError) as error:
+    except (Malformed, IndexError) as error:
         raise RemoteProtocolError(f"tagged fields that do not end: {error}") from None
     return position
 
@@ -134,11 +134,11 @@ def _read_tags(buffer: bytes, position: int, readers: dict[int, Read]) -> tuple[
         size, position = read_varint(buffer, position)
         end = position + size
         if end > len(buffer):
-            raise _Malformed(f"tagged field {tag} runs past the end")
+            raise Malformed(f"tagged field {tag} runs past the end")
         if tag in readers:
             found[tag], position = readers[tag](buffer, position)
             if position != end:
-                raise _Malformed(f"tagged field {tag} says {size} bytes and has another size")
+                raise Malformed(f"tagged field {tag} says {size} bytes and has another size")
         position = end
     return found, position
 
@@ -147,12 +147,12 @@ def _uuid_of(raw: bytes) -> uuid.UUID:
     return ZERO_UUID if raw == _ZERO_BYTES else uuid_from_bytes(raw)
 
 
-def _null(name: str) -> _Malformed:
-    return _Malformed(f"{name} is null")
+def _null(name: str) -> Malformed:
+    return Malformed(f"{name} is null")
 
 
-def _too_long(name: str, size: int) -> _Malformed:
-    return _Malformed(f"{name} has a length of {size}, which is impossible here")
+def _too_long(name: str, size: int) -> Malformed:
+    return Malformed(f"{name} has a length of {size}, which is impossible here")
 
 
 @attrs.define

@@ -7,6 +7,7 @@
 `flush` is the only part that another thread may call, between `seal` and the next `seal`. A failed flush is final.
 """
 
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +17,7 @@ import attrs
 from quorate.metadata.checks import InvariantViolated, RemoteProtocolError, check
 from quorate.metadata.log.files import File, Files, RealFiles, failing_storage, read_whole, write_fully
 from quorate.metadata.log.identity import DirectoryLock
+from quorate.metadata.log.interface import nothing_more
 from quorate.metadata.log.refusals import StorageRefused
 from quorate.metadata.zookeeper.journal_format import (
     END,
@@ -94,15 +96,20 @@ class Journal:
         self._gathered = Writer()
         return self._appended_zxid
 
-    def flush(self) -> None:
-        """
+    def flush(self, durable: Callable[[], None] = nothing_more) -> None:
+        """As `Log.flush`.
+
         Raises:
             StorageFailed: nothing after it can be trusted; the process must end.
         """
         data, zxid = self._sealed
-        if not data:
-            return
-        data = group(self._flushed_zxid, data)
+        if data:
+            self._write(group(self._flushed_zxid, data))
+            self._flushed_zxid = zxid
+            self._sealed = (b"", zxid)
+        durable()
+
+    def _write(self, data: bytes) -> None:
         with failing_storage("flushing the journal", self.directory):
             if self._end + len(data) > self._room:
                 self._file.fallocate(self._room, max(_ROOM_BYTES, self._end + len(data) - self._room))
@@ -111,8 +118,6 @@ class Journal:
             self._file.fdatasync()
         self._end += len(data)
         self.bytes_since_snapshot += len(data)
-        self._flushed_zxid = zxid
-        self._sealed = (b"", zxid)
 
     def roll(self) -> None:
         """A new file for all that is flushed from now on; call it while no flush runs. Before a snapshot is begun."""

@@ -12,6 +12,7 @@ import trio.testing
 
 from quorate.metadata.batch import RecordBatch
 from quorate.metadata.ids import Epoch, Offset, OffsetAndEpoch
+from quorate.metadata.log.interface import nothing_more
 from quorate.metadata.log.memory import MemoryLog
 from quorate.metadata.node import RaftNode, SnapshotSource, snapshot_batches
 from quorate.metadata.quorum.core import QuorumConfig, RaftCore
@@ -61,13 +62,14 @@ class Disk(MemoryLog):
             raise self.append_error
         super().append(batches, flushed_to)
 
-    def flush(self) -> None:
+    def flush(self, durable: Callable[[], None] = nothing_more) -> None:
         end = self.end_offset
         self.flushes += 1
         assert self._may_end.wait(LONGEST_S)
         if self.flush_error is not None:
             raise self.flush_error
         self.flush_to(end)
+        durable()
 
 
 class Elections:

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 import trio
@@ -36,8 +36,19 @@ class Reports:
 
 @asynccontextmanager
 async def flushing(
-    flush_log: Callable[[], None], reports: Reports, *, patience_s: float
+    flush_disk: Callable[[], None],
+    reports: Reports,
+    *,
+    patience_s: float,
+    afterwards: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[FlushThread]:
+    """`afterwards`: what the log does when all is durable, and nobody waits for."""
+
+    def flush_log(durable: Callable[[], None]) -> None:
+        flush_disk()
+        durable()
+        afterwards()
+
     flushes = FlushThread(flush_log, reports.take, patience_s=patience_s)
     async with trio.open_nursery() as nursery:
         await nursery.start(flushes.run)
@@ -176,3 +187,41 @@ def test_waiting_ends_with_the_flush() -> None:
         assert order == ["flushed", "waited"]
 
     run(scene)
+
+
+def test_what_the_log_does_when_all_is_durable_holds_nobody_up_but_who_cuts_the_log() -> None:
+    async def scene() -> None:
+        reports, slow, order = Reports(), threading.Event(), list[str]()
+
+        def marks() -> None:
+            slow.wait(LONG_S)
+            order.append("marked")
+
+        async with flushing(quick, reports, patience_s=LONG_S, afterwards=marks) as flushes:
+            assert flushes.start(FIRST, patient=True)
+            assert not flushes.start(SECOND, patient=False)
+            order.append("began the next one")
+            threading.Timer(0.0, slow.set).start()
+            flushes.wait()
+            order.append("waited")
+            assert await reports.next() == SECOND
+        assert order == ["began the next one", "marked", "marked", "waited"]
+
+    run(scene)
+
+
+@pytest.mark.parametrize("patient", [True, False])
+def test_a_log_that_fails_when_all_is_durable_ends_the_node_as_well(patient: bool) -> None:
+    def fails() -> None:
+        raise StorageFailed("no mark")
+
+    async def scene() -> None:
+        async with flushing(quick, Reports(), patience_s=LONG_S, afterwards=fails) as flushes:
+            with suppress(StorageFailed):  # who waited may hear of it at once
+                flushes.start(FIRST, patient=patient)
+            with trio.fail_after(LONG_S):
+                await trio.sleep_forever()
+
+    with pytest.raises(BaseExceptionGroup) as raised:
+        run(scene)
+    assert raised.group_contains(StorageFailed)

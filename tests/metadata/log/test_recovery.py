@@ -271,6 +271,16 @@ def test_every_flush_leaves_its_mark(tmp_path: Path) -> None:
     log.close()
 
 
+def test_that_all_is_durable_is_said_before_the_mark_is_written(tmp_path: Path) -> None:
+    log, _ = open_log(tmp_path)
+    marks = []
+    log.append(row(1), Offset(0))
+    log.flush(lambda: marks.append((tmp_path / FLUSHED).read_bytes()))
+    assert marks == [pack_mark(Offset(0))]
+    assert (tmp_path / FLUSHED).read_bytes() == pack_mark(Offset(2))
+    log.close()
+
+
 def test_a_cut_claims_nothing_that_was_not_flushed(tmp_path: Path) -> None:
     """0 to 2 is flushed, 2 to 6 is not: after a cut to 6 a crash may still take 2 to 4, in a segment before."""
     log, _ = open_log(tmp_path, ONE_EACH)
