@@ -18,6 +18,7 @@ from quorate.controller.operations import HANDLERS
 from quorate.controller.requests import PendingRequest
 from quorate.metadata.calls import Call, open_envelope
 from quorate.metadata.checks import ErrorCode, RequestRejected
+from quorate.metadata.fetch_frames import AnswerWriter
 from quorate.metadata.image.image import MetadataImage
 from quorate.metadata.image_reads import ImageReads, Reader
 from quorate.metadata.kafka_serving import KafkaServing
@@ -64,14 +65,20 @@ class _FetchAnswers:
     """Followers that are level are told the same: it is put into bytes once."""
 
     def __init__(self) -> None:
+        self._writer = AnswerWriter()
         self._last: tuple[FetchResponse, int, bytes] | None = None
 
     def answer(self, call: Call, response: FetchResponse) -> None:
         known = self._last
         if known is not None and known[1] == call.api_version and known[0] == response:
             call.answer_alike(response, known[2])
+            return
+        frame = self._writer.write(response, call.api_version, call.correlation_id)
+        if frame is None:
+            frame = call.answer(response_to_wire(response))
         else:
-            self._last = (response, call.api_version, call.answer(response_to_wire(response)))
+            call.answer_written(response, frame)
+        self._last = (response, call.api_version, frame)
 
 
 class ControllerServer:

@@ -134,6 +134,10 @@ class Call:
         """Sends what another call of the same API and version was answered with: this response, in this frame."""
         self._deliver(response, readdressed(frame, self.correlation_id))
 
+    def answer_written(self, response: Any, frame: bytes) -> None:
+        """Sends a response that the caller has put into bytes: the whole frame, for this very call."""
+        self._deliver(response, frame)
+
     def reject(self, code: ErrorCode, message: str | None = None) -> None:
         """Answers in the API's error shape; the message where the version has a field for it."""
         self.answer(refusal(self.request, code, message))

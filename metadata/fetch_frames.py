@@ -8,16 +8,18 @@ again: no bytes are written or understood here that the general codec would not 
 """
 
 import struct
+from collections.abc import Sequence
 from typing import Final
 
 import attrs
 
-from quorate.metadata.batch import CorruptBatch, decode_batches
+from quorate.metadata.batch import CorruptBatch, RecordBatch, decode_batches
 from quorate.metadata.checks import RemoteProtocolError
 from quorate.metadata.ids import Offset
 from quorate.metadata.quorum.messages import FetchRequest, FetchResponse
-from quorate.metadata.raft_wire import request_to_wire, response_from_wire
+from quorate.metadata.raft_wire import request_to_wire, response_from_wire, response_to_wire
 from quorate.metadata.wire import raft as wire
+from quorate.metadata.wire.convert import UnsayableValue
 from quorate.metadata.wire.reading import Malformed, read_varint
 from quorate.metadata.wire.table import (
     RequestFrame,
@@ -26,10 +28,12 @@ from quorate.metadata.wire.table import (
     encode_request,
     encode_response,
 )
+from quorate.metadata.wire.writing import put_varint
 
 FETCH: Final = wire.FetchRequest.api_key
 
 _LONG: Final = struct.Struct(">q")
+_LENGTH_AND_NUMBER: Final = struct.Struct(">ii")
 _SIZE_BYTES: Final = 4
 _NUMBER_BYTES: Final = 4  # of a correlation id
 _MARK_NUMBER: Final = 0x1F_2E_3D_4C
@@ -63,6 +67,34 @@ class RequestReader:
                 self._row = _request_row(frame, decoded)
             self._last_size = len(frame)
         return decoded
+
+
+class AnswerWriter:
+    """Writes the answers of one leader."""
+
+    def __init__(self) -> None:
+        self._row: _AnswerRow | None = None
+
+    def write(self, answer: FetchResponse, version: int, number: int) -> bytes | None:
+        """The whole frame with its length in front; None: only the general codec writes this one."""
+        row = self._row
+        if row is None or not row.goes_on(answer, version):
+            row = self._row = self._written_row(answer, version)
+            if row is None:
+                return None
+        return row.write(number, answer)
+
+    def _written_row(self, answer: FetchResponse, version: int) -> "_AnswerRow | None":
+        if answer.diverging is not None or answer.snapshot_id is not None:
+            return None
+        like = attrs.evolve(answer, batches=())
+        value = response_to_wire(like)
+        if not isinstance(value, wire.FetchResponse):
+            return None
+        try:
+            return _AnswerRow(version, like, _answer_form(version, value))
+        except _NoRow:
+            return None
 
 
 class FetchForm:
@@ -104,7 +136,7 @@ class FetchForm:
                 return known
         answer: wire.FetchResponse = decode_response(FETCH, version, frame)
         try:
-            self._reads = _answer_row(version, frame, answer, self._listener)
+            self._reads = _read_row(version, frame, answer, self._listener)
         except _NoRow:
             self._reads = None
         return answer
@@ -219,10 +251,10 @@ def _request_row(frame: bytes, decoded: RequestFrame) -> _RequestRow | None:
     if len(like.topics) != 1 or len(like.topics[0].partitions) != 1:
         return None
     marked = _with_numbers(like, _MARK_OFFSET, _MARK_WATERMARK)
-    written = encode_request(marked, decoded.api_version, _MARK_NUMBER, decoded.client_id)[_SIZE_BYTES:]
     try:
-        layout = _layout(written)
-    except _NoRow:
+        written = encode_request(marked, decoded.api_version, _MARK_NUMBER, decoded.client_id)
+        layout = _layout(written[_SIZE_BYTES:])
+    except (_NoRow, UnsayableValue):
         return None
     if len(frame) != layout.size or layout.read(frame) is None:
         return None
@@ -259,69 +291,68 @@ def _with_numbers(like: wire.FetchRequest, offset: int, watermark: int) -> wire.
 
 
 @attrs.frozen
-class _AnswerRow:
-    """The answers of one leader in one epoch, read. What stands between the places is kept as bytes."""
+class _AnswerForm:
+    """Answers of one leader in one epoch, as bytes between which the places stand. All begins at the correlation id."""
 
-    version: int
-    like: FetchResponse
     watermark_at: int
+    """The high watermark; behind it the last stable offset, which is the same."""
     records_at: int
-    """Where the length of the records stands; a varint."""
+    """The length of the records, a varint."""
     head: bytes
     between: bytes
     behind: bytes
 
-    def read(self, frame: bytes) -> FetchResponse | None:
-        """None: something else differs, or the batches are damaged."""
+    def read(self, frame: bytes) -> tuple[int, bytes] | None:
+        """High watermark and records. None: something else differs.
+
+        Raises:
+            IndexError, Malformed: it is too short, or the length of the records is none.
+        """
         if (
             frame[self.watermark_at + 2 * _LONG.size : self.records_at] != self.between
             or frame[_NUMBER_BYTES : self.watermark_at] != self.head
         ):
             return None
-        try:
-            size, begin = read_varint(frame, self.records_at)
-            end = begin + size - 1
-            if frame[end:] != self.behind:
-                return None
-            (watermark,) = _LONG.unpack_from(frame, self.watermark_at)
-            batches = tuple(decode_batches(frame[begin:end]))
-        except (CorruptBatch, IndexError, Malformed):
+        size, begin = read_varint(frame, self.records_at)
+        end = begin + size - 1
+        if frame[end:] != self.behind:
             return None
-        return FetchResponse(
-            leader=self.like.leader,
-            high_watermark=None if watermark < 0 else Offset(watermark),
-            log_start=self.like.log_start,
-            batches=batches,
-            recovery_id=self.like.recovery_id,
-        )
+        (watermark,) = _LONG.unpack_from(frame, self.watermark_at)
+        return watermark, frame[begin:end]
+
+    def write(self, number: int, watermark: int, batches: Sequence[RecordBatch]) -> bytes:
+        """With its length in front."""
+        size = bytearray()
+        put_varint(size, 1 + sum(len(batch.data) for batch in batches))
+        told = _LONG.pack(watermark)
+        parts = [
+            self.head,
+            told,
+            told,
+            self.between,
+            bytes(size),
+            *(batch.data for batch in batches),
+            self.behind,
+        ]
+        length = _NUMBER_BYTES + sum(map(len, parts))
+        return b"".join((_LENGTH_AND_NUMBER.pack(length, number), *parts))
 
 
-def _answer_row(version: int, frame: bytes, answer: wire.FetchResponse, listener: str) -> _AnswerRow:
+def _answer_form(version: int, answer: wire.FetchResponse) -> _AnswerForm:
     """
     Raises:
-        _NoRow: not the plain answer of a leader, or not written as this program would.
+        _NoRow: this version has no room for one of the places.
     """
-    try:
-        like = response_from_wire(answer, listener)
-    except RemoteProtocolError:
-        raise _NoRow from None
-    if not isinstance(like, FetchResponse):
-        raise _NoRow
     empty = _written(version, answer, records=b"")
     watermark_at = _place(empty, _LONG.pack(_MARK_WATERMARK))
     records_at = _first_difference(empty, _written(version, answer, records=None))
-    row = _AnswerRow(
-        version=version,
-        like=attrs.evolve(like, batches=()),
+    return _AnswerForm(
         watermark_at=watermark_at,
         records_at=records_at,
         head=empty[_NUMBER_BYTES:watermark_at],
         between=empty[watermark_at + 2 * _LONG.size : records_at],
         behind=empty[records_at + 1 :],
     )
-    if row.read(frame) != like:  # an error, a diverging epoch, a snapshot; or written by somebody else
-        raise _NoRow
-    return row
 
 
 def _written(version: int, answer: wire.FetchResponse, *, records: bytes | None) -> bytes:
@@ -336,3 +367,63 @@ def _written(version: int, answer: wire.FetchResponse, *, records: bytes | None)
 
 def _first_difference(one: bytes, other: bytes) -> int:
     return next(at for at, (left, right) in enumerate(zip(one, other, strict=False)) if left != right)
+
+
+@attrs.frozen
+class _AnswerRow:
+    """The answers of one leader in one epoch, read or written."""
+
+    version: int
+    like: FetchResponse
+    form: _AnswerForm
+
+    def goes_on(self, answer: FetchResponse, version: int) -> bool:
+        like = self.like
+        return (
+            answer.leader is like.leader
+            and answer.log_start == like.log_start
+            and answer.error is like.error
+            and answer.diverging is None
+            and answer.snapshot_id is None
+            and answer.recovery_id == like.recovery_id
+            and version == self.version
+        )
+
+    def read(self, frame: bytes) -> FetchResponse | None:
+        """None: something else differs, or the batches are damaged."""
+        try:
+            found = self.form.read(frame)
+            if found is None:
+                return None
+            watermark, records = found
+            batches = tuple(decode_batches(records))
+        except (CorruptBatch, IndexError, Malformed):
+            return None
+        return FetchResponse(
+            leader=self.like.leader,
+            high_watermark=None if watermark < 0 else Offset(watermark),
+            log_start=self.like.log_start,
+            batches=batches,
+            recovery_id=self.like.recovery_id,
+        )
+
+    def write(self, number: int, answer: FetchResponse) -> bytes:
+        watermark = answer.high_watermark
+        return self.form.write(number, -1 if watermark is None else watermark, answer.batches)
+
+
+def _read_row(version: int, frame: bytes, answer: wire.FetchResponse, listener: str) -> _AnswerRow:
+    """
+    Raises:
+        _NoRow: not the plain answer of a leader, or not written as this program would.
+    """
+    try:
+        like = response_from_wire(answer, listener)
+    except RemoteProtocolError:
+        raise _NoRow from None
+    if not isinstance(like, FetchResponse):
+        raise _NoRow
+    row = _AnswerRow(version, attrs.evolve(like, batches=()), _answer_form(version, answer))
+    if row.read(frame) != like:  # an error, a diverging epoch, a snapshot; or written by somebody else
+        raise _NoRow
+    return row

@@ -392,8 +392,10 @@ def test_followers_that_are_level_get_the_same_bytes_under_their_own_numbers(
     server: ControllerServer, behind: Behind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[Any] = []
-    real = Call.answer
-    monkeypatch.setattr(Call, "answer", lambda call, response: (made.append(call), real(call, response))[1])
+    real = Call.answer_written
+    monkeypatch.setattr(
+        Call, "answer_written", lambda call, answer, frame: (made.append(call), real(call, answer, frame))[1]
+    )
     one, other = Sent(fetch(2), correlation_id=1_000), Sent(fetch(3), correlation_id=-2)
     for sent in (one, other):
         server.handle(sent.call)

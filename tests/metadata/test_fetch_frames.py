@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from quorate.metadata import fetch_frames
 from quorate.metadata.batch import RecordBatch
 from quorate.metadata.checks import ErrorCode, RemoteProtocolError
-from quorate.metadata.fetch_frames import FETCH, FetchForm, RequestReader
-from quorate.metadata.ids import Endpoint, Epoch, NodeId, Offset, OffsetAndEpoch
+from quorate.metadata.fetch_frames import FETCH, AnswerWriter, FetchForm, RequestReader
+from quorate.metadata.ids import QUORATE_TOPIC_ID, Endpoint, Epoch, NodeId, Offset, OffsetAndEpoch
 from quorate.metadata.quorum.messages import FetchRequest, FetchResponse, LeaderAndEpoch
 from quorate.metadata.raft_wire import request_to_wire, response_from_wire, response_to_wire
 from quorate.metadata.records import ConfigRecord
@@ -94,8 +94,12 @@ def outcome(what: Callable[[], Any]) -> Any:
         return type(error)
 
 
+def encoded(answer: FetchResponse, number: int, version: int = NEWEST) -> bytes:
+    return encode_response(FETCH, version, number, response_to_wire(answer))
+
+
 def answer_frame(answer: FetchResponse, number: int, version: int = NEWEST) -> bytes:
-    return encode_response(FETCH, version, number, response_to_wire(answer))[4:]
+    return encoded(answer, number, version)[4:]
 
 
 @given(st.lists(st.tuples(requests(), VERSIONS, st.integers(0, 2**31 - 1)), min_size=1, max_size=12))
@@ -136,6 +140,17 @@ def test_a_row_of_answers_is_understood_as_the_general_codec_does(
         )
 
 
+@given(st.lists(st.tuples(answers(), VERSIONS, st.integers(0, 2**31 - 1)), min_size=1, max_size=12))
+def test_a_row_of_answers_is_written_as_the_general_codec_does(
+    answered: list[tuple[FetchResponse, int, int]],
+) -> None:
+    writer = AnswerWriter()
+    for answer, version, number in answered:
+        frame = writer.write(answer, version, number)
+        plain = answer.diverging is None and answer.snapshot_id is None
+        assert frame == (encoded(answer, number, version) if plain else None)
+
+
 @given(answers(), answers(), st.data())
 def test_a_changed_byte_in_a_row_of_answers_is_seen_or_refused_alike(
     answer: FetchResponse, other: FetchResponse, data: st.DataObject
@@ -164,9 +179,9 @@ def test_the_short_way_is_taken_from_the_second_answer_and_the_third_fetch_on(
         real = getattr(fetch_frames, name)
         monkeypatch.setattr(fetch_frames, name, lambda *arguments: (went.append(name), real(*arguments))[1])
 
-    for name in ("decode_request", "decode_response", "request_to_wire"):
+    for name in ("decode_request", "decode_response", "request_to_wire", "response_to_wire"):
         counted(name)
-    follower, leader = form(), RequestReader()
+    follower, leader, writer = form(), RequestReader(), AnswerWriter()
     for number in range(20):
         request = FetchRequest(
             replica=KEYS[2],
@@ -184,9 +199,17 @@ def test_the_short_way_is_taken_from_the_second_answer_and_the_third_fetch_on(
             log_start=Offset(7),
             batches=(batch(number, "v" * number),),
         )
-        assert follower.read(NEWEST, answer_frame(answer, number)) is not None
+        frame = writer.write(answer, NEWEST, number)
+        assert frame is not None
+        assert follower.read(NEWEST, frame[4:]) is not None
 
-    assert sorted(went) == ["decode_request", "decode_request", "decode_response", "request_to_wire"]
+    assert sorted(went) == [
+        "decode_request",
+        "decode_request",
+        "decode_response",
+        "request_to_wire",
+        "response_to_wire",
+    ]
 
 
 def test_other_requests_of_a_connection_are_read_as_ever() -> None:
@@ -194,3 +217,17 @@ def test_other_requests_of_a_connection_are_read_as_ever() -> None:
     other = encode_request(wire.DescribeQuorumRequest(topics=()), 2, 5, CLIENT)[4:]
     for _ in range(3):
         assert reader.decode(other) == decode_request(other)
+
+
+@pytest.mark.parametrize("version", range(APIS[FETCH].first, NEWEST + 1))
+def test_a_follower_of_another_make_is_read_as_ever(version: int) -> None:
+    """Kafka's brokers ask without a high watermark, for two partitions perhaps, or with bytes behind the end."""
+    reader = RequestReader()
+    partition = wire.FetchPartition(partition=0, fetch_offset=5, partition_max_bytes=1 << 20)
+    topic = wire.FetchTopic(topic_id=QUORATE_TOPIC_ID, partitions=(partition,))
+    for topics in ((topic,), (topic, topic), ()):
+        request = wire.FetchRequest(max_wait_ms=500, min_bytes=1, topics=topics)
+        for number in range(3):
+            frame = encode_request(request, version, number, "broker-1")[4:]
+            assert reader.decode(frame) == decode_request(frame)
+            assert reader.decode(frame + b"behind") == decode_request(frame + b"behind")
