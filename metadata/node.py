@@ -318,9 +318,11 @@ class RaftNode:
         if self._unfinished:
             await trio.lowlevel.checkpoint()
             return
-        with trio.CancelScope(deadline=self._wakes_at_s()) as self._resting:
-            await self._wake.wait()
-        self._resting = None
+        try:
+            with trio.CancelScope(deadline=self._wakes_at_s()) as self._resting:
+                await self._wake.wait()
+        finally:
+            self._resting = None  # a node that was cancelled takes no turn any more
         self._wake = trio.Event()
         if self._failure is not None:
             raise self._failure

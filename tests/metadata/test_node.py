@@ -10,6 +10,7 @@ from quorate.metadata.batch import RecordBatch
 from quorate.metadata.ids import Epoch, NodeId, Offset, OffsetAndEpoch
 from quorate.metadata.log.interface import StorageFailed
 from quorate.metadata.node import SnapshotSource, now_ms
+from quorate.metadata.quorum.events import SpaceChanged
 from quorate.metadata.quorum.messages import (
     BeginQuorumEpochRequest,
     EndQuorumEpochRequest,
@@ -167,6 +168,15 @@ async def test_stopped_it_ends_by_itself(mock_clock: Clock) -> None:
             await bench.ended.wait()
 
         assert bench.fault is None
+
+
+async def test_a_node_that_was_cancelled_takes_no_turn_any_more(mock_clock: Clock) -> None:
+    """Connections end after it, and may still bring something; the thread that flushes has ended."""
+    async with running(mock_clock) as bench:
+        await bench.until_leader()
+    bench.node.submit(SpaceChanged(low=True))
+
+    assert not bench.node.core.disk_low
 
 
 # --- applying -------------------------------------------------------------------------------------------
