@@ -94,7 +94,7 @@ async def _serve(handle: Callable[[trio.SocketStream], Awaitable[object]]) -> No
     async def until_it_goes(asker: trio.SocketStream) -> None:
         try:
             await handle(asker)
-        except EOFError:
+        except (EOFError, trio.BrokenResourceError):
             os._exit(0)  # who asked has gone: so does this process
 
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")

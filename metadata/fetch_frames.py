@@ -92,7 +92,7 @@ class AnswerWriter:
         if not isinstance(value, wire.FetchResponse):
             return None
         try:
-            return _AnswerRow(version, like, _answer_form(version, value))
+            return _AnswerRow(version, like, _answer_layout(version, value))
         except _NoRow:
             return None
 
@@ -147,13 +147,13 @@ class FetchForm:
     def _written_row(self, request: FetchRequest, version: int) -> "_WrittenRow | None":
         marked = attrs.evolve(request, offset=Offset(_MARK_OFFSET), high_watermark=Offset(_MARK_WATERMARK))
         try:
-            layout = _layout(self._general(marked, version, _MARK_NUMBER))
+            layout = _request_layout(self._general(marked, version, _MARK_NUMBER))
         except _NoRow:
             return None
         return _WrittenRow(layout, request, version)
 
 
-class _Layout:
+class _RequestLayout:
     """A request's bytes, and the places of the three numbers in it."""
 
     __slots__ = ("_before", "_behind", "_between", "_head", "_struct", "size")
@@ -179,7 +179,7 @@ class _Layout:
         return number, offset, watermark
 
 
-def _layout(marked: bytes) -> _Layout:
+def _request_layout(marked: bytes) -> _RequestLayout:
     """Of a frame that was written with the marks for numbers.
 
     Raises:
@@ -190,7 +190,7 @@ def _layout(marked: bytes) -> _Layout:
     watermark = _place(marked, _LONG.pack(_MARK_WATERMARK))
     if not number < offset < watermark:
         raise _NoRow
-    return _Layout(marked, number, offset, watermark)
+    return _RequestLayout(marked, number, offset, watermark)
 
 
 def _place(frame: bytes, mark: bytes) -> int:
@@ -203,7 +203,7 @@ def _place(frame: bytes, mark: bytes) -> int:
 class _WrittenRow:
     """The Fetches of one epoch, written."""
 
-    layout: _Layout
+    layout: _RequestLayout
     like: FetchRequest
     version: int
 
@@ -226,7 +226,7 @@ class _WrittenRow:
 class _RequestRow:
     """The Fetches of one replica in one epoch, read."""
 
-    layout: _Layout
+    layout: _RequestLayout
     version: int
     client_id: str | None
     like: wire.FetchRequest
@@ -253,7 +253,7 @@ def _request_row(frame: bytes, decoded: RequestFrame) -> _RequestRow | None:
     marked = _with_numbers(like, _MARK_OFFSET, _MARK_WATERMARK)
     try:
         written = encode_request(marked, decoded.api_version, _MARK_NUMBER, decoded.client_id)
-        layout = _layout(written[_SIZE_BYTES:])
+        layout = _request_layout(written[_SIZE_BYTES:])
     except (_NoRow, UnsayableValue):
         return None
     if len(frame) != layout.size or layout.read(frame) is None:
@@ -291,7 +291,7 @@ def _with_numbers(like: wire.FetchRequest, offset: int, watermark: int) -> wire.
 
 
 @attrs.frozen
-class _AnswerForm:
+class _AnswerLayout:
     """Answers of one leader in one epoch, as bytes between which the places stand. All begins at the correlation id."""
 
     watermark_at: int
@@ -338,15 +338,19 @@ class _AnswerForm:
         return b"".join((_LENGTH_AND_NUMBER.pack(length, number), *parts))
 
 
-def _answer_form(version: int, answer: wire.FetchResponse) -> _AnswerForm:
+def _answer_layout(version: int, answer: wire.FetchResponse) -> _AnswerLayout:
     """
     Raises:
-        _NoRow: this version has no room for one of the places.
+        _NoRow: this version has no room for one of the places, or cannot say it at all.
     """
-    empty = _written(version, answer, records=b"")
+    try:
+        empty = _written(version, answer, records=b"")
+        none = _written(version, answer, records=None)
+    except UnsayableValue:
+        raise _NoRow from None
     watermark_at = _place(empty, _LONG.pack(_MARK_WATERMARK))
-    records_at = _first_difference(empty, _written(version, answer, records=None))
-    return _AnswerForm(
+    records_at = _first_difference(empty, none)
+    return _AnswerLayout(
         watermark_at=watermark_at,
         records_at=records_at,
         head=empty[_NUMBER_BYTES:watermark_at],
@@ -375,7 +379,7 @@ class _AnswerRow:
 
     version: int
     like: FetchResponse
-    form: _AnswerForm
+    layout: _AnswerLayout
 
     def goes_on(self, answer: FetchResponse, version: int) -> bool:
         like = self.like
@@ -392,7 +396,7 @@ class _AnswerRow:
     def read(self, frame: bytes) -> FetchResponse | None:
         """None: something else differs, or the batches are damaged."""
         try:
-            found = self.form.read(frame)
+            found = self.layout.read(frame)
             if found is None:
                 return None
             watermark, records = found
@@ -409,7 +413,7 @@ class _AnswerRow:
 
     def write(self, number: int, answer: FetchResponse) -> bytes:
         watermark = answer.high_watermark
-        return self.form.write(number, -1 if watermark is None else watermark, answer.batches)
+        return self.layout.write(number, -1 if watermark is None else watermark, answer.batches)
 
 
 def _read_row(version: int, frame: bytes, answer: wire.FetchResponse, listener: str) -> _AnswerRow:
@@ -423,7 +427,7 @@ def _read_row(version: int, frame: bytes, answer: wire.FetchResponse, listener: 
         raise _NoRow from None
     if not isinstance(like, FetchResponse):
         raise _NoRow
-    row = _AnswerRow(version, attrs.evolve(like, batches=()), _answer_form(version, answer))
+    row = _AnswerRow(version, attrs.evolve(like, batches=()), _answer_layout(version, answer))
     if row.read(frame) != like:  # an error, a diverging epoch, a snapshot; or written by somebody else
         raise _NoRow
     return row

@@ -24,7 +24,7 @@ CLUSTER: Final = "cluster-of-this-test-0"
 CLIENT: Final = "raft-client-2"
 LISTENER: Final = "CONTROLLER"
 NEWEST: Final = APIS[FETCH].last
-PLACES: Final = (LeaderAndEpoch(Epoch(3), NodeId(1), Endpoint(LISTENER, "one.example", 9093)),)
+LEADER: Final = LeaderAndEpoch(Epoch(3), NodeId(1), Endpoint(LISTENER, "one.example", 9093))
 
 OFFSETS = st.integers(0, 2**63 - 2).map(Offset)
 EPOCHS = st.sampled_from((Epoch(3), Epoch(4)))
@@ -56,7 +56,7 @@ def answers(draw: st.DrawFn) -> FetchResponse:
     leader = draw(
         st.sampled_from(
             (
-                *PLACES * 4,
+                *(LEADER,) * 4,
                 LeaderAndEpoch(Epoch(4), NodeId(3), Endpoint(LISTENER, "three", 9093)),
                 LeaderAndEpoch(Epoch(4)),
             )
@@ -120,7 +120,7 @@ def test_a_changed_byte_in_a_row_of_fetches_is_seen_or_refused_alike(
     reader = RequestReader()
     for number in range(3):
         reader.decode(generally(request, NEWEST, number)[4:])
-    same = attrs.evolve(request, offset=other.offset, high_watermark=request.high_watermark)
+    same = attrs.evolve(request, offset=other.offset, high_watermark=other.high_watermark)
     frame = bytearray(generally(same, NEWEST, 9)[4:])
     at = data.draw(st.integers(0, len(frame) - 1))
     frame[at] ^= data.draw(st.integers(1, 255))
@@ -194,7 +194,7 @@ def test_the_short_way_is_taken_from_the_second_answer_and_the_third_fetch_on(
         )
         leader.decode(follower.write(request, NEWEST, number)[4:])
         answer = FetchResponse(
-            leader=PLACES[0],
+            leader=LEADER,
             high_watermark=Offset(number),
             log_start=Offset(7),
             batches=(batch(number, "v" * number),),

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 import pytest
 import trio
@@ -153,12 +153,16 @@ def test_each_stall_in_a_row_is_distrusted_for_twice_as_long_and_a_quick_disk_is
 
 
 @pytest.mark.parametrize("patient", [True, False])
-def test_a_flush_that_fails_ends_the_node(patient: bool) -> None:
+@pytest.mark.parametrize("durable", [False, True])
+def test_a_flush_that_fails_ends_the_node(patient: bool, durable: bool) -> None:
+    """Also one that fails when all is durable already, and who waited has gone on."""
+
     def fails() -> None:
         raise StorageFailed("no disk")
 
     async def scene() -> None:
-        async with flushing(fails, Reports(), patience_s=LONG_S) as flushes:
+        disk, afterwards = (quick, fails) if durable else (fails, quick)
+        async with flushing(disk, Reports(), patience_s=LONG_S, afterwards=afterwards) as flushes:
             flushes.start(FIRST, patient=patient)
             with trio.fail_after(LONG_S):
                 await trio.sleep_forever()
@@ -208,20 +212,3 @@ def test_what_the_log_does_when_all_is_durable_holds_nobody_up_but_who_cuts_the_
         assert order == ["began the next one", "marked", "marked", "waited"]
 
     run(scene)
-
-
-@pytest.mark.parametrize("patient", [True, False])
-def test_a_log_that_fails_when_all_is_durable_ends_the_node_as_well(patient: bool) -> None:
-    def fails() -> None:
-        raise StorageFailed("no mark")
-
-    async def scene() -> None:
-        async with flushing(quick, Reports(), patience_s=LONG_S, afterwards=fails) as flushes:
-            with suppress(StorageFailed):  # who waited may hear of it at once
-                flushes.start(FIRST, patient=patient)
-            with trio.fail_after(LONG_S):
-                await trio.sleep_forever()
-
-    with pytest.raises(BaseExceptionGroup) as raised:
-        run(scene)
-    assert raised.group_contains(StorageFailed)
