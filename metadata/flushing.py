@@ -22,6 +22,7 @@ from quorate.metadata.checks import check
 from quorate.metadata.disk_speed import DiskSpeed
 from quorate.metadata.metrics.histogram import Histogram
 from quorate.metadata.quorum.effects import Flush
+from quorate.metadata.thread_cpu import ThreadCpu
 
 _PATIENCE_S: Final = 0.003
 _DISTRUST_FLUSHES: Final = 2
@@ -55,6 +56,7 @@ class FlushThread:
         self._flush_log = flush_log
         self._on_flushed = on_flushed
         self._queue: queue.SimpleQueue[Flush | Callable[[], None] | None] = queue.SimpleQueue()
+        self._cpu = ThreadCpu()
         self._ended = threading.Lock()  # held from a flush's begin until what it flushes is durable
         self._handshake = threading.Lock()  # guards `_awaited`
         self._awaited = False
@@ -70,6 +72,7 @@ class FlushThread:
         token = trio.lowlevel.current_trio_token()
         thread = threading.Thread(target=self._work, args=(token,), name="flush", daemon=True)
         thread.start()
+        self._cpu.hold(thread)
         task_status.started()
         try:
             await self._failed.wait()
@@ -90,11 +93,16 @@ class FlushThread:
         patient = patient and self._distrust == 0
         self._awaited = self._patient = patient
         self._ended.acquire()
-        self._queue.put(flush)
         if not patient:
+            self._cpu.anywhere()
+            self._queue.put(flush)
             return False
+        self._cpu.beside_caller()
+        self._queue.put(flush)
         if self._ended.acquire(timeout=self._patience_s):
             self._ended.release()
+        else:
+            self._cpu.anywhere()
         with self._handshake:
             ended, self._awaited = not self._awaited, False
         if not ended:

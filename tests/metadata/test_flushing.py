@@ -1,5 +1,6 @@
 """The flush thread: who is told of a flush's end, once, and who is never held up by a disk that stalls."""
 
+import os
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -93,6 +94,36 @@ def test_how_long_flushes_took_is_counted_in_time_for_whoever_hears_of_the_end()
             await reports.next()
             assert (flushes.seconds.count, flushes.slow) == (2, 1)
             assert flushes.seconds.sum > 0
+
+    run(scene)
+
+
+def test_the_thread_runs_where_it_is_waited_for_and_anywhere_once_it_is_slow_or_nobody_waits() -> None:
+    async def scene() -> None:
+        allowed = os.sched_getaffinity(0)
+        reports, disk = Reports(), threading.Event()
+        disk.set()
+
+        def stalls() -> None:
+            disk.wait(LONG_S)
+
+        async with flushing(stalls, reports, patience_s=LONG_S) as flushes:
+            thread = next(one for one in threading.enumerate() if one.name == "flush").native_id
+            assert thread is not None
+            assert flushes.start(FIRST, patient=True)
+            assert len(os.sched_getaffinity(thread)) == 1
+            assert not flushes.start(SECOND, patient=False)
+            assert os.sched_getaffinity(thread) == allowed
+            await reports.next()
+            assert flushes.start(FIRST, patient=True)
+            flushes._patience_s = 0.0
+            disk.clear()
+            assert not flushes.start(SECOND, patient=True)
+            assert os.sched_getaffinity(thread) == allowed, (
+                "a slow flush is kept on a processor that others want"
+            )
+            disk.set()
+            await reports.next()
 
     run(scene)
 
