@@ -41,6 +41,8 @@ class Node(Protocol):
     @property
     def voters(self) -> VoterHistory: ...
 
+    def now_ms(self) -> int: ...
+
     def wake(self) -> None: ...
 
     def resign(self, epoch: Epoch, reason: str) -> None: ...
@@ -84,13 +86,13 @@ class ControllerMachine:
 
     def submit(self, pending: PendingRequest) -> None:
         """A request for the active controller; its token is a call that is answered in time."""
-        self._step(Submitted(pending), now_ms())
+        self._step(Submitted(pending), self.node.now_ms())
         self.node.wake()
 
     # ---- node.StateMachine ---------------------------------------------------------------------------
 
     def on_committed(self, batches: Sequence[RecordBatch], high_watermark: Offset) -> None:
-        self._step(Committed(tuple(batches)), now_ms())
+        self._step(Committed(tuple(batches)), self.node.now_ms())
         if not self._caught_up:
             self._caught_up = self.image.offset >= 0 and self.active.committed_end >= high_watermark
 

@@ -180,6 +180,9 @@ class RaftNode:
         self._resting: trio.CancelScope | None = None
         """While the node's task sleeps: what ends the sleep when the next deadline comes."""
         self._rests_until_ms: int | None = None
+        self._core_due_ms: int | None = None
+        """The core's next deadline, once a turn has asked for it; what was asked holds until the next step."""
+        self._core_asked = False
         self._unfinished = True
         """Whether a turn is wanted before anything else happens."""
         self._in_turn = False
@@ -229,6 +232,10 @@ class RaftNode:
     def voters(self) -> VoterHistory:
         """The voters and the kraft.version of the log, its uncommitted end included."""
         return self.core.log.voters
+
+    def now_ms(self) -> int:
+        """As the function of this name, by a shorter way."""
+        return int(self._clock() * 1000)
 
     def wake(self) -> None:
         """The state machine has something to propose. Not at once, unless it would be alone in its batch anyway: what
@@ -295,7 +302,7 @@ class RaftNode:
             task_status.started()
             while not self._stopped.is_set():
                 until = self._rests_until_ms
-                if self._unfinished or (until is not None and until <= self._now_ms()):
+                if self._unfinished or (until is not None and until <= self.now_ms()):
                     self._turn()
                 await self._rest()
             nursery.cancel_scope.cancel()
@@ -329,7 +336,7 @@ class RaftNode:
 
     def _wakes_at_s(self) -> float:
         """A little later than the deadline, so that `now_ms`, which rounds down, has reached it then."""
-        core_ms, machine_ms = self.core.next_deadline(), self._machine.next_deadline()
+        core_ms, machine_ms = self._core_deadline(), self._machine.next_deadline()
         until_ms = (
             machine_ms if core_ms is None or (machine_ms is not None and machine_ms < core_ms) else core_ms
         )
@@ -369,10 +376,10 @@ class RaftNode:
         self._in_turn, self._unfinished = True, False
         if self._inbox:
             self._take_events()  # each step looks at the timers as well
-            now = self._now_ms()
+            now = self.now_ms()
         else:
-            now = self._now_ms()
-            deadline = self.core.next_deadline()
+            now = self.now_ms()
+            deadline = self._core_deadline()
             if deadline is not None and deadline <= now:
                 self._step(TimePassed())
         busy = self._apply()
@@ -396,14 +403,16 @@ class RaftNode:
         while self._inbox:
             self._step(self._inbox.popleft())
 
+    def _core_deadline(self) -> int | None:
+        if not self._core_asked:
+            self._core_due_ms, self._core_asked = self.core.next_deadline(), True
+        return self._core_due_ms
+
     def _step(self, event: Event) -> None:
+        self._core_asked = False
         following: Event | None = event
         while following is not None:
-            following = carry_out(self.core.step(following, self._now_ms()), self)
-
-    def _now_ms(self) -> int:
-        """As `now_ms`, by a shorter way."""
-        return int(self._clock() * 1000)
+            following = carry_out(self.core.step(following, self.now_ms()), self)
 
     # ---- what carry_out acts upon (carry_out.World) --------------------------------------------------
 
@@ -450,7 +459,7 @@ class RaftNode:
         while True:
             await trio.sleep(_SPACE_CHECK_S)
             self._look_at_space()
-            news = self._flushes.speed.news(self._now_ms())
+            news = self._flushes.speed.news(self.now_ms())
             if news is not None:
                 self._notes.warning(news)
 
@@ -495,7 +504,7 @@ class RaftNode:
         """Shows the state machine what was committed, for one slice; True if more is left."""
         if self.applied == self._committed and self._loading is None:
             return False
-        until = self._now_ms() + _SLICE_MS
+        until = self.now_ms() + _SLICE_MS
         if self.applied < self.core.log.start and self._loading_end < self.core.log.start:
             newest = self.core.log.newest_snapshot
             check(newest is not None, "the log starts behind what was applied, and there is no snapshot")
@@ -514,9 +523,9 @@ class RaftNode:
         while target is not None and self.applied < target:
             batches = self.log.read(self.applied, target, _APPLY_BYTES_PER_READ)
             self.applied = batches[-1].end_offset
-            self._schedule.applied(sum(len(batch.data) for batch in batches))
-            self._machine.on_committed(batches, target)
-            if self.applied < target and self._now_ms() >= until:
+            self._machine.on_committed(batches, target)  # first of all: somebody waits for an answer
+            self._schedule.applied(sum([len(batch.data) for batch in batches]))
+            if self.applied < target and self.now_ms() >= until:
                 return True
         return False
 

@@ -236,9 +236,9 @@ class RaftCore:
         """When `TimePassed` is wanted next; None: not before something else happens."""
         role = self.role
         deadlines: list[int | None] = [pending.deadline_ms for pending in self.outstanding.values()]
-        deadlines.append(membership.deadline(self))
+        if self._may_change_voters():
+            deadlines += [membership.deadline(self), joining.deadline(self)]
         if not isinstance(role, Leader):
-            deadlines.append(joining.deadline(self))
             deadlines.append(self.fetch_at_ms if replication.may_fetch(self) else None)
         match role:
             case Unattached():
@@ -400,11 +400,20 @@ class RaftCore:
             if pending.deadline_ms <= now_ms:
                 self._on_failure(correlation, Failure.TIMED_OUT, now_ms)
         elections.poll(self, now_ms)
-        membership.poll(self, now_ms)
-        joining.remember(self)
-        joining.poll(self, now_ms)
-        reads.poll(self, now_ms)
+        if self._may_change_voters():
+            membership.poll(self, now_ms)
+            joining.remember(self)
+            joining.poll(self, now_ms)
+        if isinstance(self.role, Leader):
+            reads.poll(self, self.role, now_ms)
         replication.poll(self, now_ms)
+
+    def _may_change_voters(self) -> bool:
+        """Whether `membership` and `joining` may have something to do: seldom, while they are asked in each step."""
+        known, role = self._judge(), self.role
+        if not known.is_voter or known.entry_is_old or not self.election.was_voter:
+            return True
+        return isinstance(role, Leader) and role.change is not None
 
     def _on_request(self, event: RequestReceived, now_ms: int) -> None:
         if not recoveries.is_meant(self, event):
@@ -486,7 +495,7 @@ class RaftCore:
                 f"{self.election.epoch}); ask the active controller",
             )
         replication.append(self, event.batches)
-        replication.after_leader_append(self, now_ms)
+        replication.after_proposed(self, now_ms)
 
     # ---- what the parts use --------------------------------------------------------------------------
 

@@ -107,12 +107,11 @@ def _poll_unattached(core: "RaftCore", role: Unattached, deadline: int | None, n
 
 
 def _poll_follower(core: "RaftCore", role: Follower, now_ms: int) -> None:
-    if not core.may_stand:
+    overdue = role.fetch_deadline_ms <= now_ms
+    suspected = role.suspect_at_ms is not None and role.suspect_at_ms <= now_ms
+    if not (overdue or suspected) or not core.may_stand:
         return  # an observer that cannot reach its leader asks the bootstrap servers instead
-    if role.fetch_deadline_ms <= now_ms:
-        _ask_for_pre_votes(core, Why.FETCH_TIMEOUT, now_ms)
-    elif role.suspect_at_ms is not None and role.suspect_at_ms <= now_ms:
-        _ask_for_pre_votes(core, Why.SUSPICION, now_ms)
+    _ask_for_pre_votes(core, Why.FETCH_TIMEOUT if overdue else Why.SUSPICION, now_ms)
 
 
 def _poll_prospective(core: "RaftCore", role: Prospective, now_ms: int) -> None:

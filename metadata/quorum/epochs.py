@@ -33,9 +33,10 @@ class EpochHistory:
 
     def with_append(self, epoch: Epoch, offset: Offset) -> "EpochHistory":
         """A batch of `epoch` was appended at `offset`."""
-        last = self.last_epoch
-        if self.starts and epoch == last:
+        starts = self.starts
+        if starts and epoch == starts[-1].epoch:
             return self
+        last = self.last_epoch
         check(epoch >= last, f"epoch {epoch} is appended behind epoch {last}")
         return EpochHistory((*self.starts, EpochStart(epoch, offset)))
 

@@ -85,10 +85,9 @@ def _settle(core: "RaftCore", role: Leader, current: ReadRound, now_ms: int) -> 
         current.retry_at_ms = now_ms + core.config.retry_backoff_ms
 
 
-def poll(core: "RaftCore", now_ms: int) -> None:
-    role = core.role
-    current = role.read_round if isinstance(role, Leader) else None
-    if isinstance(role, Leader) and current is not None and (current.retry_at_ms or now_ms + 1) <= now_ms:
+def poll(core: "RaftCore", role: Leader, now_ms: int) -> None:
+    current = role.read_round
+    if current is not None and (current.retry_at_ms or now_ms + 1) <= now_ms:
         role.waiting_reads = [*current.reads, *role.waiting_reads]
         _begin_round(core, role, now_ms)
 

@@ -89,7 +89,14 @@ def open_epoch(core: "RaftCore", granting: Sequence[NodeId], now_ms: int) -> Non
 
 
 def after_leader_append(core: "RaftCore", now_ms: int) -> None:
+    """Other voters may have been appended, of which other ends make a majority."""
     _advance_high_watermark(core, now_ms)
+    _answer_parked(core, now_ms)
+
+
+def after_proposed(core: "RaftCore", now_ms: int) -> None:
+    """The voters are what they were: only a log without flushes can have reached anything by it."""
+    _reached(core, core.log.flushed_end, now_ms)
     _answer_parked(core, now_ms)
 
 
@@ -128,10 +135,10 @@ def may_fetch(core: "RaftCore") -> bool:
         return False
     if core.installing is not None or core.disk_low or core.log.flushed_end < core.log.end.offset:
         return False
-    return not any(
-        snapshots.is_fetch(pending.request) or isinstance(pending.request, FetchRequest)
-        for pending in core.outstanding.values()
-    )
+    for pending in core.outstanding.values():
+        if isinstance(pending.request, FetchRequest) or snapshots.is_fetch(pending.request):
+            return False
+    return True
 
 
 def _fetch(core: "RaftCore", now_ms: int) -> None:
@@ -325,7 +332,9 @@ def on_fetch(core: "RaftCore", token: Token, request: FetchRequest, now_ms: int)
         return
     parked = Parked(token, request, now_ms + request.max_wait_ms)
     if progress is None:
-        core.reply(token, _answer(core, role, request))
+        core.reply(
+            token, _answer(core, role, request, _limit(core, is_voter=core.voters.contains(request.replica)))
+        )
         return
     if progress.parked is not None:  # a replica has one Fetch under way: it gave this one up
         core.reply(progress.parked.token, _empty_answer(core, role))
@@ -421,9 +430,9 @@ def _valid_fetch(
         _reached(core, request.offset, now_ms)
 
 
-def _limit(core: "RaftCore", replica: ReplicaKey) -> Offset:
+def _limit(core: "RaftCore", *, is_voter: bool) -> Offset:
     """Up to where a replica is served: voters to the log's end, all others committed records only."""
-    if core.voters.contains(replica):
+    if is_voter:
         return core.log.end.offset
     return core.high_watermark or Offset(0)
 
@@ -447,8 +456,7 @@ def _empty_answer(core: "RaftCore", role: Leader) -> FetchResponse:
     )
 
 
-def _answer(core: "RaftCore", role: Leader, request: FetchRequest) -> FetchResponse:
-    limit = _limit(core, request.replica)
+def _answer(core: "RaftCore", role: Leader, request: FetchRequest, limit: Offset) -> FetchResponse:
     max_bytes = min(request.max_bytes, core.config.answer_max_bytes)
     return FetchResponse(
         leader=core.leader_and_epoch,
@@ -465,18 +473,20 @@ def _answer_if_ready(core: "RaftCore", role: Leader, progress: Progress, now_ms:
     if parked is None:
         return
     request = parked.request
+    is_voter = core.voters.contains(request.replica)
+    limit = _limit(core, is_voter=is_voter)
     told = _told_high_watermark(core, role)
     known = progress.high_watermark_sent if request.high_watermark is None else request.high_watermark
     # A watermark beyond the replica's own end is no news to it before the data is.
     news = told is not None and (known is None or min(told, request.offset) > known)
-    if news and core.voters.contains(request.replica):
+    if news and is_voter:
         # Nobody waits for a voter's high watermark: it mostly rides on the next records, for one request less each.
         parked.deadline_ms = min(parked.deadline_ms, now_ms + _VOTER_NEWS_MS)
         news = False
-    if request.offset < _limit(core, request.replica) or news or parked.deadline_ms <= now_ms:
+    if request.offset < limit or news or parked.deadline_ms <= now_ms:
         progress.parked = None
         progress.high_watermark_sent = told
-        core.reply(parked.token, _answer(core, role, request))
+        core.reply(parked.token, _answer(core, role, request, limit))
 
 
 def _answer_parked(core: "RaftCore", now_ms: int) -> None:

@@ -42,6 +42,9 @@ class Node:
     def confirm_read(self, tell: Callable[[bool], None]) -> None:
         self.asked.append(tell)
 
+    def now_ms(self) -> int:
+        return 0
+
     def wake(self) -> None:
         """Nothing is proposed here."""
 
@@ -92,6 +95,8 @@ async def test_rights_count_once_the_log_was_caught_up_with_and_ever_after() -> 
     """An image on the way there may grant what was taken away since."""
     active: Any = Following()
     machine = ControllerMachine(active, wall_ms=lambda: 0)
+    node: Any = Node()
+    machine.node = node
     assert machine.caught_up_image is None
 
     known = []

@@ -590,7 +590,7 @@ def no_snapshot_for_an_older_history() -> Iterator[None]:
     only="observer … cut its log",
 )
 def observer_served_uncommitted() -> Iterator[None]:
-    with patch.object(replication, "_limit", lambda core, replica: core.log.end.offset):
+    with patch.object(replication, "_limit", lambda core, is_voter: core.log.end.offset):
         yield
 
 

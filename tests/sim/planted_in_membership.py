@@ -6,7 +6,7 @@ from unittest.mock import patch
 import attrs
 
 from quorate.metadata.ids import Offset, ReplicaKey
-from quorate.metadata.quorum import membership
+from quorate.metadata.quorum import elections, membership
 from quorate.metadata.quorum.core import RaftCore
 from quorate.metadata.quorum.events import Token
 from quorate.metadata.quorum.messages import RemoveVoterRequest
@@ -121,7 +121,7 @@ def voters_not_rolled_back() -> Iterator[None]:
     only="… … …, and nobody",
 )
 def removed_voter_returns() -> Iterator[None]:
-    real = membership.poll
+    real = elections.poll
 
     def poll(core: RaftCore, now_ms: int) -> None:
         real(core, now_ms)
@@ -135,7 +135,7 @@ def removed_voter_returns() -> Iterator[None]:
                     membership._append(core, VoterSet.of([*core.voters.voters.values(), voter]), now_ms)
                     return
 
-    with patch.object(membership, "poll", poll):
+    with patch.object(elections, "poll", poll):
         yield
 
 

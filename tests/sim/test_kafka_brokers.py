@@ -59,7 +59,7 @@ def test_a_watermark_below_that_of_an_earlier_leader(monkeypatch: pytest.MonkeyP
 
 
 def test_records_that_are_not_committed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replication, "_limit", lambda core, replica: core.log.end.offset)
+    monkeypatch.setattr(replication, "_limit", lambda core, is_voter: core.log.end.offset)
     assert is_noticed("is committed")
 
 
