@@ -22,7 +22,7 @@ from quorate.metadata.fetch_frames import AnswerWriter
 from quorate.metadata.image.image import MetadataImage
 from quorate.metadata.image_reads import ImageReads, Reader
 from quorate.metadata.kafka_serving import KafkaServing
-from quorate.metadata.node import RaftNode, now_ms, wall_ms
+from quorate.metadata.node import RaftNode, wall_ms
 from quorate.metadata.quorum.messages import FetchResponse, LeaderAndEpoch, Response
 from quorate.metadata.quorum_view import quorum_status
 from quorate.metadata.raft_wire import request_from_wire, response_to_wire
@@ -69,10 +69,16 @@ class _FetchAnswers:
         self._last: tuple[FetchResponse, int, bytes] | None = None
 
     def answer(self, call: Call, response: FetchResponse) -> None:
-        known = self._last
-        if known is not None and known[1] == call.api_version and known[0] == response:
-            call.answer_alike(response, known[2])
-            return
+        if self._last is not None:
+            known, version, alike = self._last
+            # The high watermark first: it alone tells most of them apart.
+            if (
+                known.high_watermark == response.high_watermark
+                and version == call.api_version
+                and known == response
+            ):
+                call.answer_alike(response, alike)
+                return
         frame = self._writer.write(response, call.api_version, call.correlation_id)
         if frame is None:
             frame = call.answer(response_to_wire(response))
@@ -134,7 +140,11 @@ class ControllerServer:
         if not self._gate.admits(call):
             return
         request = call.request
-        if self._kafka.is_meant(request):
+        if call.meant is not None:
+            self._to_quorum(call)
+        elif type(request) in HANDLERS:
+            self._to_active_controller(call)
+        elif self._kafka.is_meant(request):
             self._kafka.handle(call)
         elif isinstance(request, _RAFT_REQUESTS):
             self._to_quorum(call)
@@ -145,8 +155,6 @@ class ControllerServer:
         elif isinstance(request, migration.SteerMigrationRequest):
             if self._steering is not None:
                 self._steering.submit(call)
-        elif type(request) in HANDLERS:
-            self._to_active_controller(call)
         else:
             self._read(call)
 
@@ -160,7 +168,7 @@ class ControllerServer:
                 call.answer(response_to_wire(response))
 
         try:
-            message = request_from_wire(call.request)
+            message = call.meant or request_from_wire(call.request)
         except RequestRejected as refusal:
             call.reject(refusal.code, refusal.message)
         else:
@@ -180,7 +188,7 @@ class ControllerServer:
         pending = PendingRequest(
             request=call.request,
             token=call,
-            deadline_ms=now_ms() + max(0, timeout_ms),
+            deadline_ms=self._node.now_ms() + max(0, timeout_ms),
             api_version=call.api_version,
             principal=call.principal,
             by_token=call.by_token,
@@ -193,8 +201,7 @@ class ControllerServer:
     def _lacks_room(self) -> bool:
         """Where another one is known to lead the answer is NOT_CONTROLLER, so that the client asks there: told of this
         disk, it would come back here for ever."""
-        another_leads = self._machine.leader.leader_id not in (None, self._node.core.id)
-        return self._node.core.disk_low and not another_leads
+        return self._node.core.disk_low and self._machine.leader.leader_id in (None, self._node.core.id)
 
     # ---- reads ---------------------------------------------------------------------------------------
 
@@ -241,4 +248,6 @@ class ControllerServer:
         return leader
 
     def _describe_quorum(self, call: Call, _image: MetadataImage) -> Any:
-        return answer_describe_quorum(quorum_status(self._node.core, now_ms(), wall_ms()), call.request)
+        return answer_describe_quorum(
+            quorum_status(self._node.core, self._node.now_ms(), wall_ms()), call.request
+        )

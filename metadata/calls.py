@@ -64,6 +64,7 @@ class Call:
         "data",
         "frame",
         "listener_name",
+        "meant",
         "on_gone",
         "principal",
         "received_ms",
@@ -96,6 +97,8 @@ class Call:
         self.correlation_id: int = decoded.correlation_id
         self.client_id: str | None = decoded.client_id
         self.request: Any = decoded.body
+        self.meant: Any = decoded.meant
+        """The `quorum.messages` request that this is, where the reader knows it; None says nothing."""
         self.frame: bytes = frame
         """The request as it came, head and body, without its length: what a broker forwards."""
         self.principal: str = principal

@@ -14,10 +14,15 @@ from typing import Final
 import attrs
 
 from quorate.metadata.batch import CorruptBatch, RecordBatch, decode_batches
-from quorate.metadata.checks import RemoteProtocolError
+from quorate.metadata.checks import RemoteProtocolError, RequestRejected
 from quorate.metadata.ids import Offset
 from quorate.metadata.quorum.messages import FetchRequest, FetchResponse
-from quorate.metadata.raft_wire import request_to_wire, response_from_wire, response_to_wire
+from quorate.metadata.raft_wire import (
+    request_from_wire,
+    request_to_wire,
+    response_from_wire,
+    response_to_wire,
+)
 from quorate.metadata.wire import raft as wire
 from quorate.metadata.wire.convert import UnsayableValue
 from quorate.metadata.wire.reading import Malformed, read_varint
@@ -230,6 +235,8 @@ class _RequestRow:
     version: int
     client_id: str | None
     like: wire.FetchRequest
+    meant: FetchRequest | None
+    """`like`, if it asks for the log."""
 
     def read(self, frame: bytes) -> RequestFrame | None:
         numbers = self.layout.read(frame)
@@ -242,6 +249,21 @@ class _RequestRow:
             correlation_id=number,
             client_id=self.client_id,
             body=_with_numbers(self.like, offset, watermark),
+            meant=self._meant(offset, watermark),
+        )
+
+    def _meant(self, offset: int, watermark: int) -> FetchRequest | None:
+        like = self.meant
+        if like is None:
+            return None
+        return FetchRequest(
+            replica=like.replica,
+            epoch=like.epoch,
+            offset=Offset(offset),
+            last_fetched_epoch=like.last_fetched_epoch,
+            max_wait_ms=like.max_wait_ms,
+            max_bytes=like.max_bytes,
+            high_watermark=None if watermark == wire.NOT_TRACKED else Offset(watermark),
         )
 
 
@@ -258,7 +280,17 @@ def _request_row(frame: bytes, decoded: RequestFrame) -> _RequestRow | None:
         return None
     if len(frame) != layout.size or layout.read(frame) is None:
         return None
-    return _RequestRow(layout, decoded.api_version, decoded.client_id, like)
+    try:
+        meant = request_from_wire(like)
+    except RequestRejected:
+        meant = None
+    return _RequestRow(
+        layout,
+        decoded.api_version,
+        decoded.client_id,
+        like,
+        meant if isinstance(meant, FetchRequest) else None,
+    )
 
 
 def _with_numbers(like: wire.FetchRequest, offset: int, watermark: int) -> wire.FetchRequest:
@@ -322,20 +354,16 @@ class _AnswerLayout:
 
     def write(self, number: int, watermark: int, batches: Sequence[RecordBatch]) -> bytes:
         """With its length in front."""
+        records = batches[0].data if len(batches) == 1 else b"".join([batch.data for batch in batches])
         size = bytearray()
-        put_varint(size, 1 + sum(len(batch.data) for batch in batches))
+        put_varint(size, 1 + len(records))
         told = _LONG.pack(watermark)
-        parts = [
-            self.head,
-            told,
-            told,
-            self.between,
-            bytes(size),
-            *(batch.data for batch in batches),
-            self.behind,
-        ]
-        length = _NUMBER_BYTES + sum(map(len, parts))
-        return b"".join((_LENGTH_AND_NUMBER.pack(length, number), *parts))
+        length = (
+            _NUMBER_BYTES + len(self.head) + 2 * len(told) + len(self.between)
+            + len(size) + len(records) + len(self.behind)
+        )  # fmt: skip
+        before = _LENGTH_AND_NUMBER.pack(length, number)
+        return b"".join((before, self.head, told, told, self.between, size, records, self.behind))
 
 
 def _answer_layout(version: int, answer: wire.FetchResponse) -> _AnswerLayout:

@@ -223,7 +223,8 @@ class _Connection:
         self, number: int, stream: trio.abc.Stream, listener_name: str, service: Service, room: Room
     ) -> None:
         self.client_host = host_of(stream)
-        self.active_ms = _now_ms()
+        self._clock = trio.lowlevel.current_clock().current_time
+        self.active_ms = self._now_ms()
         self._number = number
         self._stream = stream
         self._principal = ANONYMOUS
@@ -244,11 +245,13 @@ class _Connection:
         self._ready = trio.lowlevel.ParkingLot()  # the writer, when the first of them has no answer
         self._room = trio.lowlevel.ParkingLot()  # the reader, when they are too many
         self._life = trio.CancelScope()
+        self._over = False
         self._reading = trio.CancelScope()
         self._direct: (
             DirectSocket  # from admission on: what is written before that is not for the bare socket
         )
         self._idle = True  # the writer is not inside a write, into which another one must not fall
+        self._held_up = False  # the reader waits in `_room`, or did lately
         self._bursting = False  # another request of this burst is about to be handled
         self._finishing = False
         self._fault: RemoteProtocolError | None = None
@@ -263,10 +266,11 @@ class _Connection:
     def cut(self, why: str) -> None:
         """Ends now, and tells that it was the client's fault."""
         self._fault = RemoteProtocolError(why)
-        self._life.cancel()
+        self.close()
 
     def close(self) -> None:
         """Ends now."""
+        self._over = True
         self._life.cancel()
 
     async def run(self, security: Security) -> None:
@@ -299,7 +303,7 @@ class _Connection:
 
     def deliver(self, call: Call, response: Any, data: bytes) -> None:
         """The answer of one of our calls; it leaves when its turn comes."""
-        if self._life.cancel_called:
+        if self._over:
             return  # nobody will read it
         if call.api_key in THROTTLED:
             self._mute(throttle_ms_of(call.api_key, call.api_version, data))
@@ -311,8 +315,10 @@ class _Connection:
             taken = self._direct.write(data)
             if taken == len(data):
                 self._pending.popleft()
-                self._room.unpark()
-                self.active_ms = _now_ms()
+                if self._held_up:
+                    self._held_up = False
+                    self._room.unpark()
+                self.active_ms = self._now_ms()
                 if self._finishing:
                     self._ready.unpark()
                 return
@@ -326,7 +332,7 @@ class _Connection:
             nursery.start_soon(self._write)
             with self._reading:
                 await self._read()
-                self._life.cancel()
+                self.close()
         await self._say_goodbye()
 
     async def _say_goodbye(self) -> None:
@@ -346,6 +352,7 @@ class _Connection:
             while True:
                 while self._fault is None and (frame := self._buffer.next_frame()) is not None:
                     while self._clogged:
+                        self._held_up = True
                         await self._room.park()
                     if self._muted_until_ms:
                         await self._stay_muted()
@@ -355,7 +362,7 @@ class _Connection:
                 data = await self._direct.read()
                 if not data:
                     return
-                self.active_ms = _now_ms()
+                self.active_ms = self._now_ms()
                 self._buffer.feed(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return
@@ -364,10 +371,10 @@ class _Connection:
 
     def _mute(self, quiet_ms: int) -> None:
         if quiet_ms > 0:
-            self._muted_until_ms = max(self._muted_until_ms, _now_ms() + quiet_ms)
+            self._muted_until_ms = max(self._muted_until_ms, self._now_ms() + quiet_ms)
 
     async def _stay_muted(self) -> None:
-        while (rest_ms := self._muted_until_ms - _now_ms()) > 0:  # noqa: ASYNC110  answers may prolong it
+        while (rest_ms := self._muted_until_ms - self._now_ms()) > 0:  # noqa: ASYNC110  answers may prolong it
             await trio.sleep(rest_ms / 1000)
         self._muted_until_ms = 0
 
@@ -421,6 +428,10 @@ class _Connection:
             return True
         return False
 
+    def _now_ms(self) -> int:
+        """As the function of this name, by a shorter way."""
+        return int(self._clock() * 1000)
+
     @property
     def _clogged(self) -> bool:
         """Its client has asked for so much, or left so much unread, that nothing more is taken from it."""
@@ -439,13 +450,13 @@ class _Connection:
                     self._shared.took(self, len(ready))
                     if not self._clogged:
                         self._room.unpark()
-                    self.active_ms = _now_ms()
+                    self.active_ms = self._now_ms()
                 elif self._finishing and not self._pending:
                     return
                 else:
                     await self._ready.park()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            self._life.cancel()
+            self.close()
 
     def _take_ready(self) -> bytes:
         """The answers whose turn has come, joined."""

@@ -193,6 +193,8 @@ class RequestFrame:
     correlation_id: int
     client_id: str | None
     body: Any
+    meant: Any = attrs.field(default=None, eq=False)
+    """What the body asks of the quorum, where whoever read it knows that already."""
 
 
 class UnsupportedRequest(RemoteProtocolError):

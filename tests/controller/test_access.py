@@ -28,11 +28,6 @@ ANONYMOUS = "User:ANONYMOUS"
 SOME_ID = uuid.UUID(int=1)
 
 
-@pytest.fixture(autouse=True)
-def some_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("quorate.controller.server.now_ms", lambda: 1_000)
-
-
 class Controller:
     """A controller with an authorizer, a cluster with one topic, and rights of alice."""
 

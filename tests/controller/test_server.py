@@ -69,6 +69,9 @@ class Behind:
     ) -> None:
         self.received.append((request, cluster_id, reply))
 
+    def now_ms(self) -> int:
+        return NOW_MS
+
     def submit(self, pending: PendingRequest) -> None:
         self.submitted.append(pending)
 
@@ -113,8 +116,7 @@ class Sent:
 
 
 @pytest.fixture
-def behind(monkeypatch: pytest.MonkeyPatch) -> Behind:
-    monkeypatch.setattr("quorate.controller.server.now_ms", lambda: NOW_MS)
+def behind() -> Behind:
     return Behind()
 
 
@@ -134,9 +136,7 @@ def serving(behind: Behind) -> ControllerServer:
 
 def handled(behind: Behind, call: Call) -> None:
     """For Hypothesis, which wants everything anew for each example."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("quorate.controller.server.now_ms", lambda: NOW_MS)
-        serving(behind).handle(call)
+    serving(behind).handle(call)
 
 
 @pytest.fixture
