@@ -55,11 +55,13 @@ class RecordBatch:
     record_count: int
     is_control: bool
     data: bytes = attrs.field(repr=False)
-
-    @property
-    def end_offset(self) -> Offset:
-        """The offset after the last record."""
-        return Offset(self.base_offset + self.record_count)
+    end_offset: Offset = attrs.field(
+        default=attrs.Factory(lambda self: self.base_offset + self.record_count, takes_self=True),
+        init=False,
+        eq=False,
+        repr=False,
+    )
+    """The offset after the last record: kept, since a batch is asked for it at every turn."""
 
     @property
     def end(self) -> OffsetAndEpoch:
