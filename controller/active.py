@@ -410,8 +410,9 @@ class ActiveController:
         for delta in deltas:
             for broker_id, broker in delta.changed_brokers.items():
                 office.sessions.follow(broker_id, broker, outcome.now_ms)
-            if delta.changed_configs:
-                office.tasks.configs_changed(delta.changed_configs, outcome.now_ms)
+            changed_configs = delta.changed_configs
+            if changed_configs:
+                office.tasks.configs_changed(changed_configs, outcome.now_ms)
         if result.unsettled is not None:
             office.tasks.settle(result.unsettled, office.speculation.image)
 

@@ -102,6 +102,8 @@ class Purgatory:
 
     def expire(self, now_ms: int) -> list[Answer]:
         """Gives up on outcomes that did not come in time."""
+        if not self._unresolved:
+            return []
         late = [parked for parked in self._unresolved if parked.pending.deadline_ms <= now_ms]
         if late:
             self._unresolved = [p for p in self._unresolved if p.pending.deadline_ms > now_ms]

@@ -119,7 +119,7 @@ class Speculation:
         """
         if not records:
             return ()
-        pieces = [*self._pieces(records, atomic, wall_ms)]
+        pieces = self._pieces(records, atomic, wall_ms)
         for piece in pieces:
             self._append(piece, wall_ms)
         return tuple([piece.delta for piece in pieces])
@@ -138,7 +138,7 @@ class Speculation:
             append_time_ms=wall_ms,
         )
         deltas = tuple([piece.delta for piece in pieces])
-        transactional = any(piece.transactional for piece in pieces)
+        transactional = True in [piece.transactional for piece in pieces]
         self._chain.append(Link(batch, pieces[-1].image, deltas, transactional))
         self._sealed.append(batch)
 
@@ -161,8 +161,9 @@ class Speculation:
             return None
         return self._chain.popleft()
 
-    def _pieces(self, records: Sequence[AnyDataRecord], atomic: bool, wall_ms: int) -> Iterator[Piece]:
+    def _pieces(self, records: Sequence[AnyDataRecord], atomic: bool, wall_ms: int) -> list[Piece]:
         image, end = self.image, self.next_offset
+        pieces: list[Piece] = []
         waiting = [records] if atomic or len(records) <= _PIECE_RECORDS else [*_cut(records, _PIECE_RECORDS)]
         waiting.reverse()
         while waiting:
@@ -188,7 +189,8 @@ class Speculation:
                 else:
                     delta.replay(record)
             image = delta.apply(Provenance(offset=end - 1, epoch=self._epoch, append_time_ms=wall_ms))
-            yield Piece(len(part), encoded, size, delta, image, transactional)
+            pieces.append(Piece(len(part), encoded, size, delta, image, transactional))
+        return pieces
 
     def _append(self, piece: Piece, wall_ms: int) -> None:
         if not self._open.takes(piece):

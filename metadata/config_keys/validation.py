@@ -10,6 +10,8 @@ Each function raises RequestRejected with Kafka's code; what it lets through can
 import difflib
 import re
 from collections.abc import Iterable, Mapping
+from enum import Enum
+from functools import lru_cache
 from typing import NoReturn
 
 from quorate.metadata.checks import ErrorCode, RequestRejected
@@ -70,13 +72,14 @@ def validate_broker_configs(configs: Mapping[str, str], *, per_broker: bool) -> 
             value that is too long.
     """
     names = sorted(configs)
-    _refuse_brokers(
-        [name for name in names if _is_read_only(name)], "Cannot update these configs dynamically"
-    )
-    _refuse_brokers(
-        [name for name in names if name in _SECURITY_KEYS],
-        "These security configs can be dynamically updated only per-listener using the listener prefix",
-    )
+    refused: dict[_Bar, list[str]] = {}
+    for name in names:
+        bar = _bar(name)
+        if bar is not None:
+            refused.setdefault(bar, []).append(name)
+    if refused:
+        _refuse_brokers(refused, _Bar.READ_ONLY)
+        _refuse_brokers(refused, _Bar.PER_LISTENER)
     values = {}
     for name in names:
         text = configs[name]
@@ -84,12 +87,12 @@ def validate_broker_configs(configs: Mapping[str, str], *, per_broker: bool) -> 
         key = BROKER_KEYS.by_name.get(base_name(name))
         if key is not None and not _PLACEHOLDER.search(text):
             values[name] = _value(key, text, ErrorCode.invalid_request)
-    if not per_broker:
-        _refuse_brokers(
-            [name for name in names if _is_per_broker(name)],
-            "Cannot update these configs at default cluster level, broker id must be specified",
-        )
-    lag, longest = (values.get(f"log.cleaner.{end}.compaction.lag.ms") for end in ("min", "max"))
+    if refused and not per_broker:
+        _refuse_brokers(refused, _Bar.PER_BROKER)
+    lag, longest = (
+        values.get("log.cleaner.min.compaction.lag.ms"),
+        values.get("log.cleaner.max.compaction.lag.ms"),
+    )
     if isinstance(lag, int) and isinstance(longest, int) and lag > longest:
         raise RequestRejected(
             ErrorCode.invalid_request,
@@ -324,22 +327,34 @@ _SECURITY_KEYS = frozenset({
 })  # fmt: skip
 
 
-def _is_read_only(name: str) -> bool:
-    key = BROKER_KEYS.by_name.get(name)
-    return key is not None and key.scope is Scope.READ_ONLY
+class _Bar(Enum):
+    """Why a broker config cannot be set, or not for all brokers at once; in Kafka's words."""
+
+    READ_ONLY = "Cannot update these configs dynamically"
+    PER_LISTENER = (
+        "These security configs can be dynamically updated only per-listener using the listener prefix"
+    )
+    PER_BROKER = "Cannot update these configs at default cluster level, broker id must be specified"
 
 
-def _is_per_broker(name: str) -> bool:
-    key = BROKER_KEYS.by_name.get(base_name(name))
-    if base_name(name) != name:
+@lru_cache(maxsize=1024)
+def _bar(name: str) -> _Bar | None:
+    key, base = BROKER_KEYS.by_name.get(name), base_name(name)
+    if key is not None and key.scope is Scope.READ_ONLY:
+        return _Bar.READ_ONLY
+    if name in _SECURITY_KEYS:
+        return _Bar.PER_LISTENER
+    if base != name:
         # A listener belongs to a broker; only its limits make sense for all brokers at once.
-        return key is None or key.scope is not Scope.CLUSTER_WIDE
-    return key is not None and key.scope is Scope.PER_BROKER
+        limit = BROKER_KEYS.by_name.get(base)
+        return None if limit is not None and limit.scope is Scope.CLUSTER_WIDE else _Bar.PER_BROKER
+    return _Bar.PER_BROKER if key is not None and key.scope is Scope.PER_BROKER else None
 
 
-def _refuse_brokers(names: list[str], why: str) -> None:
+def _refuse_brokers(refused: Mapping[_Bar, list[str]], bar: _Bar) -> None:
+    names = refused.get(bar)
     if names:
-        raise RequestRejected(ErrorCode.invalid_request, f"{why}: {', '.join(names)}")
+        raise RequestRejected(ErrorCode.invalid_request, f"{bar.value}: {', '.join(names)}")
 
 
 # --- groups and client metrics
