@@ -31,8 +31,8 @@ _REST_S = 0.001
 
 
 @attrs.frozen(kw_only=True)
-class Machine:
-    """Medians, in milliseconds."""
+class Floor:
+    """The least that one durable, replicated write could take: one flush and one round trip. Medians, in ms."""
 
     fdatasync_p50_ms: float
     """One after the other: the disk and the processor are awake."""
@@ -40,22 +40,37 @@ class Machine:
     """As a single client's writes ask for it: nothing was asked of disk and processor for a moment before."""
     echo_p50_ms: float
     """One request and answer on loopback between two processes, trio on both sides."""
+
+    @property
+    def ms(self) -> float:
+        return self.fdatasync_p50_ms + self.echo_p50_ms
+
+    @property
+    def rested_ms(self) -> float:
+        return self.rested_fdatasync_p50_ms + self.echo_p50_ms
+
+
+@attrs.frozen(kw_only=True)
+class Machine(Floor):
+    """What else it can do."""
+
     bare_write_p50_ms: float
     """A replicated write without anything but hops and flushes: see `bare_path`."""
     cores: int
     load: float
 
-    @property
-    def floor_ms(self) -> float:
-        """The least that one durable, replicated write could take here: one flush and one round trip."""
-        return self.fdatasync_p50_ms + self.echo_p50_ms
+
+async def floor(directory: pathlib.Path) -> Floor:
+    return Floor(
+        fdatasync_p50_ms=_fdatasync_ms(directory),
+        rested_fdatasync_p50_ms=_fdatasync_ms(directory, rest_s=_REST_S),
+        echo_p50_ms=await _echo_ms(),
+    )
 
 
 async def measure(directory: pathlib.Path) -> Machine:
     return Machine(
-        fdatasync_p50_ms=_fdatasync_ms(directory),
-        rested_fdatasync_p50_ms=_fdatasync_ms(directory, rest_s=_REST_S),
-        echo_p50_ms=await _echo_ms(),
+        **attrs.asdict(await floor(directory)),
         bare_write_p50_ms=await bare_write_ms(directory),
         cores=os.cpu_count() or 1,
         load=os.getloadavg()[0],
