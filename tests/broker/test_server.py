@@ -275,7 +275,10 @@ async def test_versions_of_what_is_forwarded_are_those_of_the_active_controller_
 # --- forwarded --------------------------------------------------------------------------------------------
 
 
-async def test_a_write_travels_as_the_client_wrote_it_and_its_answer_comes_back() -> None:
+async def test_a_write_travels_as_the_client_wrote_it_and_its_answer_comes_back(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    """The clock stands, since what was waited is taken off the time that is left."""
     async with serving() as world:
         await world.client.send(CREATE, VERSION, 42)
         sent = await world.forwarded()
