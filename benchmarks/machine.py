@@ -52,7 +52,7 @@ class Floor:
 
 @attrs.frozen(kw_only=True)
 class Machine(Floor):
-    """What else it can do."""
+    """One machine: the floor, and what else it can do."""
 
     bare_write_p50_ms: float
     """A replicated write without anything but hops and flushes: see `bare_path`."""

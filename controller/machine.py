@@ -28,7 +28,7 @@ from quorate.metadata.ids import Epoch, Offset, OffsetAndEpoch
 from quorate.metadata.image.image import MetadataImage
 from quorate.metadata.image.loading import SnapshotLoad
 from quorate.metadata.image.writer import image_records
-from quorate.metadata.node import SnapshotSource, now_ms
+from quorate.metadata.node import SnapshotSource
 from quorate.metadata.quorum.messages import LeaderAndEpoch
 from quorate.metadata.quorum.voters import VoterHistory
 
@@ -99,15 +99,15 @@ class ControllerMachine:
     def load_snapshot(self, snapshot_id: OffsetAndEpoch, batches: Iterable[RecordBatch]) -> Iterator[None]:
         load = SnapshotLoad(snapshot_id)
         yield from load.steps(batches)
-        self._step(SnapshotLoaded(snapshot_id, load.image()), now_ms())
+        self._step(SnapshotLoaded(snapshot_id, load.image()), self.node.now_ms())
 
     def on_leader_change(self, leader: LeaderAndEpoch) -> None:
         self.leader = leader
-        self._step(LeaderChanged(leader), now_ms())
+        self._step(LeaderChanged(leader), self.node.now_ms())
         self._moved()
 
     def on_claimed(self, epoch: Epoch, next_offset: Offset) -> None:
-        self._step(Claimed(epoch, next_offset), now_ms())
+        self._step(Claimed(epoch, next_offset), self.node.now_ms())
         self._moved()
 
     def propose(self, log_end: Offset, now_ms: int) -> Sequence[RecordBatch]:

@@ -44,10 +44,7 @@ def asks_in_kafkas_form(request: wire.FetchRequest | wire.FetchSnapshotRequest) 
     """Whether all of a request is about the log as Kafka has it."""
     if isinstance(request, wire.FetchSnapshotRequest):
         return bool(request.topics) and all(topic.name == METADATA_TOPIC for topic in request.topics)
-    for topic in request.topics:
-        if topic.topic_id != METADATA_TOPIC_ID:
-            return False
-    return bool(request.topics)
+    return bool(request.topics) and all(topic.topic_id == METADATA_TOPIC_ID for topic in request.topics)
 
 
 def fetch_from_kafka(request: wire.FetchRequest) -> raft.FetchRequest:

@@ -179,7 +179,7 @@ def is_sensitive(resource_type: int, name: str) -> bool:
 
 def base_name(name: str) -> str:
     """The broker key behind a listener's own, such as `listener.name.ext.scram-sha-256.sasl.jaas.config`."""
-    prefixed = _LISTENER_PREFIX.fullmatch(name) if name.startswith("listener.") else None
+    prefixed = _LISTENER_PREFIX.fullmatch(name) if name.startswith("listener.name.") else None
     if prefixed is None:
         return name
     rest: str = prefixed[1]

@@ -11,7 +11,6 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping
 from enum import Enum
-from functools import lru_cache
 from typing import NoReturn
 
 from quorate.metadata.checks import ErrorCode, RequestRejected
@@ -337,7 +336,6 @@ class _Bar(Enum):
     PER_BROKER = "Cannot update these configs at default cluster level, broker id must be specified"
 
 
-@lru_cache(maxsize=1024)
 def _bar(name: str) -> _Bar | None:
     key, base = BROKER_KEYS.by_name.get(name), base_name(name)
     if key is not None and key.scope is Scope.READ_ONLY:

@@ -101,13 +101,11 @@ class LogHistory:
             raise InvariantViolated(
                 f"a batch at offset {batch.base_offset} does not continue a log that ends at {self.end_offset}"
             )
-        starts = self._epochs.starts
-        if not starts or batch.epoch != starts[-1].epoch:
-            if batch.epoch < self.end_epoch:
-                raise InvariantViolated(
-                    f"a batch of epoch {batch.epoch} cannot follow one of epoch {self.end_epoch}"
-                )
-            self._epochs = self._epochs.with_append(batch.epoch, batch.base_offset)
+        if batch.epoch < self.end_epoch:
+            raise InvariantViolated(
+                f"a batch of epoch {batch.epoch} cannot follow one of epoch {self.end_epoch}"
+            )
+        self._epochs = self._epochs.with_append(batch.epoch, batch.base_offset)
         if batch.is_control:
             self._control.extend(quorum_records(batch))
         self.end_offset = batch.end_offset

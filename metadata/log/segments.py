@@ -158,17 +158,10 @@ class SegmentedLog:
             yield active, group
 
     def _write(self, segment: Segment, group: list[RecordBatch], flushed_to: Offset) -> None:
-        end = segment.size
-        for batch in group:
-            end += PREFIX_BYTES + len(batch.data)
+        end = segment.size + sum(PREFIX_BYTES + len(batch.data) for batch in group)
         if end > segment.allocated:
             self._take_room(segment, end)
-        try:  # not `lean_on`: every write passes here
-            segment.write(group, flushed_to)
-        except OSError as error:
-            if not self.reserve.gives_way_to(error):
-                raise
-            segment.write(group, flushed_to)
+        self.reserve.lean_on(lambda: segment.write(group, flushed_to))
         for batch in group:
             segment.note(batch)
         with self._lock:

@@ -56,13 +56,9 @@ class Reserve:
         try:
             return write()
         except OSError as error:
-            if not self.gives_way_to(error):
+            if error.errno != errno.ENOSPC or not self.release():
                 raise
             return write()
-
-    def gives_way_to(self, error: OSError) -> bool:
-        """Whether what failed found the disk full and is worth a second try: the reserve was given up for it."""
-        return error.errno == errno.ENOSPC and self.release()
 
     def free_bytes(self) -> int:
         """What is left for others; 0 while the reserve is given up. It is taken again as soon as there is room for it:

@@ -13,13 +13,19 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux is t
 
 
 @pytest.fixture
-def here() -> Iterator[int]:
+def allowed() -> Iterator[set[int]]:
+    """The processors of this thread, which gets them back afterwards."""
+    cpus = os.sched_getaffinity(0)
+    yield cpus
+    os.sched_setaffinity(0, cpus)
+
+
+@pytest.fixture
+def here(allowed: set[int]) -> int:
     """The one processor that this thread runs on meanwhile."""
-    allowed = os.sched_getaffinity(0)
     cpu = max(allowed)
     os.sched_setaffinity(0, {cpu})
-    yield cpu
-    os.sched_setaffinity(0, allowed)
+    return cpu
 
 
 @pytest.fixture
@@ -37,8 +43,7 @@ def may_run_on(thread: threading.Thread) -> set[int]:
     return os.sched_getaffinity(thread.native_id)
 
 
-def test_it_is_kept_beside_the_caller_and_let_go_again(thread: threading.Thread) -> None:
-    allowed = os.sched_getaffinity(0)
+def test_it_is_kept_beside_the_caller_and_let_go_again(allowed: set[int], thread: threading.Thread) -> None:
     placed = ThreadCpu()
     placed.hold(thread)
     for cpu in sorted(allowed):

@@ -1,7 +1,9 @@
 """Corners of fetching that simulated worlds found: each test is what is left of a seed."""
 
+import attrs
+
 from quorate.metadata.ids import Offset, OffsetAndEpoch
-from quorate.metadata.quorum.events import RetentionReached, SnapshotCreated
+from quorate.metadata.quorum.events import RetentionReached, SnapshotCreated, TimePassed
 from quorate.metadata.quorum.messages import FetchResponse
 from tests.paper.bench import LOG, Bench
 
@@ -43,3 +45,16 @@ def test_who_has_the_epoch_of_the_start_is_told_where_it_ended() -> None:
     answer = bench.answered(FetchResponse)
     assert answer.snapshot_id is None
     assert answer.diverging == end
+
+
+def test_a_sole_voter_without_flushes_has_committed_what_it_appended() -> None:
+    """No flush will end that could tell it later."""
+    bench = Bench(voters=(1,))
+    bench.core.config = attrs.evolve(bench.core.config, durable=False)
+    bench.step(TimePassed(), later_ms=10_000)
+    assert bench.role == "leader"
+    assert bench.core.high_watermark == bench.core.log.end.offset
+
+    bench.propose(1)
+
+    assert bench.last.committed == bench.core.log.end.offset
