@@ -7,6 +7,7 @@ to a request.
 
 import ipaddress
 import json
+import socket
 from collections.abc import Callable, Mapping, Set
 from typing import Any, Final, Protocol
 
@@ -259,7 +260,7 @@ def _inner_call(outer: Call, served: Set[int], rests_on: Callable[[], int]) -> C
     except RemoteProtocolError as error:
         raise RequestRejected(ErrorCode.principal_deserialization_failure, str(error)) from None
     try:
-        host = str(ipaddress.ip_address(request.client_host_address))
+        host = _address_text(request.client_host_address)
     except ValueError as error:
         raise RequestRejected(ErrorCode.invalid_request, str(error)) from None
     try:
@@ -317,8 +318,19 @@ class _EnvelopeSink:
             self._outer.answer(EnvelopeResponse(response_data=data[4:], rests_on=self._rests_on()))
 
 
+# Nearly all are of IPv4, and each forwarded request has one: the C library reads them in a tenth of the time.
+
+
 def _address_bytes(host: str) -> bytes:
     try:
-        return ipaddress.ip_address(host).packed
-    except ValueError:  # a stream that is no socket: in one process
-        return ipaddress.IPv4Address("127.0.0.1").packed
+        return socket.inet_pton(socket.AF_INET, host)
+    except OSError:
+        try:
+            return ipaddress.ip_address(host).packed
+        except ValueError:  # a stream that is no socket: in one process
+            return socket.inet_aton("127.0.0.1")
+
+
+def _address_text(packed: bytes) -> str:
+    """Raises ValueError for what is no address."""
+    return socket.inet_ntoa(packed) if len(packed) == 4 else str(ipaddress.ip_address(packed))
