@@ -25,7 +25,8 @@ import trio
 
 from quorate.metadata.addresses import Address
 from quorate.metadata.checks import ErrorCode, RemoteProtocolError
-from quorate.metadata.direct_socket import READ_BYTES, DirectSocket
+from quorate.metadata.direct_socket import DirectSocket
+from quorate.metadata.poller import READ_BYTES
 from quorate.metadata.security.tls import explain_handshake
 from quorate.metadata.wire.cluster import ApiVersionsRequest, ApiVersionsResponse
 from quorate.metadata.wire.convert import UnsayableValue
@@ -422,18 +423,19 @@ class Connection:
 
     async def _read(self) -> None:
         try:
-            while True:
-                while (frame := self._buffer.next_frame()) is not None:
-                    self._take(frame)
-                data = await self._direct.read()
-                if not data:
-                    self._lose(FailureKind.RESET, f"{self.address} closed the connection{self._hint}")
-                    return
-                self._buffer.feed(data)
+            self._take_arrived(b"")  # what came with the end of the entry
+            await self._direct.feed(self._take_arrived)
+            self._lose(FailureKind.RESET, f"{self.address} closed the connection{self._hint}")
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             self._lose_to_peer(error)
         except RemoteProtocolError as error:
             self._lose(FailureKind.NOT_KAFKA, f"{self.address} broke the Kafka protocol: {error}")
+
+    def _take_arrived(self, data: bytes) -> bool:
+        self._buffer.feed(data)
+        while (frame := self._buffer.next_frame()) is not None:
+            self._take(frame)
+        return True
 
     def _take(self, frame: bytes) -> None:
         number = correlation_id_of(frame)

@@ -7,25 +7,26 @@ already.
 """
 
 import os
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Awaitable, Callable
 
 import trio
 
-READ_BYTES: Final = 64 * 1024
-"""Asked for at once. A larger buffer is a new mapping of memory for each read."""
+from quorate.metadata.poller import READ_BYTES, Poller
 
 
 class DirectSocket:
-    """For one stream, whatever it is: one that is no plain socket is read as it wants, and written at once if it has a
-    `write` of this meaning (TLS), else never (tests)."""
+    """For one stream, whatever it is: one that is no plain socket is read as it wants, by its own `feed` if it has one,
+    and written at once if it has a `write` of this meaning (TLS has both), else never (tests)."""
 
-    __slots__ = ("_socket", "_stream", "_write")
+    __slots__ = ("_feed", "_socket", "_stream", "_write")
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
         self._socket = stream.socket if isinstance(stream, trio.SocketStream) else None
         self._write: Callable[[bytes], int] | None = getattr(stream, "write", None)
+        self._feed: Callable[[Callable[[bytes], bool]], Awaitable[bool]] | None = getattr(
+            stream, "feed", None
+        )
 
     def write(self, data: bytes) -> int:
         """How many bytes the socket took now: perhaps none, which says nothing about why."""
@@ -58,3 +59,26 @@ class DirectSocket:
                 continue  # woken for nothing
             except OSError as error:
                 raise trio.BrokenResourceError(f"socket connection broken: {error}") from error
+
+    async def feed(self, take: Callable[[bytes], bool]) -> bool:
+        """Hands to `take` what arrives, in the turn that finds it, until that wants no more for now (True) or the
+        stream ends (False). What `take` raises is raised here.
+
+        The stream is not to be closed before this has ended: unlike `read` it may not notice.
+
+        Raises:
+            trio.BrokenResourceError: the connection broke.
+            trio.ClosedResourceError: the stream was closed before.
+        """
+        if self._feed is not None:
+            return await self._feed(take)
+        poller = None if self._socket is None else Poller.of_this_run()
+        if self._socket is not None and poller is not None:
+            descriptor = self._socket.fileno()
+            if descriptor < 0:
+                raise trio.ClosedResourceError
+            return await poller.feed(descriptor, take)
+        while data := await self.read():
+            if not take(bytes(data)):
+                return True
+        return False

@@ -23,8 +23,9 @@ import trio
 
 from quorate.metadata.calls import ANONYMOUS, Call, Service
 from quorate.metadata.checks import RemoteProtocolError
-from quorate.metadata.direct_socket import READ_BYTES, DirectSocket
+from quorate.metadata.direct_socket import DirectSocket
 from quorate.metadata.fetch_frames import RequestReader
+from quorate.metadata.poller import READ_BYTES
 from quorate.metadata.room import Limits, Room
 from quorate.metadata.wire.cluster import ApiVersionsResponse
 from quorate.metadata.wire.framing import FrameBuffer
@@ -252,6 +253,7 @@ class _Connection:
         )
         self._idle = True  # the writer is not inside a write, into which another one must not fall
         self._held_up = False  # the reader waits in `_room`, or did lately
+        self._held_back: bytes | None = None  # the request that it will take then
         self._bursting = False  # another request of this burst is about to be handled
         self._finishing = False
         self._fault: RemoteProtocolError | None = None
@@ -349,25 +351,41 @@ class _Connection:
 
     async def _read(self) -> None:
         try:
+            self._take_frames()  # what came with the end of the admission
             while True:
-                while self._fault is None and (frame := self._buffer.next_frame()) is not None:
-                    while self._clogged:
-                        self._held_up = True
-                        await self._room.park()
-                    if self._muted_until_ms:
-                        await self._stay_muted()
-                    self._bursting = len(self._buffer) > 0
-                    self._take(frame)
-                self._bursting = False
-                data = await self._direct.read()
-                if not data:
+                if self._held_back is not None:
+                    await self._take_held_back(self._held_back)
+                elif not await self._direct.feed(self._take_arrived):
                     return
-                self.active_ms = self._now_ms()
-                self._buffer.feed(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return
         except RemoteProtocolError as error:
             self._fault = error
+
+    def _take_arrived(self, data: bytes) -> bool:
+        self.active_ms = self._now_ms()
+        self._buffer.feed(data)
+        self._take_frames()
+        return self._held_back is None
+
+    def _take_frames(self) -> None:
+        """All that are whole, up to one for which its client has to wait."""
+        while self._fault is None and (frame := self._buffer.next_frame()) is not None:
+            if self._muted_until_ms or self._clogged:
+                self._held_back = frame
+                return
+            self._take(frame)
+        self._bursting = False
+
+    async def _take_held_back(self, frame: bytes) -> None:
+        while self._clogged:
+            self._held_up = True
+            await self._room.park()
+        if self._muted_until_ms:
+            await self._stay_muted()
+        self._held_back = None
+        self._take(frame)
+        self._take_frames()
 
     def _mute(self, quiet_ms: int) -> None:
         if quiet_ms > 0:
@@ -379,6 +397,7 @@ class _Connection:
         self._muted_until_ms = 0
 
     def _take(self, frame: bytes) -> None:
+        self._bursting = len(self._buffer) > 0
         try:
             call = Call(
                 self,

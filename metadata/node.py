@@ -29,6 +29,7 @@ from quorate.metadata.flushing import FlushThread
 from quorate.metadata.ids import FIRST_OFFSET, Epoch, NodeId, Offset, OffsetAndEpoch, uuid_to_text
 from quorate.metadata.log.interface import Log
 from quorate.metadata.log.snapshot_format import SnapshotComposer
+from quorate.metadata.poller import Poller
 from quorate.metadata.quorum import retention, snapshots
 from quorate.metadata.quorum.core import RaftCore
 from quorate.metadata.quorum.effects import Flush, ReadAnswer, SendRequest
@@ -177,6 +178,7 @@ class RaftNode:
         self._clock: Callable[[], float] = trio.current_time
         self._inbox: deque[Event] = deque()
         self._wake = trio.Event()
+        self._poller: Poller | None = None
         self._resting: trio.CancelScope | None = None
         """While the node's task sleeps: what ends the sleep when the next deadline comes."""
         self._rests_until_ms: int | None = None
@@ -291,6 +293,7 @@ class RaftNode:
         """
         async with trio.open_nursery() as nursery:
             await nursery.start(self._flushes.run)
+            self._poller = Poller.of_this_run()
             nursery.start_soon(self._snapshotter)
             self._clock = trio.lowlevel.current_clock().current_time
             self._schedule.begin(now_ms())
@@ -352,6 +355,8 @@ class RaftNode:
         if self._in_turn:
             self._unfinished = True
             return
+        if self._poller is not None:
+            self._poller.lingers = False  # whatever an event before this one had in mind
         resting, self._resting = self._resting, None
         if resting is None or self._flushes.running:
             self._unfinished = True
@@ -371,6 +376,8 @@ class RaftNode:
             if until_s < resting.deadline:
                 resting.deadline = until_s
             self._resting = resting
+            if self._poller is not None and not self._flushes.running:
+                self._poller.lingers = True  # the next thing is a request or an answer
 
     def _turn(self) -> None:
         self._in_turn, self._unfinished = True, False

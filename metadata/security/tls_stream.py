@@ -10,11 +10,13 @@ Nothing is renegotiated (OpenSSL: no_renegotiation), so reading never waits for 
 import contextlib
 import os
 import ssl
+from collections.abc import Callable
 from typing import Any, Final
 
 import trio
 
-from quorate.metadata.direct_socket import READ_BYTES, DirectSocket
+from quorate.metadata.direct_socket import DirectSocket
+from quorate.metadata.poller import READ_BYTES
 
 _RECORD_BYTES: Final = 16 * 1024
 """Of plain text that one TLS record holds. Longer messages are worth a task switch."""
@@ -119,18 +121,50 @@ class TlsStream(trio.abc.Stream):
     # ---- reading
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        while True:
-            try:
-                return self._tls.read(max_bytes or READ_BYTES)
-            except ssl.SSLWantReadError:
-                if self._outgoing.pending:
-                    await self._flush()
-                await self._feed()
-            except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
-                await trio.lowlevel.checkpoint()
-                return b""  # frames know their length, so a stream that is cut is told from one that ended
-            except ssl.SSLError as error:
-                raise trio.BrokenResourceError("TLS failed") from error
+        while (data := self._read_now(max_bytes or READ_BYTES)) is None:
+            if self._outgoing.pending:
+                await self._flush()
+            await self._feed()
+        if not data:
+            await trio.lowlevel.checkpoint()
+        return data
+
+    async def feed(self, take: Callable[[bytes], bool]) -> bool:
+        """As `DirectSocket.feed`.
+
+        Raises:
+            trio.BrokenResourceError, trio.ClosedResourceError: as `receive_some`.
+        """
+        verdict: bool | None = None  # whether it ended by `take` or by the stream's end
+
+        def hand_on(encrypted: bytes) -> bool:
+            nonlocal verdict
+            if encrypted:
+                self._incoming.write(encrypted)
+            while verdict is None and (data := self._read_now(READ_BYTES)) is not None:
+                if not data:
+                    verdict = False
+                elif not take(data):
+                    verdict = True
+            return verdict is None and not self._outgoing.pending
+
+        while hand_on(b"") or verdict is None:
+            if self._outgoing.pending:  # an alert: reading brings nothing else that wants to be sent
+                await self._flush()
+            elif not await self._reading.feed(hand_on):
+                self._incoming.write_eof()
+        return verdict is True
+
+    def _read_now(self, max_bytes: int) -> bytes | None:
+        """What can be decrypted of what came; None: nothing yet; nothing: the stream has ended."""
+        try:
+            return self._tls.read(max_bytes)
+        except ssl.SSLWantReadError:
+            return None
+        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+            return b""  # frames know their length, so a stream that is cut is told from one that ended
+        except ssl.SSLError as error:
+            raise trio.BrokenResourceError("TLS failed") from error
 
     async def _feed(self) -> None:
         data = await self._reading.read()

@@ -408,6 +408,21 @@ async def test_a_peer_that_breaks_the_protocol_is_left(said: bytes) -> None:
         assert "broke the Kafka protocol" in failure.text
 
 
+async def test_what_comes_unasked_with_the_greeting_breaks_the_protocol_too() -> None:
+    peer = Peer()
+    unasked = encode_response(UNREGISTER, 0, 1, done("never asked"))
+
+    async def offer_and_more() -> None:
+        asked = await peer.request()
+        offer = encode_response(API_VERSIONS, asked.api_version, asked.correlation_id, OFFER)
+        await peer.stream.send_all(offer + unasked)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(offer_and_more)
+        connection = await greet(peer.ours, ADDRESS)
+        assert (await connection.run()).kind is FailureKind.NOT_KAFKA
+
+
 async def test_what_the_peer_does_not_know_is_not_sent() -> None:
     async with connected() as (connection, peer):
         replies: list[Any] = []

@@ -1,8 +1,10 @@
 """The shell around one core: what it makes of events, of disks that are slow or fail, of much to do."""
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
+import pytest
 import trio
 import trio.testing
 
@@ -10,6 +12,7 @@ from quorate.metadata.batch import RecordBatch
 from quorate.metadata.ids import Epoch, NodeId, Offset, OffsetAndEpoch
 from quorate.metadata.log.interface import StorageFailed
 from quorate.metadata.node import SnapshotSource, now_ms
+from quorate.metadata.poller import Poller
 from quorate.metadata.quorum.events import SpaceChanged
 from quorate.metadata.quorum.messages import (
     BeginQuorumEpochRequest,
@@ -100,6 +103,30 @@ async def test_while_the_others_have_not_what_was_alone_the_next_ones_are_gather
         await bench.hears_of_all_below(base + 3)
 
         assert records_of(bench.log, base) == [["a"], ["b", "c"]]
+
+
+# --- lingering ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="nobody lingers elsewhere")
+async def test_it_lingers_over_its_sockets_while_it_rests_and_not_while_a_flush_runs(
+    mock_clock: Clock,
+) -> None:
+    poller = Poller.of_this_run()
+    assert poller is not None
+    async with running(mock_clock) as bench:
+        await bench.until_leader()
+        base = bench.log.end_offset
+        bench.write("a")
+        await bench.hears(f"committed {base}..{base + 1}")
+        bench.write("b")
+        assert poller.lingers
+
+        bench.log.hold()
+        bench.write("c")
+        assert not poller.lingers  # the end of that flush is told by a thread, not by a socket
+        bench.log.let_go()
+        await bench.hears(f"committed {base + 2}..{base + 3}")
 
 
 # --- the end --------------------------------------------------------------------------------------------

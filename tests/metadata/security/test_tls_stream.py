@@ -2,13 +2,14 @@
 
 import pathlib
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
 import trio
 import trio.testing
 
+from quorate.metadata.direct_socket import DirectSocket
 from quorate.metadata.security.tls_stream import TlsStream
 from tests.metadata.streams import socket_pair
 from tests.secured import Certificates
@@ -98,6 +99,69 @@ async def test_who_may_wait_sends_what_was_left_over_first(contexts: Contexts) -
         async with trio.open_nursery() as nursery:
             nursery.start_soon(server.send_all, b"the end")
             assert await received(client, len(expected) + 7) == expected + b"the end"
+
+
+async def test_it_is_fed_from_what_came_with_the_handshake_what_comes_later_and_its_end(
+    contexts: Contexts,
+) -> None:
+    heard: list[bytes] = []
+    async with connected(contexts) as (client, server):
+        assert server.write(b"one") == 3
+        assert await client.receive_some(1) == b"o"  # the rest of the record is in OpenSSL's hands
+
+        def take(data: bytes) -> bool:
+            heard.append(data)
+            if data == b"two":
+                assert server.write(b"three") == 5
+            return data != b"three"
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(fed, client, take, True)
+            await trio.testing.wait_all_tasks_blocked()
+            assert heard == [b"ne"]
+            assert server.write(b"two") == 3
+        assert heard == [b"ne", b"two", b"three"]
+
+        assert server.write(b"four") == 4
+        await trio.aclose_forcefully(server)
+        await fed(client, take, False)
+        assert heard[3:] == [b"four"]
+
+
+async def test_what_openssl_wants_to_say_while_it_is_fed_is_said_at_once(contexts: Contexts) -> None:
+    async with connected(contexts) as (client, server):
+
+        def take(_: bytes) -> bool:
+            client._outgoing.write(b"an alert")  # as for a client that asks to negotiate anew
+            return True
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(fed, client, take, False)
+            assert server.write(b"one") == 3
+            with trio.fail_after(_PATIENCE_S):
+                assert await server._transport.receive_some(100) == b"an alert"
+            await trio.aclose_forcefully(server)
+
+
+async def test_a_cut_ends_what_is_fed_like_a_goodbye(contexts: Contexts) -> None:
+    async with connected(contexts) as (client, server):
+        assert server.write(b"one") == 3
+        await trio.aclose_forcefully(server._transport)
+        heard: list[bytes] = []
+        await fed(client, lambda data: not heard.append(data), False)
+        assert heard == [b"one"]
+
+
+async def test_what_is_no_tls_ends_what_is_fed_with_an_error(contexts: Contexts) -> None:
+    async with connected(contexts) as (client, server):
+        assert DirectSocket(server._transport).write(b"GET / HTTP/1.1\r\n") == 16
+        with pytest.raises(trio.BrokenResourceError, match="TLS failed"):
+            await fed(client, lambda _: True, True)
+
+
+async def fed(stream: TlsStream, take: Callable[[bytes], bool], more: bool) -> None:
+    with trio.fail_after(_PATIENCE_S):
+        assert await DirectSocket(stream).feed(take) is more
 
 
 async def test_its_end_is_an_end_and_not_an_error(contexts: Contexts) -> None:
