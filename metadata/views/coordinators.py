@@ -3,7 +3,8 @@
 A broker that stores no topic data coordinates nothing, yet clients ask whichever broker they find first. Once those
 with data have made their internal topics, the image says who leads them. Before that the answer is one of them: it
 says that it is not the coordinator, and makes the topic when the client, which is connected to it now, asks it in turn.
-COORDINATOR_NOT_AVAILABLE would not do: librdkafka would ask the only broker that it is connected to, for ever.
+librdkafka asks whichever of its brokers it likes, so it may take long to do so (docs/kafka-brokers.md). But
+COORDINATOR_NOT_AVAILABLE would not do at all: it would ask the only broker that it is connected to, for ever.
 """
 
 from collections.abc import Mapping
